@@ -1,0 +1,54 @@
+"""Everything that happens, under a stable dotted name that is never reworded: one event = a row + a log line + maybe a notice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from failsafe.model import Notice
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """`name` is past tense or a state, dotted ("failover.done"); `subject` a domain, server or repository; `text` one sentence."""
+
+    name: str
+    subject: str
+    text: str
+    at: datetime
+    details: dict[str, object] = field(default_factory=dict)  # JSON values only, never secrets
+    notice: Notice | None = None
+
+
+# name -> what it means; the reference documentation is printed from here, and a test compares the two.
+NAMES: dict[str, str] = {
+    "controller.started": "the daemon or a tick began to act",
+    "controller.stopped": "the daemon stopped cleanly",
+    "backup.done": "a backup ended; details say how",
+    "backup.incomplete": "a backup ended without proof that every message is in it",
+    "backup.failed": "a backup did not end in a snapshot",
+    "backup.recovered": "the first complete backup after others that were not",
+    "restore.done": "messages were restored and read back",
+    "restore.short": "a restore ended with messages missing",
+    "repository.created": "a restic repository was created",
+    "repository.checked": "a repository was checked; details say what was read",
+    "repository.damaged": "a check found damage",
+    "probe.changed": "a vantage's view of a server's axis changed",
+    "own-line.changed": "our own connection went down or came back",
+    "domain.state": "a domain changed its state",
+    "failover.planned": "a plan towards the secondary was made and journalled",
+    "failover.done": "every authoritative server that answers sends mail to the secondary",
+    "failback.planned": "a plan towards the primary was made and journalled",
+    "failback.done": "every authoritative server that answers sends mail to the primary",
+    "flip.blocked": "a flip was due and guards stand against it; details list all of them",
+    "flip.observed": "mode observe: a flip would have been made",
+    "flip.prepared": "mode manual: a flip is ready and waits for a person",
+    "flip.failed": "a plan could not be finished; the domain is halted",
+    "domain.held": "a person put a hold on a domain",
+    "domain.released": "a hold ended",
+    "domain.acknowledged": "a person said which side serves",
+    "doctor.done": "the doctor looked at everything; details count the findings",
+    "duty.overdue": "a duty is late",
+    "notice.failed": "a notice could not be delivered",
+    "schema.upgraded": "the database was migrated; a copy was kept",
+}

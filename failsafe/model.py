@@ -1,0 +1,245 @@
+"""The words that every part shares, as frozen values. No behaviour beyond reading themselves; no I/O, no clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+
+class Result(StrEnum):
+    """How a backup ended. `ok` only when it is proven complete."""
+
+    OK = "ok"
+    INCOMPLETE = "incomplete"
+    FAILED = "failed"
+
+
+class ProbeClass(StrEnum):
+    """What one probe saw."""
+
+    UP = "up"
+    GREYLISTED = "greylisted"
+    DEGRADED = "degraded"
+    DOWN = "down"
+    LYING = "lying"
+    PROBE_BLOCKED = "probe-blocked"
+    BANNED = "banned"
+    UNKNOWN = "unknown"
+
+
+class Verdict(StrEnum):
+    """What one vantage concludes from its probes over time."""
+
+    UP = "up"
+    DOWN = "down"
+    LYING = "lying"
+    UNKNOWN = "unknown"
+
+
+class Axis(StrEnum):
+    """Health has axes; only inbound and lost delivery move MX."""
+
+    INBOUND = "inbound"
+    DELIVERY = "delivery"
+    ACCESS = "access"
+    SUBMISSION = "submission"
+    HOST = "host"
+
+
+class Severity(StrEnum):
+    FAIL = "fail"
+    WARN = "warn"
+    OK = "ok"
+    SKIPPED = "skipped"
+
+
+class DomainState(StrEnum):
+    """The states of a domain; docs/design.md says what each promises."""
+
+    NORMAL = "normal"
+    SUSPECT = "suspect"
+    FAILING_OVER = "failing-over"
+    FAILED_OVER = "failed-over"
+    RECOVERING = "recovering"
+    FAILING_BACK = "failing-back"
+    HALTED = "halted"
+
+
+class Side(StrEnum):
+    """One of the two places that can take mail."""
+
+    PRIMARY = "primary"
+    SECONDARY = "secondary"
+
+
+class Strategy(StrEnum):
+    SWAP = "swap"
+    ON_DEMAND = "on-demand"
+    REPLACE = "replace"
+
+
+class Mode(StrEnum):
+    AUTO = "auto"
+    MANUAL = "manual"
+    OBSERVE = "observe"
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A reason not to act: a code of the contract, a sentence, and the next step for a person."""
+
+    code: str
+    text: str
+    mend: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A judged fact of `doctor`."""
+
+    code: str
+    severity: Severity
+    subject: str  # a domain, a server, a repository, a file
+    text: str
+    mend: str = ""
+    blocks_failover: bool = False
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Mx:
+    """One MX record: lower preference is preferred (RFC 5321 section 5.1). `exchange` is lower case without the final dot."""
+
+    preference: int  # 0…65535
+    exchange: str
+
+
+@dataclass(frozen=True, slots=True)
+class MxSet:
+    """The MX RRset of one domain. Never empty where it is written; an empty one means 'no MX record was found'."""
+
+    records: tuple[Mx, ...]  # sorted, without duplicates
+    ttl_seconds: int | None = None  # None: not known, or as found
+
+    def __bool__(self) -> bool:
+        return bool(self.records)
+
+    def same_records(self, other: MxSet) -> bool:
+        """Equal but for the TTL, which resolvers count down and some prerequisites do not compare (RFC 2136 2.4.2)."""
+        return self.records == other.records
+
+    @property
+    def exchanges(self) -> frozenset[str]:
+        return frozenset(record.exchange for record in self.records)
+
+    @classmethod
+    def of(cls, *records: tuple[int, str], ttl_seconds: int | None = None) -> MxSet:
+        """`MxSet.of((10, "mail.example.org"), (20, "backup.example.net"))`: normalises names and order."""
+        tidy = {Mx(preference, normal_name(exchange)) for preference, exchange in records}
+        return cls(tuple(sorted(tidy)), ttl_seconds)
+
+
+def normal_name(name: str) -> str:
+    """A DNS name in lower case without the final dot (RFC 4343: names compare without case)."""
+    return name.strip().rstrip(".").lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What one vantage saw of one axis of one mail server, once."""
+
+    server: str
+    vantage: str
+    axis: Axis
+    seen: ProbeClass
+    at: datetime
+    text: str  # one sentence for a person
+    target: str = ""  # "mail.example.org:25"
+    seconds: float = 0.0
+    transcript: str = ""  # the session, credentials removed
+
+
+@dataclass(frozen=True, slots=True)
+class OwnLine:
+    """Whether our own connection works: references asked before and after a round of probes."""
+
+    at: datetime
+    answered: int
+    asked: int
+
+    @property
+    def up(self) -> bool:
+        """A majority of the references answered; with none configured nobody can know, which is not 'up'."""
+        return self.asked > 0 and self.answered * 2 > self.asked
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAnswer:
+    """What one authoritative name server says of a domain's MX. `mx` is None where it did not answer; `error` says why."""
+
+    nameserver: str  # "ns1.example.net (192.0.2.53:53)"
+    mx: MxSet | None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ZonePromises:
+    """What a DNS provider's adapter can promise."""
+
+    atomic: bool  # all changes of one plan or none
+    compare_and_set: bool  # the provider itself refuses when the zone is not what the plan expects
+    minimum_ttl_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class MxChange:
+    """A planned change of one domain's MX RRset; applied only if the zone still holds `expected`."""
+
+    domain: str
+    zone: str
+    expected: MxSet
+    desired: MxSet
+    mark: str  # ownership mark, at most 100 characters (Cloudflare's free comment limit)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a TLS-capable service listens and how it is trusted."""
+
+    host: str
+    port: int
+    tls: str = "implicit"  # implicit | starttls | none (loopback only)
+    ca_file: str | None = None  # added to the system's
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What a person is told. `render` puts it in one order: is mail being lost, where mail goes now, what you must do, since when."""
+
+    subject: str
+    losing_mail: str
+    mail_goes: str
+    must_do: str  # one command, or "nothing"
+    since: datetime | None
+    thread: str  # one incident, one thread
+    severity: Severity = Severity.WARN
+    details: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotInfo:
+    """A restic snapshot as its repository lists it."""
+
+    id: str  # all 64 hexadecimal digits
+    host: str
+    at: datetime
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotTaken:
+    """A snapshot just made and read back from its repository."""
+
+    id: str
+    bytes_added: int  # packed where restic says so (0.17 and newer), else raw
+    took: timedelta

@@ -1,0 +1,187 @@
+"""What the core asks of the world, as narrow protocols. One conformance suite per port runs on its fake and on the real thing.
+
+Every method has a deadline of its own inside the adapter and raises only errors of `failsafe.errors`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Protocol
+
+from failsafe.events import Event
+from failsafe.model import MxChange, MxSet, Notice, ServerAnswer, SnapshotInfo, SnapshotTaken, ZonePromises
+
+
+class Clock(Protocol):
+    def now(self) -> datetime: ...
+    def monotonic(self) -> float: ...
+    def sleep(self, seconds: float) -> None: ...
+
+
+class Progress(Protocol):
+    """Told how far a long job is; a bar on a terminal, nothing elsewhere."""
+
+    def stage(self, text: str, total: int | None = None, unit: str = "") -> None:
+        """A new stage begins; `total` None means unknown; `unit` is "B" for bytes or a plural noun."""
+
+    def advance(self, amount: int) -> None: ...
+
+
+class Channel(Protocol):
+    """A duplex byte stream to a program on a mail server (or on this machine)."""
+
+    def send(self, data: bytes) -> None: ...
+    def receive(self, maximum: int) -> bytes:
+        """At least one byte, or b"" at the end of the stream. Raises SshError/ProcessError on a cut or after the silence deadline."""
+        ...
+
+    def close(self) -> None:
+        """Ends the program; safe to call twice."""
+
+
+class MailHost(Protocol):
+    """The machine that holds the mail store: over SSH, or this one."""
+
+    @property
+    def name(self) -> str: ...
+    def open(self, command: Sequence[str]) -> Channel:
+        """Starts `command` there (quoted by the adapter). Raises SshError, HostKeyError, ProcessError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotRequest:
+    """One `restic backup` of a staging folder: always cwd=`folder`, source '.', so that tree paths stay the same everywhere."""
+
+    folder: Path
+    host: str  # failsafe-SERVER
+    tags: tuple[str, ...] = ()
+    excludes: tuple[str, ...] = ()  # restic patterns, relative, in order
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """`restic check`: what was read and what was found damaged, in restic's own words."""
+
+    ok: bool
+    read_percent: float
+    damaged: tuple[str, ...] = ()
+    took: timedelta = field(default_factory=timedelta)
+
+
+class Repository(Protocol):
+    """One restic repository. Raises ResticError (its `kind` says which failure)."""
+
+    @property
+    def name(self) -> str: ...
+    def ensure(self) -> str:
+        """Opens it, creates it where there is none yet, and gives its id (64 hex digits)."""
+        ...
+
+    def open(self) -> str:
+        """Its id; never creates. Raises ResticError(kind="no-repository")."""
+        ...
+
+    def backup(self, request: SnapshotRequest, progress: Progress) -> SnapshotTaken:
+        """Snapshots a folder and reads the snapshot back from the list. rc 3 is ResticError(kind="incomplete")."""
+        ...
+
+    def snapshots(self, host: str | None = None) -> tuple[SnapshotInfo, ...]:
+        """Oldest first."""
+        ...
+
+    def fetch(self, snapshot_id: str, paths: Sequence[str], target: Path) -> None:
+        """Restores exactly these files (paths relative to the staging folder) below `target`; verifies that each one arrived.
+
+        Raises ResticError naming what is missing: restic itself answers 0 when nothing matched.
+        """
+
+    def list_files(self, snapshot_id: str, folder: str) -> tuple[str, ...]:
+        """Paths of the files below `folder` (relative to the staging folder, "" for all)."""
+        ...
+
+    def check(self, *, part: int = 0, parts: int = 0) -> CheckReport:
+        """`restic check`; with parts > 0 also reads the data of part `part` (1…parts, at most 256). Damage is a report, not an exception."""
+        ...
+
+    def unlock(self) -> None:
+        """Plain `restic unlock`: stale locks only."""
+
+
+class DnsZone(Protocol):
+    """A DNS provider: read, then apply if unchanged. Raises DnsError, ZoneChanged, OutcomeUnknown."""
+
+    @property
+    def promises(self) -> ZonePromises: ...
+    def read(self, zone: str, domain: str) -> MxSet:
+        """The provider's own word on the RRset. An answer that cannot be trusted is a DnsError, never an empty set."""
+        ...
+
+    def apply(self, change: MxChange) -> None:
+        """One atomic write where the provider can. Nothing is ever deleted before its replacement stands."""
+
+
+class Authorities(Protocol):
+    """Every authoritative server of a zone, asked one by one (RD=0)."""
+
+    def mx(self, domain: str) -> tuple[ServerAnswer, ...]:
+        """One answer per server address; silent servers are in it with their error. Raises DnsError if no server is known."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """A message as it lies in a mailbox on an IMAP server."""
+
+    uid: int
+    size: int  # RFC822.SIZE
+    internal_date: datetime
+    flags: frozenset[str]  # system flags "\\Seen" and keywords alike, \\Recent left out
+    message_id: str  # as in the header, stripped; "" where there is none
+
+
+class MailboxServer(Protocol):
+    """One mailbox on an IMAP server, opened with a credential given for this run. Folder names are UTF-8 with '/'."""
+
+    def folders(self) -> tuple[str, ...]: ...
+    def create_folder(self, folder: str) -> None:
+        """Also subscribes; an existing folder is no error."""
+
+    def messages(self, folder: str) -> tuple[StoredMessage, ...]: ...
+    def fetch(self, folder: str, uids: Iterable[int]) -> Iterator[tuple[int, bytes]]:
+        """(uid, bytes) with BODY.PEEK[], in batches: sets no flag."""
+        ...
+
+    def append(self, folder: str, message: bytes, flags: frozenset[str], internal_date: datetime) -> int | None:
+        """Gives the new UID where the server tells it (UIDPLUS). Raises MailError."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of a notice at one address (the address is shown without its secrets)."""
+
+    address: str
+    arrived: bool
+    error: str = ""
+
+
+class Notifier(Protocol):
+    def send(self, notice: Notice) -> tuple[Delivery, ...]: ...
+
+
+class Recorder(Protocol):
+    """One event: a row, a log line and, where it asks for one, a notice."""
+
+    def __call__(self, event: Event) -> None: ...
+
+
+# Called with a line that a person may want to see while a long job runs.
+Narrator = Callable[[str], None]
+Environment = Mapping[str, str]
