@@ -104,8 +104,18 @@ class ServerSideError(ExternalError):
 class ResticError(ExternalError):
     """restic failed; `kind` is one of the words in `ResticError.KINDS`."""
 
-    KINDS = ("failed", "missing-program", "no-repository", "locked", "wrong-password", "incomplete", "interrupted",
-             "disk-full", "timeout", "unexpected-repository")
+    KINDS = (
+        "failed",
+        "missing-program",
+        "no-repository",
+        "locked",
+        "wrong-password",
+        "incomplete",
+        "interrupted",
+        "disk-full",
+        "timeout",
+        "unexpected-repository",
+    )
 
     def __init__(self, message: str, *, kind: str = "failed", mend: str = "", transient: bool = True) -> None:
         assert kind in self.KINDS, kind
@@ -120,7 +130,9 @@ class ArchiveError(ExternalError):
 class MailError(ExternalError):
     """An SMTP or IMAP server failed us; `credential` is true where the login itself was refused."""
 
-    def __init__(self, message: str, *, mend: str = "", transient: bool = True, credential: bool = False) -> None:
+    def __init__(
+        self, message: str, *, mend: str = "", transient: bool = True, credential: bool = False
+    ) -> None:
         super().__init__(message, mend=mend, transient=transient)
         self.credential = credential
 

@@ -1,0 +1,200 @@
+"""Opens the database, migrates it, and translates its errors.
+
+SQLite runs in WAL mode with `synchronous=FULL`: the journal of a flip must survive a power cut of the NAS. Only `run`, `tick` and
+`db upgrade` migrate, after a copy by SQLite's backup API; every other verb that meets another schema stops with exit 4.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import create_engine, event, inspect, text
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from failsafe.errors import SchemaMismatch, StoreError
+from failsafe.secrets import Secret
+
+HEAD = "0001"  # the newest revision in migrations/versions; a test compares the two
+BUSY_SECONDS = 15  # how long a writer waits for another one
+COPIES_KEPT = 3
+NETWORK_FILE_SYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs"}
+)
+
+
+class Store:
+    """The database of one controller."""
+
+    def __init__(self, url: str, *, password: Secret | None = None, file: Path | None = None) -> None:
+        self.file = file
+        self._engine = _engine(url, password)
+
+    @classmethod
+    def sqlite(cls, file: Path) -> Store:
+        """Raises StoreError where the folder cannot be used, or lies on a network file system (SQLite's locks fail there)."""
+        folder = file.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise StoreError(
+                f"cannot create {folder}: {error.strerror}",
+                mend="set controller.state_dir to a folder that this user can write",
+            ) from error
+        kind = file_system_of(folder)
+        if kind in NETWORK_FILE_SYSTEMS:
+            raise StoreError(
+                f"{folder} lies on a network file system ({kind}), where SQLite loses data",
+                mend="set controller.state_dir to a local disk, or controller.database to PostgreSQL",
+            )
+        return cls(f"sqlite:///{file}", file=file)
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """One transaction: committed at the end of the block, rolled back on any exception."""
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise _translated(error) from error
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection for reading only; never waits for a writer on SQLite (WAL)."""
+        try:
+            with self._engine.connect().execution_options(readonly=True) as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise _translated(error) from error
+
+    def revision(self) -> str | None:
+        """The schema's revision, None for an empty database."""
+        with self.read() as connection:
+            if not inspect(connection).has_table("alembic_version"):
+                return None
+            return connection.execute(text("select version_num from alembic_version")).scalar()
+
+    def require_current(self) -> None:
+        """Raises SchemaMismatch unless the schema is exactly this version's."""
+        found = self.revision()
+        if found != HEAD:
+            raise SchemaMismatch(
+                f"the database has schema {found or '(none yet)'}, this version of failsafe needs {HEAD}",
+                mend="run `failsafe db upgrade` (a running daemon does it when it starts)",
+            )
+
+    def upgrade(self, now: datetime) -> bool:
+        """Migrates to HEAD; a copy of an SQLite file is kept beside it. True if anything was done."""
+        found = self.revision()
+        if found == HEAD:
+            return False
+        if found is not None and self.file is not None:
+            self._copy(found, now)
+        from alembic import command
+        from alembic.config import Config
+
+        settings = Config()
+        settings.set_main_option("script_location", str(migrations_folder()))
+        try:
+            with self._engine.begin() as connection:
+                settings.attributes["connection"] = connection
+                command.upgrade(settings, HEAD)
+        except SQLAlchemyError as error:
+            raise _translated(error) from error
+        except Exception as error:
+            if type(error).__module__.startswith("alembic"):
+                raise SchemaMismatch(
+                    f"the database has schema {found}, which this version of failsafe ({HEAD}) does not know",
+                    mend="install the version of failsafe that wrote it, or put back the copy that was kept beside the database",
+                ) from error
+            raise
+        return True
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def _copy(self, revision: str, now: datetime) -> None:
+        assert self.file is not None
+        target = self.file.with_name(f"{self.file.name}.before-{HEAD}-from-{revision}-{now:%Y%m%dT%H%M%SZ}")
+        with closing(sqlite3.connect(self.file)) as source, closing(sqlite3.connect(target)) as copy:
+            source.backup(copy)
+        target.chmod(0o600)
+        for old in sorted(self.file.parent.glob(f"{self.file.name}.before-*"))[:-COPIES_KEPT]:
+            old.unlink()
+
+
+def migrations_folder() -> Path:
+    """Inside the wheel, or in the checkout."""
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "_migrations"
+    return inside if inside.is_dir() else package.parent / "migrations"
+
+
+def file_system_of(folder: Path) -> str:
+    """The kind of file system that holds `folder` ("ext4", "nfs4", …); "" where the system does not say."""
+    try:
+        mounts = Path("/proc/self/mounts").read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    place, best, kind = folder.resolve(), "", ""
+    for line in mounts:
+        fields = line.split(" ")
+        mount = fields[1].replace("\\040", " ")
+        if len(mount) >= len(best) and place.is_relative_to(mount):
+            best, kind = mount, fields[2]
+    return kind
+
+
+def _engine(url: str, password: Secret | None) -> Engine:
+    if url.startswith("sqlite"):
+        # Connections are kept: closing the last one of a WAL database rewrites its files, and an idle NAS disk should sleep.
+        engine = create_engine(url, pool_size=2, connect_args={"timeout": BUSY_SECONDS})
+        event.listen(engine, "connect", _sqlite_settings)
+        event.listen(engine, "begin", _begin_immediately)
+        return engine
+    from sqlalchemy.engine import make_url
+
+    address = make_url(url)
+    if password is not None:
+        address = address.set(password=password.reveal())
+    return create_engine(
+        address, pool_pre_ping=True, pool_size=2, connect_args={"connect_timeout": BUSY_SECONDS}
+    )
+
+
+def _sqlite_settings(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves: the driver's own would begin too late for WAL
+    connection.execute("pragma journal_mode=wal")
+    connection.execute("pragma synchronous=full")
+    connection.execute("pragma foreign_keys=on")
+
+
+def _begin_immediately(connection: Connection) -> None:
+    # A reader that turns writer in the middle of a transaction fails at once under WAL; taking the lock first waits instead.
+    connection.exec_driver_sql(
+        "begin immediate" if not connection.get_execution_options().get("readonly") else "begin"
+    )
+
+
+def _translated(error: SQLAlchemyError) -> StoreError:
+    reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+    if "no such table" in reason or "does not exist" in reason:
+        return SchemaMismatch(f"the database is not set up: {reason}", mend="run `failsafe db upgrade`")
+    if "disk is full" in reason or "disk full" in reason:
+        return StoreError(
+            "the database cannot grow: the disk is full", mend="free some space; nothing was lost"
+        )
+    if "locked" in reason:
+        return StoreError(
+            f"the database stayed locked for {BUSY_SECONDS} s", mend="another failsafe is writing; try again"
+        )
+    if "readonly" in reason or "unable to open" in reason:
+        return StoreError(
+            f"the database cannot be used: {reason}", mend="check the owner and mode of controller.state_dir"
+        )
+    return StoreError(f"the database failed: {reason}")

@@ -1,0 +1,83 @@
+"""One controller acts. A lease with an epoch that only grows, taken and kept by compare-and-set.
+
+A lease says who may act; only a check inside the same transaction as the act fences a stale holder, so `demand` is called there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError
+
+from failsafe.errors import LeaseLost, StoreError
+from failsafe.store.engine import Store
+from failsafe.store.schema import lease
+
+NAME = "controller"
+LIFETIME = timedelta(minutes=3)  # longer than a renewal interval plus the longest provider call
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    holder: str
+    epoch: int
+
+
+class LeaseStore:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def acquire(self, holder: str, now: datetime) -> Lease | None:
+        """Takes the lease if it is free, expired or already ours (then its epoch stays); None while another holds it."""
+        try:
+            with self._store.begin() as connection:
+                row = connection.execute(select(lease).where(lease.c.name == NAME)).first()
+                if row is None:
+                    connection.execute(
+                        insert(lease).values(
+                            name=NAME, holder=holder, epoch=1, acquired_at=now, expires_at=now + LIFETIME
+                        )
+                    )
+                    return Lease(holder, 1)
+                if row.holder != holder and row.expires_at > now:
+                    return None
+                epoch = row.epoch if row.holder == holder else row.epoch + 1
+                acquired_at = row.acquired_at if row.holder == holder else now
+                mine = update(lease).where(
+                    lease.c.name == NAME, lease.c.epoch == row.epoch, lease.c.holder == row.holder
+                )
+                changed = connection.execute(
+                    mine.values(
+                        holder=holder, epoch=epoch, acquired_at=acquired_at, expires_at=now + LIFETIME
+                    )
+                )
+                return Lease(holder, epoch) if changed.rowcount == 1 else None
+        except StoreError as error:
+            if isinstance(
+                error.__cause__, IntegrityError
+            ):  # two took the free lease at once; the other one won
+                return None
+            raise
+
+    def release(self, held: Lease, now: datetime) -> None:
+        with self._store.begin() as connection:
+            connection.execute(
+                update(lease)
+                .where(lease.c.name == NAME, lease.c.epoch == held.epoch, lease.c.holder == held.holder)
+                .values(expires_at=now)
+            )
+
+    def holder(self) -> tuple[str, datetime] | None:
+        with self._store.read() as connection:
+            row = connection.execute(select(lease).where(lease.c.name == NAME)).first()
+        return None if row is None else (row.holder, row.expires_at)
+
+
+def demand(connection: Connection, held: Lease) -> None:
+    """Inside the transaction of an act: raises LeaseLost unless `held` is still the newest."""
+    row = connection.execute(select(lease.c.holder, lease.c.epoch).where(lease.c.name == NAME)).first()
+    if row is None or row.epoch != held.epoch or row.holder != held.holder:
+        raise LeaseLost("another controller has taken over; this one does nothing more")
