@@ -130,9 +130,7 @@ class ArchiveError(ExternalError):
 class MailError(ExternalError):
     """An SMTP or IMAP server failed us; `credential` is true where the login itself was refused."""
 
-    def __init__(
-        self, message: str, *, mend: str = "", transient: bool = True, credential: bool = False
-    ) -> None:
+    def __init__(self, message: str, *, mend: str = "", transient: bool = True, credential: bool = False) -> None:
         super().__init__(message, mend=mend, transient=transient)
         self.credential = credential
 

@@ -156,9 +156,7 @@ class MailboxServer(Protocol):
         """(uid, bytes) with BODY.PEEK[], in batches: sets no flag."""
         ...
 
-    def append(
-        self, folder: str, message: bytes, flags: frozenset[str], internal_date: datetime
-    ) -> int | None:
+    def append(self, folder: str, message: bytes, flags: frozenset[str], internal_date: datetime) -> int | None:
         """Gives the new UID where the server tells it (UIDPLUS). Raises MailError."""
         ...
 

@@ -62,14 +62,12 @@ class DutyStore:
 
     def all(self) -> dict[str, DutyRecord]:
         with self._store.read() as connection:
-            return {row.name: DutyRecord(**row._mapping) for row in connection.execute(select(duty))}
+            return {row["name"]: DutyRecord(**row) for row in connection.execute(select(duty)).mappings()}
 
     def started(self, name: str, now: datetime) -> None:
         self._change(name, {"started_at": now})
 
-    def ended(
-        self, name: str, now: datetime, *, ok: bool, result: str = "", details: dict[str, Any] | None = None
-    ) -> None:
+    def ended(self, name: str, now: datetime, *, ok: bool, result: str = "", details: dict[str, Any] | None = None) -> None:
         values: dict[str, Any] = {"ended_at": now, "result": result, "details": details or {}}
         if ok:
             values["ok_at"] = now
@@ -102,39 +100,26 @@ class DutyStore:
             )
             oldest = connection.execute(kept).scalar()
             if oldest is not None:
-                connection.execute(
-                    delete(backup_run).where(backup_run.c.server == run.server, backup_run.c.id <= oldest)
-                )
+                connection.execute(delete(backup_run).where(backup_run.c.server == run.server, backup_run.c.id <= oldest))
 
     def last_backup(self, server: str, *, result: str | None = None) -> BackupRun | None:
-        query = (
-            select(backup_run).where(backup_run.c.server == server).order_by(backup_run.c.id.desc()).limit(1)
-        )
+        query = select(backup_run).where(backup_run.c.server == server).order_by(backup_run.c.id.desc()).limit(1)
         if result is not None:
             query = query.where(backup_run.c.result == result)
         with self._store.read() as connection:
             row = connection.execute(query).first()
-        return (
-            None
-            if row is None
-            else BackupRun(row.server, row.started_at, row.ended_at, row.result, row.report)
-        )
+        return None if row is None else BackupRun(row.server, row.started_at, row.ended_at, row.result, row.report)
 
     # -- repositories ----------------------------------------------------------------------------------------------------
 
     def repositories(self) -> dict[str, RepositoryState]:
         with self._store.read() as connection:
-            return {
-                row.repository: RepositoryState(**row._mapping)
-                for row in connection.execute(select(repository_state))
-            }
+            return {row["repository"]: RepositoryState(**row) for row in connection.execute(select(repository_state)).mappings()}
 
     def change_repository(self, name: str, **values: Any) -> None:
         with self._store.begin() as connection:
             if (
-                connection.execute(
-                    update(repository_state).where(repository_state.c.repository == name).values(values)
-                ).rowcount
+                connection.execute(update(repository_state).where(repository_state.c.repository == name).values(values)).rowcount
                 == 0
             ):
                 empty = {

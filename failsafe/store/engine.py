@@ -23,9 +23,7 @@ from failsafe.secrets import Secret
 HEAD = "0001"  # the newest revision in migrations/versions; a test compares the two
 BUSY_SECONDS = 15  # how long a writer waits for another one
 COPIES_KEPT = 3
-NETWORK_FILE_SYSTEMS = frozenset(
-    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs"}
-)
+NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs"})
 
 
 class Store:
@@ -162,9 +160,7 @@ def _engine(url: str, password: Secret | None) -> Engine:
     address = make_url(url)
     if password is not None:
         address = address.set(password=password.reveal())
-    return create_engine(
-        address, pool_pre_ping=True, pool_size=2, connect_args={"connect_timeout": BUSY_SECONDS}
-    )
+    return create_engine(address, pool_pre_ping=True, pool_size=2, connect_args={"connect_timeout": BUSY_SECONDS})
 
 
 def _sqlite_settings(connection: Any, _record: object) -> None:
@@ -176,9 +172,7 @@ def _sqlite_settings(connection: Any, _record: object) -> None:
 
 def _begin_immediately(connection: Connection) -> None:
     # A reader that turns writer in the middle of a transaction fails at once under WAL; taking the lock first waits instead.
-    connection.exec_driver_sql(
-        "begin immediate" if not connection.get_execution_options().get("readonly") else "begin"
-    )
+    connection.exec_driver_sql("begin immediate" if not connection.get_execution_options().get("readonly") else "begin")
 
 
 def _translated(error: SQLAlchemyError) -> StoreError:
@@ -186,15 +180,9 @@ def _translated(error: SQLAlchemyError) -> StoreError:
     if "no such table" in reason or "does not exist" in reason:
         return SchemaMismatch(f"the database is not set up: {reason}", mend="run `failsafe db upgrade`")
     if "disk is full" in reason or "disk full" in reason:
-        return StoreError(
-            "the database cannot grow: the disk is full", mend="free some space; nothing was lost"
-        )
+        return StoreError("the database cannot grow: the disk is full", mend="free some space; nothing was lost")
     if "locked" in reason:
-        return StoreError(
-            f"the database stayed locked for {BUSY_SECONDS} s", mend="another failsafe is writing; try again"
-        )
+        return StoreError(f"the database stayed locked for {BUSY_SECONDS} s", mend="another failsafe is writing; try again")
     if "readonly" in reason or "unable to open" in reason:
-        return StoreError(
-            f"the database cannot be used: {reason}", mend="check the owner and mode of controller.state_dir"
-        )
+        return StoreError(f"the database cannot be used: {reason}", mend="check the owner and mode of controller.state_dir")
     return StoreError(f"the database failed: {reason}")

@@ -62,26 +62,17 @@ class EventStore:
         with self._store.begin() as connection:
             write_event(connection, happened)
 
-    def since(
-        self, at: datetime | None = None, *, after_id: int = 0, limit: int = 10_000
-    ) -> list[tuple[int, Event]]:
+    def since(self, at: datetime | None = None, *, after_id: int = 0, limit: int = 10_000) -> list[tuple[int, Event]]:
         """Oldest first; with the row's number, so that a follower can ask for what came later."""
         query = select(event).where(event.c.id > after_id).order_by(event.c.id.desc()).limit(limit)
         if at is not None:
             query = query.where(event.c.at >= at)
         with self._store.read() as connection:
             rows = connection.execute(query).all()
-        return [
-            (row.id, Event(row.name, row.subject, row.text, row.at, row.details)) for row in reversed(rows)
-        ]
+        return [(row.id, Event(row.name, row.subject, row.text, row.at, row.details)) for row in reversed(rows)]
 
     def last(self, name: str, subject: str) -> Event | None:
-        query = (
-            select(event)
-            .where(event.c.name == name, event.c.subject == subject)
-            .order_by(event.c.id.desc())
-            .limit(1)
-        )
+        query = select(event).where(event.c.name == name, event.c.subject == subject).order_by(event.c.id.desc()).limit(1)
         with self._store.read() as connection:
             row = connection.execute(query).first()
         return None if row is None else Event(row.name, row.subject, row.text, row.at, row.details)
@@ -95,10 +86,7 @@ class EventStore:
             .limit(limit)
         )
         with self._store.read() as connection:
-            return [
-                PendingNotice(row.id, _from_json(row.notice), row.attempts)
-                for row in connection.execute(query)
-            ]
+            return [PendingNotice(row.id, _from_json(row.notice), row.attempts) for row in connection.execute(query)]
 
     def notice_delivered(self, number: int, now: datetime) -> None:
         with self._store.begin() as connection:

@@ -37,28 +37,20 @@ class LeaseStore:
                 row = connection.execute(select(lease).where(lease.c.name == NAME)).first()
                 if row is None:
                     connection.execute(
-                        insert(lease).values(
-                            name=NAME, holder=holder, epoch=1, acquired_at=now, expires_at=now + LIFETIME
-                        )
+                        insert(lease).values(name=NAME, holder=holder, epoch=1, acquired_at=now, expires_at=now + LIFETIME)
                     )
                     return Lease(holder, 1)
                 if row.holder != holder and row.expires_at > now:
                     return None
                 epoch = row.epoch if row.holder == holder else row.epoch + 1
                 acquired_at = row.acquired_at if row.holder == holder else now
-                mine = update(lease).where(
-                    lease.c.name == NAME, lease.c.epoch == row.epoch, lease.c.holder == row.holder
-                )
+                mine = update(lease).where(lease.c.name == NAME, lease.c.epoch == row.epoch, lease.c.holder == row.holder)
                 changed = connection.execute(
-                    mine.values(
-                        holder=holder, epoch=epoch, acquired_at=acquired_at, expires_at=now + LIFETIME
-                    )
+                    mine.values(holder=holder, epoch=epoch, acquired_at=acquired_at, expires_at=now + LIFETIME)
                 )
                 return Lease(holder, epoch) if changed.rowcount == 1 else None
         except StoreError as error:
-            if isinstance(
-                error.__cause__, IntegrityError
-            ):  # two took the free lease at once; the other one won
+            if isinstance(error.__cause__, IntegrityError):  # two took the free lease at once; the other one won
                 return None
             raise
 

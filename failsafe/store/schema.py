@@ -77,9 +77,7 @@ domain_state = Table(
     Column("held_until", Instant),
     Column("hold_reason", Text, nullable=False, default=""),
     Column("draining_until", Instant),
-    Column(
-        "details", Json, nullable=False, default=dict
-    ),  # why halted, last notice of a prepared plan, failback delay
+    Column("details", Json, nullable=False, default=dict),  # why halted, last notice of a prepared plan, failback delay
     Column("changed_at", Instant, nullable=False),
 )
 

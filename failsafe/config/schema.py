@@ -1,0 +1,338 @@
+"""The tables of the configuration file, as frozen pydantic models. Unknown keys are errors. No default needs explaining twice:
+`failsafe config schema` prints all of this."""
+
+from __future__ import annotations
+
+import re
+import socket
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from failsafe.config.types import (
+    AbsolutePath,
+    Address,
+    ClockTime,
+    DailyWindow,
+    DnsName,
+    Duration,
+    HostPort,
+    Rate,
+    Share,
+    SshAddress,
+    Within,
+)
+from failsafe.model import Endpoint, Mode, Strategy
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+class Controller(Table):
+    id: str = Field(default_factory=socket.gethostname, pattern=r"^[A-Za-z0-9._-]{1,63}$")
+    state_dir: AbsolutePath = Path("/var/lib/failsafe")
+    database: str = "sqlite"
+    database_password_file: AbsolutePath | None = None
+    time_zone: str | None = None
+    limit_download: Rate | None = None
+    limit_upload: Rate | None = None
+
+    @field_validator("database")
+    @classmethod
+    def _no_password_in_url(cls, value: str) -> str:
+        if value == "sqlite":
+            return value
+        if not value.startswith("postgresql+psycopg://"):
+            raise ValueError('must be "sqlite" or "postgresql+psycopg://user@host/failsafe"')
+        if re.match(r"postgresql\+psycopg://[^/@]*:[^/@]*@", value):
+            raise ValueError("holds a password; put it into a file and name that in database_password_file")
+        return value
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                ZoneInfo(value)
+            except (ZoneInfoNotFoundError, ValueError):
+                raise ValueError(f'{value!r} is not a time zone; write it as "Europe/Warsaw"') from None
+        return value
+
+
+class Web(Table):
+    listen: Address = HostPort("127.0.0.1", 8025)
+    password_file: AbsolutePath | None = None
+    certificate_file: AbsolutePath | None = None
+    key_file: AbsolutePath | None = None
+    behind_proxy: bool = False
+
+    @model_validator(mode="after")
+    def _closed_to_strangers(self) -> Web:
+        guarded = self.password_file is not None and (
+            self.behind_proxy or (self.certificate_file is not None and self.key_file is not None)
+        )
+        if self.listen.host not in LOOPBACK and not guarded:
+            raise ValueError(
+                "listen is not on loopback: set password_file, and either certificate_file with key_file, or behind_proxy = true"
+            )
+        return self
+
+
+class EndpointTable(Table):
+    """Where a service listens and how it is trusted."""
+
+    host: str
+    port: int = Field(gt=0, lt=65536)
+    tls: Literal["implicit", "starttls", "none"] | None = None
+    ca_file: AbsolutePath | None = None
+
+    @model_validator(mode="after")
+    def _no_plain_text_on_a_network(self) -> EndpointTable:
+        if self.tls == "none" and self.host not in LOOPBACK:
+            raise ValueError('tls = "none" is for loopback only; use "implicit" or "starttls"')
+        return self
+
+    def endpoint(self) -> Endpoint:
+        """Port 993 and 465 begin with TLS, all others with STARTTLS, unless `tls` says so."""
+        tls = self.tls or ("implicit" if self.port in (465, 993) else "starttls")
+        return Endpoint(self.host, self.port, tls, None if self.ca_file is None else str(self.ca_file))
+
+
+class ImapTable(EndpointTable):
+    separator: str | None = None
+
+
+class MailServer(Table):
+    layout: Literal["docker-mailserver", "mailcow", "mailu", "maildir", "imap"]
+    path: AbsolutePath | None = None
+    container: str | None = None
+    ssh: SshAddress | None = None
+    ssh_key: AbsolutePath | None = None
+    known_hosts: AbsolutePath | None = None
+    backup_every: Duration = timedelta(minutes=15)
+    exclude_folders: tuple[str, ...] = ()
+    extra_paths: tuple[AbsolutePath, ...] = ()
+    commands: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")], str] = Field(default_factory=dict)
+    imap: ImapTable | None = None
+    mailboxes: tuple[str, ...] = ()
+    accounts_file: AbsolutePath | None = None
+
+    @model_validator(mode="after")
+    def _place_is_known(self) -> MailServer:
+        if self.layout == "maildir" and self.path is None:
+            raise ValueError('layout "maildir" needs path, the folder that holds DOMAIN/USER/ Maildirs')
+        if self.ssh is None and (self.ssh_key is not None or self.known_hosts is not None):
+            raise ValueError("ssh_key and known_hosts go with ssh; without it the path is on this machine")
+        return self
+
+
+class Keep(Table):
+    within: Within | None = None
+    last: int | None = Field(default=None, gt=0)
+    hourly: int | None = Field(default=None, gt=0)
+    daily: int | None = Field(default=None, gt=0)
+    weekly: int | None = Field(default=None, gt=0)
+    monthly: int | None = Field(default=None, gt=0)
+    yearly: int | None = Field(default=None, gt=0)
+
+
+class CheckPlan(Table):
+    every: Duration = timedelta(days=7)
+    share: Share = 12
+
+
+class RepositoryTable(Table):
+    url: str = Field(min_length=1)
+    password_file: AbsolutePath
+    environment_file: AbsolutePath | None = None
+    maintenance: Literal["here", "elsewhere"] = "here"
+    maintenance_environment_file: AbsolutePath | None = None
+    restore_environment_file: AbsolutePath | None = None
+    keep: Keep | None = None
+    every: Duration | None = None
+    check: CheckPlan = CheckPlan()
+    drill_every: Duration = timedelta(days=7)
+    window: DailyWindow | None = None
+    limit_upload: Rate | None = None
+    limit_download: Rate | None = None
+
+    @property
+    def is_path(self) -> bool:
+        """A folder on this machine, not a place across a network."""
+        return re.match(r"(?i)^(sftp|s3|rest|rclone|b2|azure|gs|swift):", self.url) is None
+
+    @field_validator("url")
+    @classmethod
+    def _no_password_in_url(cls, value: str) -> str:
+        if re.match(r"(?i)^rest:https?://[^/@]*:[^/@]*@", value):
+            raise ValueError("holds a password; put RESTIC_REST_USERNAME and RESTIC_REST_PASSWORD into environment_file")
+        if re.match(r"(?i)^(sftp|s3|rest|rclone|b2|azure|gs|swift):", value) is None and not Path(value).is_absolute():
+            raise ValueError(f"{value!r} is neither a restic URL (s3:…, sftp:…, rest:…) nor a whole path")
+        return value
+
+
+class Dns(Table):
+    provider: Literal["cloudflare", "route53", "rfc2136"]
+    token_file: AbsolutePath | None = None
+    zone_id: str | None = None
+    base_url: str | None = None
+    server: Address | None = None
+    key_name: str | None = None
+    key_algorithm: Literal["hmac-sha256", "hmac-sha384", "hmac-sha512"] = "hmac-sha256"
+    key_file: AbsolutePath | None = None
+    hosted_zone_id: str | None = None
+    profile: str | None = None
+
+    @model_validator(mode="after")
+    def _enough_to_reach_it(self) -> Dns:
+        needed = {
+            "cloudflare": ("token_file", "zone_id"),
+            "rfc2136": ("server", "key_name", "key_file"),
+            "route53": ("hosted_zone_id",),
+        }
+        missing = [key for key in needed[self.provider] if getattr(self, key) is None]
+        if missing:
+            raise ValueError(f"provider {self.provider} needs {', '.join(missing)}")
+        return self
+
+
+class Account(Table):
+    mailbox: str
+    user: str
+    password_file: AbsolutePath
+
+
+class CatchAll(Table):
+    user: str
+    password_file: AbsolutePath
+
+
+class Deliver(EndpointTable):
+    master_user: str | None = None
+    password_file: AbsolutePath | None = None
+
+
+class Homecoming(EndpointTable):
+    accounts: tuple[Account, ...] = ()
+    catch_all: CatchAll | None = None
+    deliver: Deliver | None = None
+    unroutable: str | None = None
+
+    @model_validator(mode="after")
+    def _has_a_source(self) -> Homecoming:
+        if not self.accounts and self.catch_all is None:
+            raise ValueError("needs accounts = [{ mailbox, user, password_file }] or catch_all = { user, password_file }")
+        return self
+
+
+def _one_or_more(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names or len(set(names)) != len(names) or len(names) > 10:
+        raise ValueError("needs one to ten different names")
+    return names
+
+
+class Domain(Table):
+    server: str
+    primary: Annotated[tuple[DnsName, ...], AfterValidator(_one_or_more)]
+    secondary: Annotated[tuple[DnsName, ...], AfterValidator(_one_or_more)]
+    strategy: Strategy
+    dns: str | None = None
+    zone: DnsName | None = None
+    ttl: Duration | None = None
+    mode: Mode = Mode.OBSERVE
+    quorum: int = Field(default=2, ge=1, le=9)
+    down_for: Duration = timedelta(minutes=15)
+    up_for: Duration = timedelta(minutes=30)
+    failback: Literal["auto", "manual"] = "auto"
+    verify_for: Duration = timedelta(minutes=5)
+    min_dwell: Duration = timedelta(hours=1)
+    flips_per_day: int = Field(default=3, ge=1, le=100)
+    nameservers: tuple[Address, ...] = ()
+    homecoming: Homecoming | None = None
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Domain:
+        both = set(self.primary) & set(self.secondary)
+        if both:
+            raise ValueError(f"{', '.join(sorted(both))} is both primary and secondary")
+        if self.strategy is Strategy.SWAP and self.homecoming is None:
+            raise ValueError(
+                'strategy "swap" lets mail reach the secondary in peace time too, so it needs a [domain."…".homecoming]; or use "on-demand"'
+            )
+        return self
+
+
+class Canary(Table):
+    every: Duration = timedelta(minutes=15)
+    smtp: Address
+    user: str
+    password_file: AbsolutePath
+    from_: str = Field(alias="from")
+    to: str
+
+
+class ProbeImap(EndpointTable):
+    user: str
+    password_file: AbsolutePath
+
+
+class Probe(Table):
+    every: Duration = timedelta(minutes=1)
+    smtp: tuple[Address, ...] = ()
+    recipient: str | None = None
+    helo: str | None = None
+    imap: ProbeImap | None = None
+    ca_file: AbsolutePath | None = None
+
+
+class Vantage(Table):
+    kind: Literal["ssh", "uptimerobot", "http"]
+    ssh: SshAddress | None = None
+    ssh_key: AbsolutePath | None = None
+    known_hosts: AbsolutePath | None = None
+    network: str | None = None
+    key_file: AbsolutePath | None = None
+    monitor: str | None = None
+    url: str | None = None
+    up_when: str | None = None
+
+    @model_validator(mode="after")
+    def _enough_to_ask_it(self) -> Vantage:
+        needed = {"ssh": ("ssh",), "uptimerobot": ("key_file", "monitor"), "http": ("url", "up_when")}
+        missing = [key for key in needed[self.kind] if getattr(self, key) is None]
+        if missing:
+            raise ValueError(f"kind {self.kind} needs {', '.join(missing)}")
+        return self
+
+
+class OwnLine(Table):
+    references: tuple[Address, ...] = (HostPort("1.1.1.1", 443), HostPort("9.9.9.9", 443), HostPort("208.67.222.222", 443))
+
+
+class Notify(Table):
+    urls_file: AbsolutePath | None = None
+    heartbeat_url_file: AbsolutePath | None = None
+    digest_at: ClockTime | None = None
+
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$")]
+
+
+class Config(Table):
+    controller: Controller = Controller()
+    web: Web | None = None
+    mail_server: dict[Name, MailServer] = Field(default_factory=dict)
+    repository: dict[Name, RepositoryTable] = Field(default_factory=dict)
+    dns: dict[Name, Dns] = Field(default_factory=dict)
+    domain: dict[DnsName, Domain] = Field(default_factory=dict)
+    canary: dict[Name, Canary] = Field(default_factory=dict)
+    probe: dict[Name, Probe] = Field(default_factory=dict)
+    vantage: dict[Name, Vantage] = Field(default_factory=dict)
+    own_line: OwnLine = OwnLine()
+    notify: Notify = Notify()
