@@ -1,0 +1,1 @@
+"""One library each, no policy; every library exception is translated here."""

@@ -1,0 +1,1 @@
+"""Judging health, deciding, planning and carrying out a change of MX records."""
