@@ -58,15 +58,27 @@ def mode_fault(path: str | Path) -> str | None:
     return None
 
 
+def modes_are_kept(folder: Path) -> bool:
+    """Whether the file system under `folder` can hide a file at all (FAT and some NAS shares give every file the same mode)."""
+    import tempfile
+
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".failsafe-mode-") as probe:
+            Path(probe.name).chmod(0o600)
+            return stat.S_IMODE(Path(probe.name).stat().st_mode) == 0o600
+    except OSError:
+        return True  # cannot tell; then the strict rule stands
+
+
 def read_secret(path: str | Path, *, strip: bool = True) -> Secret:
     """The secret in a file. It is read at every use, so rotation is replacing the file.
 
     Raises SecretError where the file is missing, readable by others, empty, not text or too large; the message never holds the content.
     """
     fault = mode_fault(path)
-    if fault is not None:
-        raise SecretError(fault)
     place = secret_path(path)
+    if fault is not None and (not place.is_file() or modes_are_kept(place.parent)):
+        raise SecretError(fault)
     try:
         with place.open("rb") as file:
             data = file.read(MAXIMUM_BYTES + 1)

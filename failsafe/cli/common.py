@@ -1,0 +1,173 @@
+"""What all verbs share: the configuration, answers on stdout, questions, progress, and errors with their exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from failsafe.errors import EXIT_CONFIGURATION, EXIT_INTERRUPTED, FailsafeError, Interrupted, UsageError
+
+# Newer typer carries its own click, so its exceptions are found through a class that typer exports.
+USAGE_FAULT: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+JSON_OPTION = typer.Option(False, "--json", help="Answer in JSON; nothing else on stdout.")
+YES_OPTION = typer.Option(False, "--yes", help="Do not ask.")
+
+
+def verbs_app(help_text: str | None = None) -> typer.Typer:
+    """A typer app for one file of verbs, with the settings that all of them share."""
+    return typer.Typer(help=help_text, no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+def config_path() -> Path:
+    from failsafe.config.load import find_config
+
+    return find_config()
+
+
+def open_app() -> Any:
+    """The composition root over the configuration that was named. Raises ConfigError."""
+    from failsafe.app import App
+    from failsafe.config.load import load_config
+
+    path = config_path()
+    return App(load_config(path), path)
+
+
+def say(text: str = "") -> None:
+    """For people, beside the answer: stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def answer(text: str = "") -> None:
+    """The answer: stdout."""
+    print(text, flush=True)
+
+
+def answer_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False, separators=(", ", ": ")), flush=True)
+
+
+def answer_json_lines(values: Iterable[Any]) -> None:
+    for value in values:
+        answer_json(value)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Returns if the answer is yes. Raises UsageError where nobody can be asked, Interrupted where the answer is no."""
+    if yes:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError(
+            f"{question} Nobody is there to answer: this is not a terminal",
+            mend="say --yes to go on, or --dry-run to see the plan",
+        )
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise Interrupted("nothing was done")
+
+
+class BarProgress:
+    """ports.Progress on a terminal, by rich; imported only there."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
+
+        console = Console(stderr=True)
+        self._bytes = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+        self._things = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+        self._live: Progress | None = None
+        self._task: Any = None
+
+    def stage(self, text: str, total: int | None = None, unit: str = "") -> None:
+        self.close()
+        self._live = self._bytes if unit == "B" else self._things
+        self._live.start()
+        self._task = self._live.add_task(text, total=total)
+
+    def advance(self, amount: int) -> None:
+        if self._live is not None:
+            self._live.advance(self._task, amount)
+
+    def close(self) -> None:
+        if self._live is not None:
+            self._live.remove_task(self._task)
+            self._live.stop()
+            self._live = None
+
+
+class NoProgress:
+    """ports.Progress where nobody watches."""
+
+    def stage(self, text: str, total: int | None = None, unit: str = "") -> None:
+        pass
+
+    def advance(self, amount: int) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def progress(*, quiet: bool = False) -> BarProgress | NoProgress:
+    """Bars only on a terminal."""
+    return BarProgress() if sys.stderr.isatty() and not quiet else NoProgress()
+
+
+def run_cli(app: typer.Typer) -> int:
+    """Runs a verb; turns every expected failure into one message on stderr and the exit code of the contract."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        outcome = app(standalone_mode=False)
+    except FailsafeError as error:
+        say(f"failsafe: {error}")
+        if error.mend:
+            say(f"  what to do: {error.mend}")
+        return error.exit_code
+    except typer.Exit as error:
+        return error.exit_code
+    except USAGE_FAULT as error:
+        error.show(sys.stderr)
+        return EXIT_CONFIGURATION
+    except (typer.Abort, KeyboardInterrupt):
+        say("failsafe: interrupted; running the same command again goes on from here")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went away, as `| head` does
+        return 0
+    return outcome if isinstance(outcome, int) else 0
+
+
+def _terminated(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt

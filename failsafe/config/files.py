@@ -1,0 +1,51 @@
+"""The files that a configuration names: are the secrets there, and readable by nobody else?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from failsafe.config.schema import Config
+from failsafe.secrets import mode_fault, modes_are_kept, secret_path
+
+SECRET_KEYS = ("password_file", "environment_file", "token_file", "key_file", "ssh_key", "urls_file", "url_file", "accounts_file")
+
+
+def secret_files(config: Config) -> Iterator[tuple[str, Path]]:
+    """(key, path) of every file that holds a secret."""
+    yield from _walk(config, "")
+
+
+def file_faults(config: Config) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """(faults, warnings) of the secret files: missing or readable by others; a file system without modes is a warning."""
+    faults, warnings = [], []
+    for key, path in secret_files(config):
+        fault = mode_fault(path)
+        if fault is None:
+            continue
+        if secret_path(path).exists() and not modes_are_kept(secret_path(path).parent):
+            warnings.append((key, f"{path} lies on a file system that keeps no modes: everyone on this machine may read it"))
+        else:
+            faults.append((key, fault))
+    return faults, warnings
+
+
+def _walk(value: Any, key: str) -> Iterator[tuple[str, Path]]:
+    if isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            inner = getattr(value, name)
+            place = f"{key}.{name}" if key else name
+            if isinstance(inner, Path):
+                if name.endswith(SECRET_KEYS):
+                    yield place, inner
+            else:
+                yield from _walk(inner, place)
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _walk(inner, f'{key}."{name}"' if "." in name else f"{key}.{name}")
+    elif isinstance(value, tuple):
+        for number, inner in enumerate(value):
+            yield from _walk(inner, f"{key}[{number}]")
