@@ -1,0 +1,250 @@
+"""The composition root: configuration -> adapters -> runners. The only module that knows everyone; it decides nothing.
+
+Every heavy library is imported inside the method that needs it: `failsafe status` must not pay for SSH or a DNS provider's SDK.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import tzinfo
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from failsafe.clock import SystemClock
+from failsafe.config.schema import Config, Dns, Domain, MailServer
+from failsafe.errors import ConfigError, UsageError
+from failsafe.events import Event
+from failsafe.secrets import Secret, read_environment, read_secret
+
+if TYPE_CHECKING:
+    from failsafe.backup.archive.staging import Staging
+    from failsafe.ports import Authorities, DnsZone, MailHost, Notifier, Repository
+    from failsafe.store.duties import DutyStore
+    from failsafe.store.engine import Store
+    from failsafe.store.events import EventStore
+    from failsafe.store.history import HistoryStore
+    from failsafe.store.journal import JournalStore
+    from failsafe.store.lease import LeaseStore
+
+
+class App:
+    """One controller: its configuration and, made on first use, everything that acts for it."""
+
+    def __init__(self, config: Config, config_file: Path) -> None:
+        self.config = config
+        self.config_file = config_file
+        self.clock = SystemClock()
+
+    # -- places ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def state_dir(self) -> Path:
+        return self.config.controller.state_dir
+
+    @property
+    def catalog_file(self) -> Path:
+        return self.state_dir / "catalog.sqlite"
+
+    @property
+    def restic_cache(self) -> Path:
+        return self.state_dir / "cache" / "restic"
+
+    def staging_folder(self, server: str) -> Path:
+        return self.state_dir / "staging" / _file_name(server)
+
+    def inventory_file(self, server: str) -> Path:
+        return self.state_dir / "inventory" / f"{_file_name(server)}.sqlite"
+
+    def lock_file(self, name: str) -> Path:
+        """Locks live in one folder; the kernel releases them when their holder dies."""
+        return self.state_dir / "locks" / f"{_file_name(name)}.lock"
+
+    @cached_property
+    def time_zone(self) -> tzinfo:
+        from zoneinfo import ZoneInfo
+
+        if self.config.controller.time_zone is not None:
+            return ZoneInfo(self.config.controller.time_zone)
+        local = self.clock.now().astimezone().tzinfo
+        assert local is not None
+        return local
+
+    # -- store -----------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def store(self) -> Store:
+        """The database with exactly this version's schema; an empty one is set up, another schema is SchemaMismatch."""
+        store = self.unchecked_store
+        if store.revision() is None:
+            store.upgrade(self.clock.now())
+        store.require_current()
+        return store
+
+    @cached_property
+    def unchecked_store(self) -> Store:
+        """For those who migrate: `run`, `tick` and `db upgrade`."""
+        from failsafe.store.engine import Store
+
+        controller = self.config.controller
+        if controller.database == "sqlite":
+            return Store.sqlite(self.state_dir / "failsafe.sqlite")
+        password = None if controller.database_password_file is None else read_secret(controller.database_password_file)
+        return Store(controller.database, password=password)
+
+    @cached_property
+    def events(self) -> EventStore:
+        from failsafe.store.events import EventStore
+
+        return EventStore(self.store)
+
+    @cached_property
+    def duties(self) -> DutyStore:
+        from failsafe.store.duties import DutyStore
+
+        return DutyStore(self.store)
+
+    @cached_property
+    def leases(self) -> LeaseStore:
+        from failsafe.store.lease import LeaseStore
+
+        return LeaseStore(self.store)
+
+    @cached_property
+    def journal(self) -> JournalStore:
+        from failsafe.store.journal import JournalStore
+
+        return JournalStore(self.store)
+
+    @cached_property
+    def history(self) -> HistoryStore:
+        from failsafe.store.history import HistoryStore
+
+        return HistoryStore(self.store)
+
+    def record(self, event: Event) -> None:
+        """One event: a row (with its notice in the outbox) and a log line."""
+        from failsafe.logs import get_log
+
+        self.events.record(event)
+        get_log().info(event.name, subject=event.subject, text=event.text)
+
+    # -- servers and repositories ----------------------------------------------------------------------------------------
+
+    def server(self, name: str) -> MailServer:
+        try:
+            return self.config.mail_server[name]
+        except KeyError:
+            raise UsageError(
+                f"there is no [mail_server.{name}] in {self.config_file}", mend=_known(self.config.mail_server)
+            ) from None
+
+    def mail_host(self, name: str) -> MailHost:
+        """The machine that holds this server's mail: over SSH, or this one."""
+        server = self.server(name)
+        if server.ssh is None:
+            from failsafe.adapters.local import LocalHost
+
+            return LocalHost(name)
+        from failsafe.adapters.ssh import SshHost
+
+        return SshHost(
+            name,
+            str(server.ssh),
+            key=server.ssh_key,
+            known_hosts=server.known_hosts,
+            limit_download=self.config.controller.limit_download,
+        )
+
+    def staging(self, server: str) -> Staging:
+        from failsafe.backup.archive.staging import Staging
+
+        return Staging.open(self.staging_folder(server), server)
+
+    def repository(self, name: str, *, environment_file: Path | None = None) -> Repository:
+        """`environment_file` replaces the everyday credential, for restores and maintenance."""
+        from failsafe.adapters.restic import ResticRepository
+
+        try:
+            table = self.config.repository[name]
+        except KeyError:
+            raise UsageError(
+                f"there is no [repository.{name}] in {self.config_file}", mend=_known(self.config.repository)
+            ) from None
+        credentials = environment_file or table.environment_file
+        known = self.duties.repositories().get(name)
+        controller = self.config.controller
+        return ResticRepository(
+            name,
+            table.url,
+            password=lambda: read_secret(table.password_file),
+            environment=_environment(credentials),
+            cache_dir=self.restic_cache,
+            limit_upload=table.limit_upload or controller.limit_upload,
+            limit_download=table.limit_download or controller.limit_download,
+            expected_id=(known.restic_id or None) if known is not None else None,
+        )
+
+    # -- DNS -------------------------------------------------------------------------------------------------------------
+
+    def domain(self, name: str) -> Domain:
+        try:
+            return self.config.domain[name]
+        except KeyError:
+            raise UsageError(f'there is no [domain."{name}"] in {self.config_file}', mend=_known(self.config.domain)) from None
+
+    def zone(self, domain: str) -> DnsZone | None:
+        """The provider's adapter; None where the domain names no `dns` (then people make the change)."""
+        table = self.domain(domain)
+        return None if table.dns is None else _zone(self.config.dns[table.dns], table)
+
+    def authorities(self, domain: str) -> Authorities:
+        from failsafe.adapters.resolver import AuthoritativeServers
+
+        table = self.domain(domain)
+        return AuthoritativeServers(zone=table.zone, nameservers=tuple(str(server) for server in table.nameservers))
+
+    # -- people ----------------------------------------------------------------------------------------------------------
+
+    def notifier(self) -> Notifier | None:
+        """None where [notify] names no urls_file."""
+        if self.config.notify.urls_file is None:
+            return None
+        from failsafe.adapters.notify import AppriseNotifier
+
+        return AppriseNotifier(self.config.notify.urls_file)
+
+
+def _zone(table: Dns, domain: Domain) -> DnsZone:
+    ttl = None if domain.ttl is None else int(domain.ttl.total_seconds())
+    if table.provider == "rfc2136":
+        from failsafe.adapters.rfc2136 import Rfc2136Zone
+
+        assert table.server is not None and table.key_name is not None and table.key_file is not None
+        return Rfc2136Zone(
+            str(table.server),
+            key_name=table.key_name,
+            key_algorithm=table.key_algorithm,
+            key_file=table.key_file,
+            ttl_seconds=ttl,
+        )
+    if table.provider == "cloudflare":
+        from failsafe.adapters.cloudflare import CloudflareZone
+
+        assert table.token_file is not None and table.zone_id is not None
+        return CloudflareZone(table.zone_id, token_file=table.token_file, base_url=table.base_url, ttl_seconds=ttl)
+    raise ConfigError("dns", [("provider", "route53 is not in this version yet; use cloudflare or rfc2136, or leave `dns` out")])
+
+
+def _environment(file: Path | None) -> Callable[[], dict[str, Secret]]:
+    return lambda: {} if file is None else read_environment(file)
+
+
+def _file_name(name: str) -> str:
+    """A name of the configuration as a file name ("example.org:secondary" has a colon)."""
+    return "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in name)
+
+
+def _known(tables: dict[str, object] | object) -> str:
+    names = ", ".join(sorted(tables)) if isinstance(tables, dict) else ""
+    return f"configured are: {names}" if names else "none is configured"
