@@ -1,0 +1,1 @@
+"""Pure knowledge of mail: names, flags, identity, replies."""
