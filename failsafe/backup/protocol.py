@@ -1,0 +1,394 @@
+"""Speaks with the program on the mail server (serverside.py) over a channel: requests out, answers in, everything bounded."""
+
+from __future__ import annotations
+
+import json
+import struct
+import tempfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Self
+
+from failsafe.errors import ServerSideError
+from failsafe.mail.identity import Digester
+from failsafe.ports import Channel, MailHost
+
+VERSION = 1  # of the protocol; serverside.VERSION is the other end
+BOOTSTRAP = (
+    "import sys;s=sys.stdin.buffer;exec(compile(s.read(int(s.readline())),'failsafe','exec'),{'__name__':'__main__','SENT':True})"
+)
+HEAD = struct.Struct(">cI")
+ENTRY = struct.Struct(">BQqQH")  # as in serverside.py
+FRAME_LIMIT = 8 << 20  # bytes; the server sends 256 KiB at most, but for a survey of one mailbox
+UNPACKED_LIMIT = 128 << 20  # bytes a compressed frame may grow to
+SPOOL = 1 << 20  # bytes of a message that stay in memory; a larger one waits in a temporary file
+BATCH = 500  # messages or folders asked for in one request; far below the 1 MiB a request may have
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What a session may see: sent along while the program is not installed there; the server's own file says it otherwise."""
+
+    root: str  # holds DOMAIN/USER/
+    files: tuple[str, ...] = ()  # extra paths
+    commands: Mapping[str, str] = field(default_factory=dict)  # name -> command line
+    command_seconds: int = 3600  # a command is ended after this long
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What names a file's state: bytes, mtime in ns since the epoch, inode."""
+
+    size: int
+    mtime_ns: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One file of a folder, as one pass saw it."""
+
+    sub: str  # cur or new
+    name: bytes
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True)
+class FolderPass:
+    """The end of one pass over a folder."""
+
+    before: tuple[int, int]  # mtimes of cur and new in ns before the pass; -1 where there is none
+    after: tuple[int, int]
+    now: int  # the server's clock in ns, after the pass
+    problems: tuple[tuple[str, str], ...] = ()  # (name, why)
+    error: str = ""
+    gone: bool = False  # the folder is not there (any more)
+
+
+@dataclass(frozen=True, slots=True)
+class FolderFacts:
+    """A folder as the survey sees it: its path below the mailbox's own folder, and stamps that change when it does."""
+
+    directory: str
+    stamps: tuple[int, int]
+    uidlist: str | None
+    keywords: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    path: str
+    facts: Facts
+    mode: int  # st_mode, type included
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxFacts:
+    """A mailbox as the survey sees it. `path` is DOMAIN/USER below the root; `base` "" or "Maildir"."""
+
+    path: str
+    base: str = ""
+    layout: str = "maildir++"
+    folders: tuple[FolderFacts, ...] = ()
+    files: tuple[FileFacts, ...] = ()
+    problems: tuple[tuple[str, str], ...] = ()
+    error: str = ""
+
+    @property
+    def mailbox(self) -> str:
+        domain, _, user = self.path.partition("/")
+        return f"{user}@{domain}" if user else domain
+
+    def place(self, directory: str) -> str:
+        """A folder's path below DOMAIN/USER."""
+        return "/".join(part for part in (self.base, directory) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of one file that was asked for. `status`: ok, changed (while it was read), gone, failed (`why`)."""
+
+    status: str
+    why: str = ""
+    facts: Facts | None = None
+    name: str = ""  # SUB/NAME it had when it was opened
+    id: str = ""
+    canonical: str = ""
+    body: IO[bytes] | None = None  # rewound; closed when the next answer is asked for
+
+
+class ServerSession:
+    """One conversation with the server's side. Raises ServerSideError, and what the channel raises."""
+
+    def __init__(self, host: MailHost, reach: Reach) -> None:
+        self.host = host
+        self.received = 0  # bytes that came over the channel
+        self._buffer = bytearray()
+        self._asked = False  # a request whose answer has not been read to its end
+        program = Path(__file__).with_name("serverside.py").read_bytes()
+        self._channel: Channel = host.open(["python3", "-I", "-c", BOOTSTRAP])
+        try:
+            self._channel.send(b"%d\n" % len(program) + program)
+            self.hello = self._hello()
+            if self.hello["mode"] == "sent":
+                self._request(json.dumps(_settings(reach)))
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def survey(self) -> Iterator[MailboxFacts]:
+        """Every mailbox with the stamps of its folders and control files; no message is listed."""
+        for kind, row in self._ask("list", "mailboxes"):
+            if kind == b"J":
+                yield _mailbox(_object(row))
+
+    def list_folders(self, targets: Sequence[tuple[str, str]]) -> Iterator[tuple[int, list[Listed] | FolderPass]]:
+        """One pass over each (DOMAIN/USER, folder below it): its files in pieces, then its FolderPass; by index into `targets`."""
+        for start in range(0, len(targets), BATCH):
+            index = start
+            for kind, data in self._ask(
+                "list", "folders", *(part for target in targets[start : start + BATCH] for part in target)
+            ):
+                if kind == b"D":
+                    yield index, list(_entries(data))
+                elif kind == b"J":
+                    yield index, _pass(_object(data))
+                    index += 1
+
+    def read_messages(self, mailbox: str, folder: str, items: Sequence[str]) -> Iterator[Answer]:
+        """The messages SUB/NAME of a folder, in order, also where they were renamed since; their bodies are whole or not given."""
+        return self._files("read", "messages", (mailbox, folder), items)
+
+    def digest_messages(self, mailbox: str, folder: str, items: Sequence[str]) -> Iterator[Answer]:
+        """Their SHA-256 alone, reckoned by the server."""
+        return self._files("digest", "messages", (mailbox, folder), items)
+
+    def read_control(self, mailbox: str, paths: Sequence[str]) -> Iterator[Answer]:
+        """Files below a mailbox's folder."""
+        return self._files("read", "control", (mailbox,), paths)
+
+    def list_files(self, number: int) -> Iterator[FileFacts | tuple[str, str]]:
+        """Files below extra path `number`, or (path, why) of what cannot be taken; "" as why marks what is left out on purpose."""
+        for kind, data in self._ask("list", "files", str(number)):
+            if kind == b"J":
+                row = _object(data)
+                if "file" in row:
+                    yield _file(row["file"])
+                else:
+                    problem = row.get("problem") or [row["skipped"], ""]
+                    yield str(problem[0]), str(problem[1])
+
+    def read_files(self, number: int, paths: Sequence[str]) -> Iterator[Answer]:
+        return self._files("read", "files", (str(number),), paths)
+
+    def run(self, name: str, sink: IO[bytes], limit: int) -> str:
+        """Runs a named command, its output into `sink`; gives "" or the reason why it cannot be trusted."""
+        size = 0
+        end: dict[str, Any] = {}
+        for kind, data in self._ask("run", name):
+            if kind == b"D":
+                size += len(data)
+                if size <= limit:
+                    sink.write(data)
+            elif kind == b"E":
+                end = _object(data)
+        return _verdict(end, size, limit)
+
+    def vitals(self) -> dict[str, Any]:
+        """Disk and inodes of the roots, load, clock (ns), Postfix's queue length (None: unknown)."""
+        frames = [data for kind, data in self._ask("vitals") if kind == b"E"]
+        return _object(frames[0])
+
+    # ------------------------------------------------------------ frames
+
+    def _files(self, verb: str, what: str, place: Sequence[str], items: Sequence[str]) -> Iterator[Answer]:
+        for start in range(0, len(items), BATCH):
+            frames = self._ask(verb, what, *place, *items[start : start + BATCH])
+            yield from self._answers(frames)
+
+    def _answers(self, frames: Iterable[tuple[bytes, bytes]]) -> Iterator[Answer]:
+        head: dict[str, Any] = {}
+        with_body = _Body()
+        for kind, data in frames:
+            if kind == b"D":
+                with_body.write(data)
+            elif kind == b"J":
+                row = _object(data)
+                head.update(row)
+                if "status" in row:
+                    with with_body.rewound() as body:
+                        yield _answer(head, with_body, body)
+                    head, with_body = {}, _Body()
+
+    def _ask(self, *fields: str) -> Iterator[tuple[bytes, bytes]]:
+        """Sends one request and yields its frames to the last, which is of kind E."""
+        assert not self._asked, "an answer was left half read: the session can only be closed"
+        self._asked = True
+        self._request(*fields)
+        while True:
+            kind, data = self._frame()
+            self._asked = kind not in (b"X", b"E")
+            if kind == b"X":
+                raise ServerSideError(f"{self.host.name}: {_object(data).get('error', 'no reason given')}")
+            yield kind, data
+            if kind == b"E":
+                return
+
+    def _request(self, *fields: str) -> None:
+        raw = [field.encode("utf-8", "surrogateescape") for field in fields]
+        assert not any(b"\0" in part for part in raw), "a NUL in a request"
+        self._channel.send(b"".join(part + b"\0" for part in (str(len(raw)).encode(), *raw)))
+
+    def _frame(self) -> tuple[bytes, bytes]:
+        kind, length = HEAD.unpack(self._take(HEAD.size))
+        if length > FRAME_LIMIT:
+            raise ServerSideError(f"{self.host.name}: a frame of {length} bytes; that is no answer of ours", mend=_CHATTER)
+        data = self._take(length)
+        if kind.islower():
+            unpacker = zlib.decompressobj()
+            try:
+                data = unpacker.decompress(data, UNPACKED_LIMIT)
+            except zlib.error as error:
+                raise ServerSideError(f"{self.host.name}: a damaged frame: {error}") from error
+            if unpacker.unconsumed_tail or not unpacker.eof:
+                raise ServerSideError(f"{self.host.name}: a frame larger than {UNPACKED_LIMIT >> 20} MiB")
+        return kind.upper(), data
+
+    def _take(self, count: int) -> bytes:
+        while len(self._buffer) < count:
+            more = self._channel.receive(max(65536, count - len(self._buffer)))
+            if not more:
+                raise ServerSideError(f"{self.host.name}: the program there ended in the middle of an answer")
+            self.received += len(more)
+            self._buffer += more
+        taken = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return taken
+
+    def _hello(self) -> dict[str, Any]:
+        kind, data = self._frame()
+        hello = _object(data) if kind == b"J" else {}
+        if hello.get("hello") != "failsafe":
+            raise ServerSideError(f"{self.host.name}: something else than our program answered", mend=_CHATTER)
+        if hello.get("version") != VERSION:
+            raise ServerSideError(
+                f"{self.host.name}: the program installed there speaks version {hello.get('version')}, this failsafe {VERSION}",
+                mend="install the server's program of this version, or remove the one that is there",
+                transient=False,
+            )
+        return hello
+
+
+_CHATTER = "log in there by hand: the shell's start files must print nothing when no terminal is attached"
+
+
+class _Body:
+    """Content on its way in: digested as it comes, in memory while small."""
+
+    def __init__(self) -> None:
+        self.file: IO[bytes] = tempfile.SpooledTemporaryFile(SPOOL)  # noqa: SIM115 - closed by the `with` around rewound()
+        self.digester = Digester()
+
+    def write(self, data: bytes) -> None:
+        self.digester.update(data)
+        self.file.write(data)
+
+    def rewound(self) -> IO[bytes]:
+        self.file.seek(0)
+        return self.file
+
+
+def _answer(head: Mapping[str, Any], content: _Body, body: IO[bytes]) -> Answer:
+    facts = Facts(*(int(value) for value in head["facts"])) if "facts" in head else None
+    status = str(head["status"])
+    if status == "ok" and facts is None:
+        raise ServerSideError("an answer without facts")
+    digested = str(head.get("sha256", ""))
+    return Answer(
+        status=status,
+        why=str(head.get("why", "")),
+        facts=facts,
+        name=str(head.get("name", "")),
+        id=digested or content.digester.id,
+        canonical="" if digested else content.digester.canonical,
+        body=body if status == "ok" and not digested else None,
+    )
+
+
+def _settings(reach: Reach) -> dict[str, object]:
+    return {
+        "root": reach.root,
+        "files": list(reach.files),
+        "commands": dict(reach.commands),
+        "command_seconds": reach.command_seconds,
+    }
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    try:
+        row = json.loads(data)
+    except ValueError as error:
+        raise ServerSideError(f"an answer that is not JSON: {error}") from error
+    if not isinstance(row, dict):
+        raise ServerSideError("an answer that is not an object")
+    return row
+
+
+def _entries(data: bytes) -> Iterator[Listed]:
+    place = 0
+    try:
+        while place < len(data):
+            sub, size, mtime_ns, inode, length = ENTRY.unpack_from(data, place)
+            place += ENTRY.size + length
+            name = data[place - length : place]
+            yield Listed("new" if sub else "cur", name, Facts(size, mtime_ns, inode))
+    except struct.error as error:
+        raise ServerSideError(f"a damaged listing: {error}") from error
+
+
+def _pass(row: Mapping[str, Any]) -> FolderPass:
+    if "error" in row:
+        return FolderPass((-1, -1), (-1, -1), 0, (), str(row["error"]), row.get("gone") is True)
+    before, after = tuple(row["before"]), tuple(row["after"])
+    return FolderPass((before[0], before[1]), (after[0], after[1]), int(row["now"]), _pairs(row["problems"]))
+
+
+def _pairs(rows: Iterable[Sequence[str]]) -> tuple[tuple[str, str], ...]:
+    return tuple((str(name), str(why)) for name, why in rows)
+
+
+def _file(row: Sequence[Any]) -> FileFacts:
+    path, size, mtime_ns, inode, mode, uid, gid = row
+    return FileFacts(str(path), Facts(size, mtime_ns, inode), mode, uid, gid)
+
+
+def _mailbox(row: Mapping[str, Any]) -> MailboxFacts:
+    if "error" in row:
+        return MailboxFacts(str(row["mailbox"]), error=str(row["error"]))
+    folders = tuple(FolderFacts(str(path), (cur, new), uidlist, keywords) for path, cur, new, uidlist, keywords in row["folders"])
+    files = tuple(_file(item) for item in row["files"])
+    return MailboxFacts(str(row["mailbox"]), str(row["base"]), str(row["layout"]), folders, files, _pairs(row["problems"]))
+
+
+def _verdict(end: Mapping[str, Any], size: int, limit: int) -> str:
+    said = str(end.get("said", "")).strip()
+    if size > limit:
+        return f"its output is larger than {limit >> 20} MiB"
+    if end.get("late"):
+        return "it did not end in time"
+    if end.get("status") != 0:
+        return f"it ended with status {end.get('status')}" + (f": {said[-300:]}" if said else "")
+    return ""
