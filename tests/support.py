@@ -1,4 +1,4 @@
-"""Helpers that tests of every kind share. Standard library only, so that the lab and the demo may use them too."""
+"""Helpers that tests of every kind share. Standard library only: the lab and the demo use them too."""
 
 import time
 from collections.abc import Callable

@@ -1,0 +1,92 @@
+"""Dovecot's configuration, in the words of 2.3 (Debian 12) and of 2.4 (Debian 13)."""
+
+import functools
+import subprocess
+
+from tests.lab.names import ENVIRONMENT, VMAIL_ROOT
+
+COMMON = """\
+protocols = imap lmtp
+log_path = /var/log/dovecot.log
+ssl = required
+mail_uid = vmail
+mail_gid = vmail
+first_valid_uid = 5000
+mail_max_userip_connections = 100
+namespace inbox {
+  inbox = yes
+  separator = /
+}
+service lmtp {
+  unix_listener /var/spool/postfix/private/dovecot-lmtp {
+    mode = 0600
+    user = postfix
+    group = postfix
+  }
+}
+service auth {
+  unix_listener /var/spool/postfix/private/auth {
+    mode = 0660
+    user = postfix
+    group = postfix
+  }
+}
+"""
+
+SPEECH_2_3 = """\
+ssl_cert = </etc/lab/mx.pem
+ssl_key = </etc/lab/mx.key
+mail_location = maildir:{root}/%d/%n{layout}
+passdb {{
+  driver = passwd-file
+  args = scheme=PLAIN username_format=%u /etc/dovecot/users
+}}
+userdb {{
+  driver = passwd-file
+  args = username_format=%u /etc/dovecot/users
+}}
+"""
+
+SPEECH_2_4 = """\
+ssl_server_cert_file = /etc/lab/mx.pem
+ssl_server_key_file = /etc/lab/mx.key
+mail_driver = maildir
+mail_path = {root}/%{{user | domain}}/%{{user | username}}
+mailbox_list_layout = {layout}
+passdb passwd-file {{
+  passwd_file_path = /etc/dovecot/users
+  default_password_scheme = PLAIN
+}}
+userdb passwd-file {{
+  passwd_file_path = /etc/dovecot/users
+}}
+"""
+
+
+@functools.cache
+def version() -> tuple[int, int]:
+    """The installed Dovecot's major and minor version."""
+    words = subprocess.run(
+        ["dovecot", "--version"], env=ENVIRONMENT, capture_output=True, text=True, timeout=30, check=True
+    ).stdout
+    major, minor = words.split()[0].split(".")[:2]
+    return int(major), int(minor)
+
+
+def configuration(layout: str) -> str:
+    """dovecot.conf. `layout`: how folders lie on disk, "maildir++" (`.Archive.2026`) or "fs" (`Archive/2026`)."""
+    if layout not in {"maildir++", "fs"}:
+        raise ValueError(f"unknown Maildir layout {layout!r}: maildir++ or fs")
+    if version() < (2, 4):
+        return COMMON + SPEECH_2_3.format(root=VMAIL_ROOT, layout=":LAYOUT=fs" if layout == "fs" else "")
+    head = "dovecot_config_version = 2.4.0\ndovecot_storage_version = 2.4.0\n"
+    return head + COMMON + SPEECH_2_4.format(root=VMAIL_ROOT, layout=layout)
+
+
+def users_file(passwords: dict[str, str], uid: int) -> str:
+    """A passwd-file of mailboxes whose home is their Maildir. Every field must be there, also the empty ones."""
+    lines = []
+    for mailbox, password in passwords.items():
+        user, domain = mailbox.split("@")
+        lines.append(f"{mailbox}:{{PLAIN}}{password}:{uid}:{uid}::{VMAIL_ROOT}/{domain}/{user}::\n")
+    return "".join(lines)

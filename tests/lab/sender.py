@@ -1,0 +1,52 @@
+"""The rest of the internet: a Postfix that queues, follows the MX records and tries again quickly."""
+
+import json
+
+from tests.lab import postfix
+from tests.lab.host import Host
+from tests.lab.names import ALICE, CA_FILE, PYTHON, SENDER_DOMAIN
+from tests.lab.world import HERE
+
+# A stock Postfix tries again after 300 s; here it is seconds.
+MAIN = f"""\
+mydestination = {SENDER_DOMAIN}
+local_recipient_maps =
+luser_relay = root
+smtp_tls_security_level = may
+smtp_tls_CAfile = {CA_FILE}
+smtp_connect_timeout = 3s
+smtp_helo_timeout = 5s
+queue_run_delay = 3s
+minimal_backoff_time = 3s
+maximal_backoff_time = 6s
+"""
+
+
+class Sender(Host):
+    """A mail server elsewhere, from which people write to the lab's mailboxes."""
+
+    def install(self) -> None:
+        """Write the configuration and start Postfix and sshd."""
+        postfix.install(self, f"mail.{SENDER_DOMAIN}", MAIN)
+        self.enable("postfix", "sshd")
+
+    def send(self, messages: int, tag: str, to: str = ALICE, size: int = 500) -> list[str]:
+        """Hand messages to this host's own Postfix, which delivers them in its own time.
+
+        `size`: bytes of body. Returns the X-Lab-Ids (`TAG-0`, `TAG-1`, ...) of those it took responsibility for.
+        """
+        tool = (PYTHON, HERE / "tools" / "send_tool.py")
+        done = self.run(*tool, "127.0.0.1", str(messages), tag, to, str(size), timeout=300)
+        return list(json.loads(done.stdout))
+
+    def queue_length(self) -> int:
+        """How many messages still wait for delivery."""
+        return len(postfix.queue_ids(self))
+
+    def bounces(self) -> list[str]:
+        """The log lines of messages that were returned to their author."""
+        return postfix.log_lines(self, "status=bounced")
+
+    def deliveries(self) -> list[str]:
+        """The log lines of messages that another host (or a local mailbox) accepted."""
+        return postfix.log_lines(self, "status=sent")
