@@ -1,0 +1,178 @@
+"""The database: set up, refused, copied, shared."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert, inspect
+
+from failsafe.errors import LeaseLost, SchemaMismatch, StoreError
+from failsafe.events import Event
+from failsafe.model import Notice
+from failsafe.store.duties import BackupRun, DutyStore
+from failsafe.store.engine import HEAD, Store, migrations_folder
+from failsafe.store.events import EventStore
+from failsafe.store.lease import LIFETIME, Lease, LeaseStore, demand
+from failsafe.store.schema import duty, metadata
+
+NOW = datetime(2026, 11, 22, 17, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store.sqlite(tmp_path / "failsafe.sqlite")
+    store.upgrade(NOW)
+    yield store
+    store.close()
+
+
+def test_the_migrations_make_exactly_the_schema(store: Store) -> None:
+    with store.read() as connection:
+        found = inspect(connection)
+        columns = {name: {column["name"] for column in found.get_columns(name)} for name in metadata.tables}
+
+    assert columns == {name: set(table.columns.keys()) for name, table in metadata.tables.items()}
+
+
+def test_the_newest_migration_is_the_one_the_code_demands() -> None:
+    revisions = [
+        re.search(r'^revision = "(.+)"', file.read_text(), re.MULTILINE) for file in (migrations_folder() / "versions").glob("*.py")
+    ]
+
+    assert max(found[1] for found in revisions if found is not None) == HEAD
+
+
+def test_a_second_upgrade_does_nothing(store: Store) -> None:
+    assert store.upgrade(NOW) is False
+
+
+def test_sqlite_runs_in_wal_mode_with_full_sync(store: Store) -> None:
+    with store.read() as connection:
+        assert connection.exec_driver_sql("pragma journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("pragma synchronous").scalar() == 2
+
+
+def test_an_unknown_schema_is_refused_with_the_way_out(store: Store) -> None:
+    with store.begin() as connection:
+        connection.exec_driver_sql("update alembic_version set version_num = '9999'")
+
+    with pytest.raises(SchemaMismatch, match="9999") as caught:
+        store.require_current()
+    assert "db upgrade" in caught.value.mend
+
+
+def test_a_schema_from_the_future_is_copied_and_left_alone(store: Store, tmp_path: Path) -> None:
+    with store.begin() as connection:
+        connection.exec_driver_sql("update alembic_version set version_num = '9999'")
+
+    with pytest.raises(SchemaMismatch):
+        store.upgrade(NOW)
+
+    assert store.revision() == "9999"
+    copies = list(tmp_path.glob("failsafe.sqlite.before-*"))
+    assert len(copies) == 1
+    assert sqlite3.connect(copies[0]).execute("select version_num from alembic_version").fetchone() == ("9999",)
+
+
+def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
+    with pytest.raises(ZeroDivisionError), store.begin() as connection:
+        connection.execute(insert(duty).values(name="x", result="", details={}))
+        raise ZeroDivisionError
+
+    assert DutyStore(store).all() == {}
+
+
+def test_a_state_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(StoreError, match="cannot create"):
+        Store.sqlite(tmp_path / "file" / "state" / "failsafe.sqlite")
+
+
+def test_instants_come_back_as_they_went_in(store: Store) -> None:
+    at = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+    duties = DutyStore(store)
+
+    duties.started("backup:vps", at)
+
+    assert duties.all()["backup:vps"].started_at == at
+
+
+def test_the_last_good_run_of_a_duty_survives_a_bad_one(store: Store) -> None:
+    duties = DutyStore(store)
+    duties.ended("doctor", NOW, ok=True, result="ok")
+
+    duties.ended("doctor", NOW + timedelta(hours=1), ok=False, result="failed")
+
+    record = duties.all()["doctor"]
+    assert (record.ok_at, record.ended_at, record.result) == (NOW, NOW + timedelta(hours=1), "failed")
+
+
+def test_only_the_newest_backup_runs_are_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("failsafe.store.duties.RUNS_KEPT", 3)
+    duties = DutyStore(store)
+
+    for number in range(5):
+        duties.add_backup_run(BackupRun("vps", NOW, NOW + timedelta(seconds=number), "ok", {"number": number}))
+
+    with store.read() as connection:
+        assert connection.exec_driver_sql("select count(*) from backup_run").scalar() == 3
+    last = duties.last_backup("vps")
+    assert last is not None
+    assert last.report == {"number": 4}
+
+
+def test_an_event_and_its_notice_are_written_together(store: Store) -> None:
+    events = EventStore(store)
+    notice = Notice("primary is down", "no", "to the secondary", "nothing", NOW, "example.org")
+
+    events.record(Event("failover.done", "example.org", "mail goes to the secondary", NOW, {"n": 1}, notice))
+
+    assert [event.name for _id, event in events.since()] == ["failover.done"]
+    assert [pending.notice for pending in events.pending_notices(NOW)] == [notice]
+
+
+def test_a_notice_that_failed_is_tried_again_later_and_not_before(store: Store) -> None:
+    events = EventStore(store)
+    events.record(Event("failover.done", "d", "t", NOW, {}, Notice("s", "no", "x", "nothing", None, "d")))
+    (pending,) = events.pending_notices(NOW)
+
+    events.notice_failed(pending, "no route", NOW)
+
+    assert events.pending_notices(NOW) == []
+    assert len(events.pending_notices(NOW + timedelta(minutes=2))) == 1
+    assert events.undelivered() == 1
+
+
+def test_an_undocumented_event_is_a_programmers_error(store: Store) -> None:
+    with pytest.raises(AssertionError, match="undocumented"):
+        EventStore(store).record(Event("made.up", "x", "y", NOW))
+
+
+def test_one_controller_holds_the_lease(store: Store) -> None:
+    leases = LeaseStore(store)
+
+    assert leases.acquire("nas", NOW) == Lease("nas", 1)
+    assert leases.acquire("other", NOW + timedelta(seconds=1)) is None
+
+
+def test_an_expired_lease_passes_on_with_a_new_epoch(store: Store) -> None:
+    leases = LeaseStore(store)
+    leases.acquire("nas", NOW)
+
+    assert leases.acquire("other", NOW + LIFETIME + timedelta(seconds=1)) == Lease("other", 2)
+
+
+def test_a_stale_holder_is_fenced_inside_the_transaction(store: Store) -> None:
+    leases = LeaseStore(store)
+    stale = leases.acquire("nas", NOW)
+    assert stale is not None
+    leases.acquire("other", NOW + LIFETIME + timedelta(seconds=1))
+
+    with pytest.raises(LeaseLost), store.begin() as connection:
+        demand(connection, stale)
