@@ -9,20 +9,14 @@ from pathlib import Path
 
 from tests.lab import services
 from tests.lab.job import Job, finish
-from tests.lab.names import ADDRESSES, ENVIRONMENT, PYTHON, REPOSITORY
+from tests.lab.names import ADDRESSES, ENVIRONMENT
+from tests.lab.paths import below, folders_to_bind
 from tests.lab.world import HERE, INSIDE, World, init_of
 from tests.support import wait_until
 
 
 class HostError(RuntimeError):
     """A command in a host failed, or the host has no power; the message holds the command and its output."""
-
-
-def folders_to_bind() -> list[str]:
-    """What a host needs of this machine that is not on the file system of its root."""
-    root = Path("/").stat().st_dev
-    wanted = {REPOSITORY, PYTHON.parent.parent, PYTHON.resolve().parent.parent}
-    return sorted(str(path) for path in wanted if path.stat().st_dev != root)
 
 
 class Host:
@@ -146,7 +140,7 @@ class Host:
         """
         if not self.pid:
             raise HostError(f"{self.name} has no power")
-        return _below(Path(f"/proc/{self.pid}/root"), path)
+        return below(Path(f"/proc/{self.pid}/root"), path)
 
     def disk(self, path: str) -> Path:
         """A file this host itself has written, on its disk, whether or not it has power."""
@@ -195,24 +189,3 @@ class Host:
         """Whether the service's main process exists."""
         script = f'kill -0 "$(tr -dc 0-9 <{services.SERVICES[name].pid_file})" 2>/dev/null'
         return self.powered and self.sh(script, check=False).returncode == 0
-
-
-def _below(root: Path, path: str) -> Path:
-    """`path` with its links resolved as if `root` were the root of the file system."""
-    todo = [part for part in path.split("/") if part]
-    here: list[str] = []
-    for _ in range(200):  # more steps than any sane path has; a loop of links ends here
-        if not todo:
-            return root.joinpath(*here)
-        part = todo.pop(0)
-        if part == "..":
-            here = here[:-1]
-            continue
-        step = root.joinpath(*here, part)
-        if step.is_symlink():
-            target = str(step.readlink())
-            here = [] if target.startswith("/") else here
-            todo = [p for p in target.split("/") if p and p != "."] + todo
-        elif part != ".":
-            here.append(part)
-    raise OSError(f"too many links in {path}")

@@ -5,6 +5,7 @@ from typing import Any
 
 from tests.lab.host import Host
 from tests.lab.names import (
+    ADDRESSES,
     AUTHORITATIVE,
     DOMAIN,
     NAS_KNOWN_HOSTS,
@@ -41,6 +42,9 @@ class Nas(Host):
         self.write(NAS_KNOWN_HOSTS, known_hosts, 0o600)
         self.write("/root/.ssh/config", SSH_CONFIG, 0o600)
         self.write(TSIG_FILE, tsig_secret + "\n", 0o600)
+        # Short names for a person; the names that mail uses are in DNS alone.
+        names = "".join(f"{address} {name}\n" for name, address in ADDRESSES.items())
+        self.write("/etc/hosts", f"127.0.0.1 localhost\n{names}")
         self.write("/usr/local/bin/failsafe", FAILSAFE, 0o755)
 
     def _dns(self, *words: str) -> Any:
