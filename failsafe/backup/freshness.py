@@ -1,0 +1,58 @@
+"""Which duties are late. Pure. An overdue duty is red whatever the others say, and silences the heartbeat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from failsafe.backup.due import NEVER, Duty, LastRun
+
+ALLOWANCE = timedelta(minutes=30)  # for the work itself and for waiting behind another heavy duty
+WINDOW_ALLOWANCE = timedelta(days=1)  # a duty with a window may have missed today's by a minute
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """A duty that has not gone well for too long. `ok_at` None: it never has."""
+
+    name: str
+    ok_at: datetime | None
+    deadline_at: datetime
+
+    def late_by(self, now: datetime) -> timedelta:
+        return now - self.deadline_at
+
+
+def deadline_at(duty: Duty, ok_at: datetime) -> datetime:
+    """Until when the next good run must have ended: one interval may be missed, two may not."""
+    return ok_at + duty.every * 2 + ALLOWANCE + (WINDOW_ALLOWANCE if duty.window is not None else timedelta())
+
+
+def judge_freshness(
+    duties: Iterable[Duty], last: Mapping[str, LastRun], now: datetime, known_since: datetime | None
+) -> tuple[Overdue, ...]:
+    """Every overdue duty, in the order given.
+
+    `known_since` is when this controller began to work: a duty that never went well is measured from then, so that a fresh
+    installation is not red at once, and a backup that never worked does not stay green for ever. None: nothing has ever run.
+    A last good run in the future (the clock went back) counts as never.
+    """
+    late = []
+    for duty in duties:
+        ok_at = last.get(duty.name, NEVER).ok_at
+        if ok_at is not None and ok_at > now + ALLOWANCE:
+            ok_at = None
+        since = ok_at if ok_at is not None else known_since
+        if since is None:
+            continue
+        if (deadline := deadline_at(duty, since)) < now:
+            late.append(Overdue(duty.name, ok_at, deadline))
+    return tuple(late)
+
+
+def may_send_heartbeat(duties: Iterable[Duty], last: Mapping[str, LastRun], now: datetime, known_since: datetime | None) -> bool:
+    """True only while every duty is fresh and has gone well at least once: silence is how the outside learns that we are not well."""
+    duties = tuple(duties)
+    never = any(last.get(duty.name, NEVER).ok_at is None for duty in duties)
+    return not never and not judge_freshness(duties, last, now, known_since)
