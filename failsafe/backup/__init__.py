@@ -1,0 +1,1 @@
+"""Backups: what is due, pulling, proof of completeness, the archive format, jobs."""

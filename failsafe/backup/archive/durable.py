@@ -1,0 +1,81 @@
+"""Writing so that a cut at any moment leaves the old or the new: temporary file, fsync, rename, fsync of the folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO
+
+from failsafe.errors import ArchiveError
+
+File = IO[bytes]
+
+
+@contextlib.contextmanager
+def disk_errors(doing: str, path: Path) -> Iterator[None]:
+    """Translates what the disk says. ENOSPC and read-only file systems are the usual ones."""
+    try:
+        yield
+    except OSError as error:
+        raise ArchiveError(
+            f"cannot {doing} {path}: {error.strerror or error}", mend="check free space, permissions and health of this disk"
+        ) from error
+
+
+def make_folder(path: Path) -> None:
+    """Creates missing folders (mode 0700) and makes their names durable."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_file(file: File) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def open_temporary(folder: Path) -> File:
+    """A new file (mode 0600) in the archive's folder for unfinished ones; its `name` is its path."""
+    handle, path = tempfile.mkstemp(dir=folder)
+    os.close(handle)
+    return Path(path).open("w+b")
+
+
+def put_in_place(file: File, target: Path) -> None:
+    """Makes a finished temporary file durable under its name; the folder itself is the caller's to sync."""
+    sync_file(file)
+    file.close()
+    make_folder(target.parent)
+    Path(file.name).replace(target)
+
+
+def replace_file(temporary_folder: Path, target: Path, pieces: Iterable[bytes]) -> None:
+    """Writes one file, whatever was there before, durable when it returns."""
+    with disk_errors("write", target):
+        file = open_temporary(temporary_folder)
+        try:
+            file.writelines(pieces)
+            put_in_place(file, target)
+            sync_folder(target.parent)
+        except BaseException:
+            discard(file)
+            raise
+
+
+def discard(file: File) -> None:
+    file.close()
+    Path(file.name).unlink(missing_ok=True)

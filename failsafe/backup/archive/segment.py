@@ -1,0 +1,231 @@
+"""Segments: sealed tar files of messages, each entry named by its SHA-256, and the index file beside each."""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from failsafe.backup.archive import durable
+from failsafe.backup.archive.layout import SEGMENT_LIMIT, index_path, path_of
+from failsafe.errors import ArchiveError
+from failsafe.mail.identity import Digester
+from failsafe.mail.manifest import is_digest
+
+BLOCK = tarfile.BLOCKSIZE  # 512 bytes: tar's headers, padding and end marks
+END = bytes(2 * BLOCK)  # two empty blocks end a tar file (POSIX ustar)
+COPY = 1 << 20  # bytes moved at a time
+INDEX_HEAD = b"failsafe index 1\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A message taken by a writer. `known`: its bytes were in the archive already and were not kept twice."""
+
+    id: str
+    canonical: str
+    size: int
+    known: bool
+
+
+@dataclass(frozen=True, slots=True)
+class IndexLine:
+    id: str
+    canonical: str
+    offset: int  # of the first byte of the message in the tar file
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A segment that is durable under its final name."""
+
+    name: str
+    size: int  # bytes of the tar file
+    lines: tuple[IndexLine, ...]
+
+
+def tar_header(id_: str, size: int) -> bytes:
+    """Depends on nothing but the message, so equal messages make equal segments."""
+    info = tarfile.TarInfo(id_)
+    info.size, info.mode, info.mtime = size, 0o600, 0
+    return info.tobuf(tarfile.GNU_FORMAT)  # GNU: has a way to say sizes beyond 8 GiB
+
+
+def encode_index(lines: Iterable[IndexLine]) -> bytes:
+    body = INDEX_HEAD + b"".join(f"{line.id} {line.canonical} {line.offset} {line.size}\n".encode("ascii") for line in lines)
+    return body + f"end {hashlib.sha256(body).hexdigest()}\n".encode("ascii")
+
+
+def decode_index(data: bytes) -> tuple[IndexLine, ...]:
+    """Raises ArchiveError where the last line is not the digest of those before."""
+    body, end = data[:-69], data[-69:]  # "end ", 64 digits, newline
+    if not body.startswith(INDEX_HEAD) or end != f"end {hashlib.sha256(body).hexdigest()}\n".encode("ascii"):
+        raise ArchiveError("an index file does not match its own digest", transient=False)
+    rows = (line.split(" ") for line in body.decode("ascii").splitlines()[1:])
+    return tuple(IndexLine(id_, canonical, int(offset), int(size)) for id_, canonical, offset, size in rows)
+
+
+def scan_segment(path: Path) -> Iterator[tuple[str, int, int]]:
+    """(id, offset, size) of each message as the tar file itself says. Raises ArchiveError where it is no such file."""
+    try:
+        with tarfile.open(path, "r:") as tar:
+            for info in tar:
+                tar.members = []  # type: ignore[attr-defined]  # else it keeps every header
+                if not info.isreg() or not is_digest(info.name):
+                    raise ArchiveError(f"{path}: {info.name!r} is not a message", transient=False)
+                yield info.name, info.offset_data, info.size
+    except (tarfile.TarError, OSError, ValueError) as error:
+        raise ArchiveError(f"{path} is not a readable tar file: {error}", transient=False) from error
+
+
+def write_index(folder: Path, temporary: Path, segment: str) -> tuple[IndexLine, ...]:
+    """Makes the index of a segment anew from its messages, verifying each."""
+    tar = folder / path_of("segments", segment)
+    lines = []
+    with durable.disk_errors("read", tar), tar.open("rb") as file:
+        for id_, offset, size in scan_segment(tar):
+            digester = Digester()
+            for piece in read_range(file, offset, size):
+                digester.update(piece)
+            if digester.id != id_ or digester.size != size:
+                raise ArchiveError(f"{tar}: message {id_} does not match its digest", transient=False)
+            lines.append(IndexLine(id_, digester.canonical, offset, size))
+    durable.replace_file(temporary, folder / index_path(segment), [encode_index(lines)])
+    return tuple(lines)
+
+
+def read_range(file: IO[bytes], offset: int, size: int) -> Iterator[bytes]:
+    file.seek(offset)
+    while size > 0 and (piece := file.read(min(size, COPY))):
+        size -= len(piece)
+        yield piece
+
+
+class SegmentWriter:
+    """Takes messages one after the other into a tar file and seals it at `limit` bytes. Holds one piece in memory.
+
+    `known(id)` is asked after a message has been read: True drops the bytes. `on_sealed` is told of each segment as soon as it
+    is durable. A fault in the middle of a message takes that message back and leaves those before it in place.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        temporary: Path,
+        *,
+        known: Callable[[str], bool] | None = None,
+        on_sealed: Callable[[Sealed], None] | None = None,
+        limit: int = SEGMENT_LIMIT,
+    ) -> None:
+        self._folder, self._temporary, self._limit = folder, temporary, limit
+        self._known, self._on_sealed = known, on_sealed
+        self._file: IO[bytes] | None = None
+        self._lines: dict[str, IndexLine] = {}
+        self._end = 0  # where the next header goes
+        self.sealed: list[Sealed] = []
+
+    def __enter__(self) -> SegmentWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()  # after a fault too: whole messages are worth keeping
+
+    def add(self, chunks: Iterable[bytes]) -> Stored:
+        """Reads one message to its end. Raises ArchiveError where the disk fails, and whatever `chunks` raises."""
+        digester = Digester()
+        try:
+            for chunk in chunks:
+                digester.update(chunk)
+                self._write(digester.size - len(chunk), chunk)
+        except BaseException:
+            self._take_back()
+            raise
+        known = digester.id in self._lines or (self._known is not None and self._known(digester.id))
+        if known:
+            self._take_back()
+        else:
+            self._finish(digester)
+        return Stored(digester.id, digester.canonical, digester.size, known)
+
+    def close(self) -> None:
+        """Seals what is left. Safe to call twice."""
+        if self._file is not None and self._lines:
+            self._seal()
+        elif self._file is not None:
+            durable.discard(self._file)
+            self._file = None
+
+    def _write(self, done: int, chunk: bytes) -> None:
+        with durable.disk_errors("write", self._temporary):
+            if self._lines and self._needs(done + len(chunk)) > self._limit:
+                self._roll(done)
+            file = self._opened()
+            file.seek(self._end + BLOCK + done)
+            file.write(chunk)
+
+    def _needs(self, size: int) -> int:
+        """Bytes of the tar file if a message of `size` bytes were its last."""
+        return self._end + BLOCK + size + (-size % BLOCK) + len(END)
+
+    def _opened(self) -> IO[bytes]:
+        if self._file is None:
+            self._file = durable.open_temporary(self._temporary)
+        return self._file
+
+    def _roll(self, done: int) -> None:
+        """The message being read goes to a segment of its own: seal those before it, carry its first `done` bytes over."""
+        assert self._file is not None
+        fresh = durable.open_temporary(self._temporary)
+        try:
+            fresh.seek(BLOCK)
+            fresh.writelines(read_range(self._file, self._end + BLOCK, done))
+            self._seal()
+        except BaseException:
+            durable.discard(fresh)
+            raise
+        self._file = fresh
+
+    def _take_back(self) -> None:
+        if self._file is not None:
+            with durable.disk_errors("write", self._temporary):
+                self._file.truncate(self._end)
+
+    def _finish(self, digester: Digester) -> None:
+        with durable.disk_errors("write", self._temporary):
+            if self._lines and self._needs(digester.size) > self._limit:
+                self._roll(digester.size)  # only the padding is too much, or the message is empty
+            file = self._opened()
+            file.seek(self._end)
+            file.write(tar_header(digester.id, digester.size))
+            file.seek(digester.size, 1)
+            file.write(bytes(-digester.size % BLOCK))
+        offset = self._end + BLOCK
+        self._lines[digester.id] = IndexLine(digester.id, digester.canonical, offset, digester.size)
+        self._end = offset + digester.size + (-digester.size % BLOCK)
+
+    def _seal(self) -> None:
+        """The index first, the tar file last: a segment exists when its tar file does."""
+        assert self._file is not None
+        file, lines = self._file, tuple(self._lines.values())
+        with durable.disk_errors("write", self._folder):
+            file.truncate(self._end)
+            file.seek(self._end)
+            file.write(END)
+            whole = hashlib.sha256()
+            for piece in read_range(file, 0, self._end + len(END)):
+                whole.update(piece)
+            name = whole.hexdigest()
+            target = self._folder / path_of("segments", name)
+            durable.replace_file(self._temporary, self._folder / index_path(name), [encode_index(lines)])
+            durable.put_in_place(file, target)
+            durable.sync_folder(target.parent)
+        sealed = Sealed(name, self._end + len(END), lines)
+        self._file, self._lines, self._end = None, {}, 0
+        self.sealed.append(sealed)
+        if self._on_sealed is not None:
+            self._on_sealed(sealed)

@@ -1,0 +1,369 @@
+"""Writing an archive: the only place that changes a staging folder.
+
+Nothing changes in place. A file is written under the digest of its content, and the generation that names it is written last; so a
+kill at any moment leaves the newest generation whole, and at worst files that no generation names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator
+from pathlib import Path
+
+from failsafe.backup.archive import durable, readme
+from failsafe.backup.archive.layout import (
+    GENERATIONS,
+    KINDS,
+    LOCK,
+    README,
+    REBUILD,
+    SEGMENT_LIMIT,
+    TEMPORARY,
+    generation_path,
+    index_path,
+    path_of,
+)
+from failsafe.backup.archive.reader import Archive
+from failsafe.backup.archive.segment import IndexLine, Sealed, SegmentWriter, read_range, write_index
+from failsafe.backup.archive.shards import shards_of
+from failsafe.errors import ArchiveError
+from failsafe.mail.manifest import (
+    Entry,
+    FileRef,
+    Generation,
+    GenerationDraft,
+    MailboxManifest,
+    encode_files,
+    encode_generation,
+    encode_mailbox,
+)
+
+PROVED_AT_ONCE = 200_000  # ids looked for in one pass over a mailbox's index files: some 20 MB
+
+
+class Staging:
+    """One server's staging folder, open for writing. Use `open`; `close` (or the end of a `with`) gives the hold on it back."""
+
+    def __init__(self, folder: Path, server: str, lock: int) -> None:
+        self.folder, self.server = folder, server
+        self.archive = Archive(folder)
+        self._temporary = folder / TEMPORARY
+        self._lock = lock
+        self._fresh: set[str] = set()  # written or found again since the last commit: not to be collected
+        self._unsynced: set[Path] = set()  # folders whose new names are not durable yet
+
+    @classmethod
+    def open(cls, folder: Path, server: str) -> Staging:
+        """Creates the folder (mode 0700) or recovers it from a killed run; leftovers are cleared only while nobody else has it open.
+
+        Raises ArchiveError where it belongs to another server, or the disk fails.
+        """
+        folder = Path(folder)
+        with durable.disk_errors("open", folder):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.chmod(0o700)
+            for part in (TEMPORARY, GENERATIONS):
+                durable.make_folder(folder / part)
+            lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        staging = cls(folder, server, lock)
+        try:
+            with durable.disk_errors("recover", folder):
+                staging._recover()
+            staging._check_owner()
+            staging._write_helpers()
+        except BaseException:
+            staging.close()
+            raise
+        return staging
+
+    def __enter__(self) -> Staging:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    # What is there
+
+    def numbers(self) -> tuple[int, ...]:
+        return self.archive.numbers()
+
+    def newest(self) -> Generation | None:
+        """None in an empty staging folder. Raises ArchiveError where the newest generation is damaged."""
+        return self.archive.generation() if self.numbers() else None
+
+    def generation(self, number: int) -> Generation:
+        return self.archive.generation(number)
+
+    def segments(self) -> tuple[str, ...]:
+        """Every sealed segment on disk, named by a generation or not: what a killed pull had already stored can be found again."""
+        return tuple(sorted(path.stem for path in self._present("segments") if path.suffix == ".tar"))
+
+    def index(self, segment: str) -> tuple[IndexLine, ...]:
+        return self.archive.index(segment)
+
+    # Writing
+
+    def segment_writer(
+        self,
+        mailbox: str,
+        *,
+        known: Callable[[str], bool] | None = None,
+        on_sealed: Callable[[Sealed], None] | None = None,
+        limit: int = SEGMENT_LIMIT,
+    ) -> SegmentWriter:
+        """A writer for one mailbox's messages (`mailbox` is for the reader of the code: segments do not hold it)."""
+        assert mailbox, "one mailbox's messages to a segment"
+
+        def note(sealed: Sealed) -> None:
+            self._fresh.update((path_of("segments", sealed.name), index_path(sealed.name)))
+            if on_sealed is not None:
+                on_sealed(sealed)
+
+        return SegmentWriter(self.folder, self._temporary, known=known, on_sealed=note, limit=limit)
+
+    def write_shards(self, entries: Iterable[Entry]) -> tuple[str, ...]:
+        """Names of the shards that hold these entries, given in any order. Equal entries give equal names and write nothing."""
+        return tuple(self._write("shards", [content]) for content in shards_of(entries, self._temporary))
+
+    def write_mailbox(self, manifest: MailboxManifest) -> str:
+        return self._write("mailboxes", [encode_mailbox(manifest)])
+
+    def store_file(
+        self, path: str, data: bytes | Iterable[bytes], *, mode: int = 0o600, uid: int = 0, gid: int = 0, mtime: int = 0
+    ) -> FileRef:
+        """Keeps a file's content once; `path` is what it is called where it came from (relative, surrogateescape)."""
+        size = 0
+
+        def counted() -> Iterator[bytes]:
+            nonlocal size
+            for piece in (data,) if isinstance(data, bytes) else data:
+                size += len(piece)
+                yield piece
+
+        digest = self._write("files", counted())
+        return FileRef(path, digest, size, mode, uid, gid, mtime)
+
+    def rewrite_segments(self, mailbox: str, segments: Iterable[str], wanted: Callable[[str], bool]) -> tuple[Sealed, ...]:
+        """Copies the wanted messages of these segments into new ones, for merging small ones and for leaving erased mail behind.
+
+        The old ones stay until `collect` finds that no kept generation names them. Every message is compared with its digest.
+        """
+        with self.segment_writer(mailbox) as writer:
+            for segment in segments:
+                with (self.folder / path_of("segments", segment)).open("rb") as file:
+                    for line in self.archive.index(segment):
+                        if not wanted(line.id):
+                            continue
+                        if writer.add(read_range(file, line.offset, line.size)).id != line.id:
+                            raise ArchiveError(f"segment {segment}: message {line.id} does not match its digest", transient=False)
+        return tuple(writer.sealed)
+
+    def commit(self, draft: GenerationDraft) -> Generation:
+        """Writes the next generation, last of all. Refuses one that names what is not here, down to each message.
+
+        Raises ArchiveError; then the newest generation is still the one before.
+        """
+        newest = self.newest()
+        files, controller = (self._write_list(listed) for listed in (draft.files, draft.controller))
+        generation = Generation(
+            number=newest.number + 1 if newest else 1,
+            server=self.server,
+            at=draft.at,
+            result=draft.result,
+            messages=draft.messages,
+            mailboxes=dict(draft.mailboxes),
+            files=files,
+            controller=controller,
+            missing=draft.missing,
+            notes=dict(draft.notes),
+        )
+        self._prove(generation, newest)
+        with durable.disk_errors("write", self.folder):
+            for folder in self._unsynced:
+                durable.sync_folder(folder)
+        self._unsynced.clear()
+        durable.replace_file(self._temporary, self.folder / generation_path(generation.number), [encode_generation(generation)])
+        self._fresh.clear()
+        return generation
+
+    def collect(self, keep: Collection[int]) -> int:
+        """Deletes what neither the newest generation nor one of `keep` names, and the other generations; gives the bytes freed.
+
+        Spared: what was written since the last commit, segments sealed after the newest generation (a killed pull's work), and everything
+        while someone else has the folder open. A kept generation that cannot be read stops it: ArchiveError, nothing deleted.
+        """
+        numbers = self.numbers()
+        if not numbers or not self._only_user():
+            return 0
+        try:
+            kept = {number for number in numbers if number in keep} | {numbers[-1]}
+            named = {path for number in kept for path in self._named_by(self.generation(number))} | self._fresh
+            with durable.disk_errors("clear", self.folder):
+                return self._delete(
+                    [n for n in numbers if n not in kept], named, (self.folder / generation_path(numbers[-1])).stat()
+                )
+        finally:
+            fcntl.flock(self._lock, fcntl.LOCK_SH)
+
+    def restic_excludes(self, number: int) -> tuple[str, ...]:
+        """Patterns (in this order) with which a snapshot of the folder holds this generation's file and no other."""
+        return (f"{GENERATIONS}/*", f"!{generation_path(number)}", TEMPORARY, LOCK)
+
+    # Inside
+
+    def _write(self, kind: str, pieces: Iterable[bytes]) -> str:
+        """Stores content under its digest. What is there in the same size is left alone: nothing changes in place."""
+        digest, size = hashlib.sha256(), 0
+        with durable.disk_errors("write", self._temporary):
+            file = durable.open_temporary(self._temporary)
+        try:
+            for piece in pieces:
+                digest.update(piece)
+                size += len(piece)
+                with durable.disk_errors("write", self._temporary):
+                    file.write(piece)
+            path = path_of(kind, digest.hexdigest())
+            self._put(file, self.folder / path, size)
+        except BaseException:
+            durable.discard(file)
+            raise
+        self._fresh.add(path)
+        return digest.hexdigest()
+
+    def _put(self, file: durable.File, target: Path, size: int) -> None:
+        with durable.disk_errors("write", target):
+            self._unsynced.add(target.parent)  # a killed run may have left the file without syncing its folder
+            if target.is_file() and target.stat().st_size == size:
+                durable.discard(file)
+            else:
+                durable.put_in_place(file, target)
+
+    def _write_list(self, files: Iterable[FileRef]) -> str | None:
+        listed = list(files)
+        return self._write("lists", encode_files(listed)) if listed else None
+
+    def _prove(self, generation: Generation, newest: Generation | None) -> None:
+        """Every file is here, every message of every shard that is new in this generation lies in a segment of its mailbox."""
+        before = dict(newest.mailboxes) if newest else {}
+        messages = 0
+        for listed in (self.archive.files(generation), self.archive.controller_files(generation)):
+            self._demand(path_of("files", file.digest) for file in listed)
+        for mailbox, name in generation.mailboxes.items():
+            manifest = self.archive.manifest(name)
+            messages += sum(folder.messages for folder in manifest.folders)
+            if before.get(mailbox) == name:
+                continue
+            if manifest.mailbox != mailbox:
+                raise ArchiveError(f"mailbox {mailbox}: its manifest is that of {manifest.mailbox}", transient=False)
+            self._demand(self._manifest_paths(manifest))
+            old = self.archive.manifest(before[mailbox]) if mailbox in before else None
+            self._prove_mailbox(manifest, old)
+        if messages != generation.messages:
+            raise ArchiveError(f"the folders hold {messages} entries, the generation says {generation.messages}", transient=False)
+
+    def _prove_mailbox(self, manifest: MailboxManifest, old: MailboxManifest | None) -> None:
+        same_segments = old is not None and set(old.segments) <= set(manifest.segments)
+        proved = {shard for folder in old.folders for shard in folder.shards} if old is not None and same_segments else set()
+        ids: set[str] = set()
+        for folder in manifest.folders:
+            for shard in folder.shards:
+                if shard not in proved:
+                    ids.update(entry.id for entry in self.archive.shard(shard))
+                if len(ids) >= PROVED_AT_ONCE:
+                    self._demand_messages(manifest, ids)
+                    ids = set()
+        self._demand_messages(manifest, ids)
+
+    def _demand_messages(self, manifest: MailboxManifest, ids: set[str]) -> None:
+        for segment in reversed(manifest.segments):  # new messages lie in the newest, which come last
+            if not ids:
+                return
+            ids.difference_update(line.id for line in self.archive.index(segment))
+        if ids:
+            raise ArchiveError(
+                f"mailbox {manifest.mailbox}: {len(ids)} message(s) are in no segment, such as {min(ids)}; the generation was not written",
+                transient=False,
+            )
+
+    def _demand(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            if not (self.folder / path).is_file():
+                raise ArchiveError(f"{self.folder / path} is named and not here; the generation was not written", transient=False)
+
+    def _manifest_paths(self, manifest: MailboxManifest) -> Iterator[str]:
+        yield from (path_of("shards", shard) for folder in manifest.folders for shard in folder.shards)
+        yield from (path_of("files", file.digest) for file in manifest.files)
+        for segment in manifest.segments:
+            yield path_of("segments", segment)
+            yield index_path(segment)
+
+    def _named_by(self, generation: Generation) -> Iterator[str]:
+        yield generation_path(generation.number)
+        yield from self.archive.manifest_files(generation)
+        yield from self.archive.metadata_files(generation)
+        yield from self.archive.data_files(generation)
+
+    def _delete(self, numbers: Collection[int], named: set[str], newest: os.stat_result) -> int:
+        """Generations first, so that none ever names what is gone."""
+        freed = 0
+        for number in numbers:
+            path = self.folder / generation_path(number)
+            freed += path.stat().st_size
+            path.unlink()
+        durable.sync_folder(self.folder / GENERATIONS)
+        for kind in KINDS:
+            for path in self._present(kind):
+                status = path.stat()
+                recent = kind == "segments" and status.st_mtime_ns >= newest.st_mtime_ns
+                if path.relative_to(self.folder).as_posix() not in named and not recent:
+                    freed += status.st_size
+                    path.unlink()
+        return freed
+
+    def _present(self, kind: str) -> Iterator[Path]:
+        with contextlib.suppress(FileNotFoundError):
+            for folder in sorted((self.folder / kind).iterdir()):
+                yield from sorted(folder.iterdir())
+
+    def _only_user(self) -> bool:
+        """Takes the lock for ourselves alone, if nobody else has the folder open."""
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _recover(self) -> None:
+        if self._only_user():
+            for path in self._temporary.iterdir():
+                path.unlink()
+            for path in self._present("segments"):
+                if path.suffix == ".idx" and not path.with_suffix(".tar").exists():
+                    path.unlink()
+                elif path.suffix == ".tar" and not path.with_suffix(".idx").exists():
+                    write_index(self.folder, self._temporary, path.stem)
+        fcntl.flock(self._lock, fcntl.LOCK_SH)
+
+    def _check_owner(self) -> None:
+        newest = self.newest()
+        if newest is not None and newest.server != self.server:
+            raise ArchiveError(
+                f"{self.folder} is the staging folder of {newest.server}, not of {self.server}",
+                mend="give each mail server a staging folder of its own",
+                transient=False,
+            )
+
+    def _write_helpers(self) -> None:
+        """README.txt and rebuild.py, the only files that a newer failsafe replaces."""
+        for name, content in ((README, readme.readme(self.server)), (REBUILD, readme.rebuild())):
+            target = self.folder / name
+            if not target.is_file() or target.read_bytes() != content:
+                durable.replace_file(self._temporary, target, [content])
