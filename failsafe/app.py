@@ -212,7 +212,7 @@ class App:
             return None
         from failsafe.adapters.notify import AppriseNotifier
 
-        return AppriseNotifier(self.config.notify.urls_file)
+        return AppriseNotifier(self.config.notify.urls_file, controller=self.config.controller.id, zone=self.time_zone)
 
 
 def _zone(table: Dns, domain: Domain) -> DnsZone:
