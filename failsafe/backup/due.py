@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta, tzinfo
-from typing import Protocol
 
 FIRST_RETRY = timedelta(
     minutes=2
@@ -16,10 +15,20 @@ FIRST_RETRY = timedelta(
 LONGEST_SEARCH = timedelta(days=2)  # a daily window opens within that, whatever the clocks do
 
 
-class DailyWindow(Protocol):
-    """When in the day a duty may begin; `failsafe.config.types.Window` is one."""
+@dataclass(frozen=True, slots=True)
+class Window:
+    """When in the day a duty may begin, in local time; it may pass midnight. Equal ends mean the whole day."""
 
-    def holds(self, moment: time) -> bool: ...
+    begin: time
+    end: time
+
+    def holds(self, moment: time) -> bool:
+        if self.begin < self.end:
+            return self.begin <= moment < self.end
+        return moment >= self.begin or moment < self.end
+
+    def __str__(self) -> str:
+        return f"{self.begin:%H:%M}-{self.end:%H:%M}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +39,7 @@ class Duty:
     every: timedelta
     rank: int = 0  # of several that are due, the lowest goes first
     heavy: bool = True  # only one heavy duty at a time: the NAS has other work
-    window: DailyWindow | None = None
+    window: Window | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,4 +115,4 @@ def _opening(duty: Duty, at: datetime, zone: tzinfo) -> datetime:
         moment += timedelta(minutes=1)
         if duty.window.holds(moment.astimezone(zone).time()):
             return moment
-    return moment  # a window that never opens cannot be written in the configuration
+    return moment  # not reached: every window is open for at least a minute a day

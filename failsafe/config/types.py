@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonSchema
 
+from failsafe.backup.due import Window
 from failsafe.model import normal_name
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -148,22 +149,6 @@ Share = Annotated[
     PlainSerializer(lambda parts: f"1/{parts}", return_type=str),
     WithJsonSchema({"type": "string", "examples": ["1/12"]}),
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """A time of day, local; may pass midnight."""
-
-    begin: time
-    end: time
-
-    def holds(self, moment: time) -> bool:
-        if self.begin <= self.end:
-            return self.begin <= moment < self.end
-        return moment >= self.begin or moment < self.end
-
-    def __str__(self) -> str:
-        return f"{self.begin:%H:%M}-{self.end:%H:%M}"
 
 
 def parse_clock_time(value: Any) -> time:

@@ -7,8 +7,7 @@ from zoneinfo import ZoneInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from failsafe.backup.due import FIRST_RETRY, Duty, LastRun, next_due_at, plan_due, wake_at
-from failsafe.config.types import Window
+from failsafe.backup.due import FIRST_RETRY, Duty, LastRun, Window, next_due_at, plan_due, wake_at
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 QUARTER = timedelta(minutes=15)

@@ -2,9 +2,8 @@
 
 from datetime import UTC, datetime, time, timedelta
 
-from failsafe.backup.due import Duty, LastRun
+from failsafe.backup.due import Duty, LastRun, Window
 from failsafe.backup.freshness import ALLOWANCE, Overdue, deadline_at, judge_freshness, may_send_heartbeat
-from failsafe.config.types import Window
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 BACKUP = Duty("backup:vps", timedelta(minutes=15))
