@@ -27,7 +27,7 @@ def verbs_app(help_text: str | None = None) -> typer.Typer:
 
 
 def config_path() -> Path:
-    from failsafe.config.load import find_config
+    from failsafe.config.find import find_config
 
     return find_config()
 

@@ -1,40 +1,5 @@
-"""TOML -> typed, validated, frozen values; every fault at once, each with its key."""
+"""TOML -> typed, validated, frozen values; every fault at once, each with its key.
 
-from failsafe.config.load import default_paths, find_config, load_config, parse_config
-from failsafe.config.schema import (
-    Canary,
-    CheckPlan,
-    Config,
-    Controller,
-    Dns,
-    Domain,
-    EndpointTable,
-    Homecoming,
-    MailServer,
-    Notify,
-    Probe,
-    RepositoryTable,
-    Vantage,
-    Web,
-)
-
-__all__ = [
-    "Canary",
-    "CheckPlan",
-    "Config",
-    "Controller",
-    "Dns",
-    "Domain",
-    "EndpointTable",
-    "Homecoming",
-    "MailServer",
-    "Notify",
-    "Probe",
-    "RepositoryTable",
-    "Vantage",
-    "Web",
-    "default_paths",
-    "find_config",
-    "load_config",
-    "parse_config",
-]
+Import from the modules: `load` (finds and validates), `schema` (the tables), `types`, `files`. Nothing is imported here, because pydantic
+costs more time than `failsafe status` may take; `find` does without it.
+"""

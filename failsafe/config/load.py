@@ -3,36 +3,19 @@
 from __future__ import annotations
 
 import difflib
-import os
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from failsafe.config.find import default_paths, find_config
 from failsafe.config.schema import Config, Domain
 from failsafe.errors import ConfigError
 
+__all__ = ["default_paths", "find_config", "load_config", "parse_config"]
+
 MAXIMUM_BYTES = 1024 * 1024
-
-
-def default_paths() -> tuple[Path, ...]:
-    return (Path("/etc/failsafe/failsafe.toml"), Path("~/.config/failsafe/failsafe.toml").expanduser())
-
-
-def find_config(given: Path | None = None) -> Path:
-    """--config, else $FAILSAFE_CONFIG, else the usual places. Raises ConfigError that names where it looked."""
-    if given is not None:
-        return given
-    if named := os.environ.get("FAILSAFE_CONFIG"):
-        return Path(named)
-    for path in default_paths():
-        if path.exists():
-            return path
-    places = ", ".join(str(path) for path in default_paths())
-    raise ConfigError(
-        "no configuration", [("", f"looked in {places}; make one with `failsafe init`, or name it with --config FILE")]
-    )
 
 
 def load_config(path: Path) -> Config:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from failsafe.config import load_config, parse_config
+from failsafe.config.load import load_config, parse_config
 from failsafe.errors import ConfigError
 from failsafe.model import Mode, Strategy
 
