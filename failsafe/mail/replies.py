@@ -112,7 +112,8 @@ class Judged:
 def classify(stage: Stage, reply: Reply) -> Judged:
     """What a reply that is not a success, or the final success at RCPT, says about the way in."""
     if reply.good:
-        return Judged(ProbeClass.UP, f"the recipient is accepted ({reply.code})")
+        accepted = "the recipient is accepted" if stage is Stage.RCPT else f"{stage} is accepted (no recipient was tried)"
+        return Judged(ProbeClass.UP, f"{accepted} ({reply.code})")
     if not 400 <= reply.code <= 599:
         return Judged(ProbeClass.DOWN, f"an answer out of order at {stage}: {reply.said}")
     if blames_client(reply):

@@ -1,0 +1,243 @@
+"""The polite SMTP probe: it goes as far as a sender goes before its message, and no further.
+
+One session: the whole greeting is read before a word is said (postscreen bans who speaks into its pause), EHLO with a real name, STARTTLS
+verified for chain and name, EHLO again, MAIL FROM:<>, RCPT TO the known-good recipient, RSET, QUIT, 221. One command at a time, no AUTH, no DATA,
+no unknown recipient: a session like this leaves no line that fail2ban's filters count.
+
+A certificate that does not verify, or a handshake that fails, does not stop most senders (they deliver in whatever way works), so a second session
+finds out whether mail gets in; the fault is told in the text. Addresses and targets are tried in order, as a sender would.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from failsafe.adapters.smtp_wire import SmtpWire, TlsFault, Transcript, WireFault
+from failsafe.adapters.sockets import Address, ConnectFailed, Deadline, LookupFailed, connect, look_up, split_address
+from failsafe.mail.replies import Reply, Stage, classify, printable
+from failsafe.model import Axis, Evidence, ProbeClass
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds allowed for each part. RFC 5321 4.5.3.2 lets senders wait minutes; a prober that runs every minute cannot."""
+
+    look_up: float = 10.0
+    connect: float = 15.0  # Postfix as a sender: 30
+    greeting: float = 30.0  # postscreen pauses 6 s in it, and more under load
+    command: float = 20.0
+    whole: float = 90.0
+
+    @classmethod
+    def within(cls, interval: timedelta) -> Patience:
+        """Shorter where probes are frequent: evidence is stale after three intervals, so a probe that fails slowly must end well before."""
+        seconds = interval.total_seconds()
+        usual = cls()
+        return cls(
+            look_up=min(usual.look_up, seconds / 2),
+            connect=min(usual.connect, seconds / 2),
+            greeting=min(usual.greeting, seconds),
+            command=min(usual.command, seconds),
+            whole=min(usual.whole, seconds * 1.4),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpSight:
+    """What one probe found. `tls`: "verified", "not offered", "not reached" or what is wrong with it."""
+
+    seen: ProbeClass
+    text: str
+    tls: str = "not reached"
+    certificate_until: datetime | None = None  # of a verified certificate
+    address: str = ""
+    transcript: str = ""
+    seconds: float = 0.0
+
+    @property
+    def tls_verified(self) -> bool:
+        return self.tls == TLS_VERIFIED
+
+
+TLS_VERIFIED = "verified"
+TLS_NOT_OFFERED = "not offered"
+# A sender stops here: the message is taken, or refused by somebody who was asked properly.
+_FINAL = frozenset({ProbeClass.UP, ProbeClass.GREYLISTED, ProbeClass.LYING, ProbeClass.PROBE_BLOCKED})
+_TELLING = (ProbeClass.DEGRADED, ProbeClass.DOWN, ProbeClass.UNKNOWN)  # which failure is told where several addresses failed
+
+
+class SmtpProbe:
+    """Looks at one mail server's way in. `targets` are "host:port" in a sender's order.
+
+    `recipient` None stops after MAIL FROM, which proves less. `helo` is a full name of this machine that resolves; None says our address
+    in brackets (RFC 5321 4.1.3), which servers accept more often than a name that does not resolve.
+    """
+
+    def __init__(
+        self, server: str, targets: Sequence[str], recipient: str | None, helo: str | None, *, vantage: str = "here", patience: Patience | None = None, ca_file: str | None = None
+    ) -> None:
+        self._server, self._vantage = server, vantage
+        self._targets = tuple(split_address(target, 25) for target in targets)
+        assert self._targets, "a probe needs a target"
+        self._recipient, self._helo = recipient, helo
+        self._patience = patience or Patience()
+        self._ca_file = ca_file
+
+    @property
+    def target(self) -> str:
+        """What is looked at, the recipient included: a run of evidence belongs to exactly this."""
+        places = ", ".join(f"{host}:{port}" for host, port in self._targets)
+        return f"{self._recipient} at {places}" if self._recipient else places
+
+    def probe(self, now: datetime) -> Evidence:
+        """One look; never raises for anything that a server or a network can do."""
+        sight = self.look()
+        return Evidence(self._server, self._vantage, Axis.INBOUND, sight.seen, now, sight.text, self.target, round(sight.seconds, 3), sight.transcript)
+
+    def look(self) -> SmtpSight:
+        """As `probe`, with the particulars that a doctor wants."""
+        started = time.monotonic()
+        whole = Deadline(self._patience.whole)
+        sights: list[SmtpSight] = []
+        for host, port in self._targets:
+            if whole.left > 0 and not (sights and sights[-1].seen in _FINAL):
+                sights += self._look_at_host(host, port, whole)
+        return replace(_combined(sights), seconds=time.monotonic() - started)
+
+    def _look_at_host(self, host: str, port: int, whole: Deadline) -> list[SmtpSight]:
+        try:
+            addresses = look_up(host, port, whole.sooner(self._patience.look_up))
+        except LookupFailed as error:
+            return [SmtpSight(ProbeClass.UNKNOWN, str(error))]
+        sights: list[SmtpSight] = []
+        for address in addresses:
+            if whole.left <= 0:
+                break
+            sights.append(self._look_at_address(address, host, whole))
+            if sights[-1].seen in _FINAL:
+                break
+        return sights
+
+    def _look_at_address(self, address: Address, host: str, whole: Deadline) -> SmtpSight:
+        context = ssl.create_default_context()
+        if self._ca_file is not None:
+            context.load_verify_locations(self._ca_file)
+        first = self._attempt(address, host, context, whole)
+        if not isinstance(first, TlsFault):
+            return first
+        fault = printable(str(first))
+        second = self._attempt(address, host, _any_certificate() if first.certificate else None, whole)
+        if isinstance(second, TlsFault):
+            second = self._attempt(address, host, None, whole)
+        assert isinstance(second, SmtpSight)
+        what = "its certificate does not verify" if first.certificate else "STARTTLS is offered and does not work"
+        seen = second.seen
+        if seen is ProbeClass.LYING and not first.certificate:
+            seen = ProbeClass.DOWN  # it insists on a TLS that does not work: senders wait, they do not bounce
+        return replace(second, seen=seen, text=f"{second.text}; but {what}: {fault}", tls=fault)
+
+    def _attempt(self, address: Address, host: str, context: ssl.SSLContext | None, whole: Deadline) -> SmtpSight | TlsFault:
+        transcript = Transcript()
+        transcript.note("-", f"connecting to {address}")
+        try:
+            connection = connect(address, whole.sooner(self._patience.connect))
+        except ConnectFailed as error:
+            seen = ProbeClass.UNKNOWN if error.ours else ProbeClass.DOWN
+            return SmtpSight(seen, printable(str(error)), address=str(address), transcript=str(transcript))
+        wire = SmtpWire(connection, transcript, whole)
+        session = _Session(wire, self._patience, self._helo, self._recipient)
+        try:
+            sight = session.converse(context, host)
+        except TlsFault as fault:
+            return fault
+        except WireFault as fault:
+            sight = SmtpSight(ProbeClass.DOWN, f"{address} at {session.stage}: {fault}", tls=session.tls)
+        finally:
+            wire.close()
+        return replace(sight, address=str(address), transcript=str(transcript))
+
+
+class _Session:
+    """The commands of one session, in their order."""
+
+    def __init__(self, wire: SmtpWire, patience: Patience, helo: str | None, recipient: str | None) -> None:
+        self._wire, self._patience = wire, patience
+        self._helo, self._recipient = helo or _literal(wire.own_ip), recipient
+        self._certificate_until: datetime | None = None
+        self.stage = Stage.GREETING
+        self.tls = "not reached"
+
+    def converse(self, context: ssl.SSLContext | None, host: str) -> SmtpSight:
+        """`context` None: stay in plain text. Raises WireFault, TlsFault."""
+        greeting = self._wire.read_reply(self._patience.greeting)
+        if not greeting.good:
+            return self._leave(greeting)
+        hello = self._say(Stage.EHLO, f"EHLO {self._helo}")
+        if not hello.good:
+            return self._leave(hello)
+        if hello.offers("STARTTLS") and context is not None:
+            answer = self._say(Stage.STARTTLS, "STARTTLS")
+            if answer.code == 220:
+                self._secure(context, host)
+                hello = self._say(Stage.EHLO, f"EHLO {self._helo}")
+                if not hello.good:
+                    return self._leave(hello)
+            else:
+                self.tls = f"refused: {answer.said}"
+        elif context is not None:
+            self.tls = TLS_NOT_OFFERED
+        sender = self._say(Stage.MAIL, "MAIL FROM:<>")
+        if not sender.good or self._recipient is None:
+            return self._leave(sender)
+        return self._leave(self._say(Stage.RCPT, f"RCPT TO:<{self._recipient}>"))
+
+    def _secure(self, context: ssl.SSLContext, host: str) -> None:
+        self._wire.start_tls(context, host, self._patience.command)
+        until = self._wire.certificate_end()
+        if until:
+            self.tls = TLS_VERIFIED
+            self._certificate_until = datetime.fromtimestamp(ssl.cert_time_to_seconds(until), UTC)
+
+    def _say(self, stage: Stage, command: str) -> Reply:
+        self.stage = stage
+        return self._wire.command(command, self._patience.command)
+
+    def _leave(self, decisive: Reply) -> SmtpSight:
+        """Judges the reply that decided, then says goodbye; how the server takes the goodbye decides nothing."""
+        judged = classify(self.stage, decisive)
+        text = judged.text
+        if judged.seen is ProbeClass.UP and self.tls not in {TLS_VERIFIED, "not reached"}:
+            text += f"; STARTTLS {self.tls}"
+        try:
+            if decisive.code != 421:  # the server hangs up by itself
+                if self.stage in {Stage.MAIL, Stage.RCPT}:
+                    self._wire.command("RSET", self._patience.command)
+                self._wire.command("QUIT", self._patience.command)
+        except WireFault:
+            pass
+        return SmtpSight(judged.seen, text, self.tls, self._certificate_until)
+
+
+def _combined(sights: Sequence[SmtpSight]) -> SmtpSight:
+    """What a sender that tried all of them would conclude; the addresses that failed before the one that worked are named."""
+    last = sights[-1]
+    if last.seen not in _FINAL:
+        last = min(reversed(sights), key=lambda sight: _TELLING.index(sight.seen))
+    others = [sight.text for sight in sights if sight is not last and sight.text != last.text]
+    return replace(last, text="; ".join([last.text, *(f"before that: {text}" for text in others)])) if others else last
+
+
+def _literal(ip: str) -> str:
+    return f"[IPv6:{ip}]" if ":" in ip else f"[{ip}]"
+
+
+def _any_certificate() -> ssl.SSLContext:
+    """Encrypts to whoever answers, as senders without MTA-STS and DANE do; only after a verified attempt failed."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context

@@ -1,0 +1,162 @@
+"""One SMTP connection with hard bounds on every read: time, bytes a line, lines a reply, bytes a session.
+
+Why not `smtplib`: its timeout is one for each `recv`, so a server that sends a byte every few seconds holds it for hours, and it collects the lines
+of a reply without a limit. A prober meets broken servers by profession, so it reads with its own small reader and shares nothing else with a mail client.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+
+from failsafe.adapters.sockets import Deadline
+from failsafe.mail.replies import Reply, ReplyFault, parse_line, printable
+
+LINE_BYTES = 4096  # RFC 5321 4.5.3.1.5 allows 512; real servers pass that
+REPLY_LINES = 100
+SESSION_BYTES = 64 * 1024
+TRANSCRIPT_CHARACTERS = 4096
+
+
+class WireFault(Exception):
+    """The connection is of no more use; the text says what the server did."""
+
+
+class TlsFault(WireFault):
+    """The TLS handshake failed; `certificate` where everything but the certificate was good."""
+
+    def __init__(self, text: str, *, certificate: bool = False) -> None:
+        super().__init__(text)
+        self.certificate = certificate
+
+
+class Transcript:
+    """What was said, for a person; bounded."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._left = TRANSCRIPT_CHARACTERS
+
+    def note(self, who: str, text: str) -> None:
+        line = f"{who}: {printable(text)}"
+        if len(line) + 1 > self._left:
+            if self._left > 0:
+                self._lines.append("…")
+            self._left = 0
+            return
+        self._left -= len(line) + 1
+        self._lines.append(line)
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines)
+
+
+class SmtpWire:
+    """Reads whole replies and sends one command at a time. Never sends before it is told to: speaking early gets a client banned."""
+
+    def __init__(self, connection: socket.socket, transcript: Transcript, session: Deadline) -> None:
+        self._socket = connection
+        self._transcript = transcript
+        self._session = session
+        self._buffer = bytearray()
+        self._read = 0
+
+    def read_reply(self, seconds: float) -> Reply:
+        """The next whole reply, however many lines it has. Raises WireFault."""
+        deadline = self._session.sooner(seconds)
+        lines: list[str] = []
+        first = 0
+        while True:
+            raw = self._read_line(deadline)
+            self._transcript.note("S", raw.decode("utf-8", "replace").rstrip("\r\n"))
+            try:
+                code, more, text = parse_line(raw)
+            except ReplyFault as fault:
+                raise WireFault(str(fault)) from None
+            first = first or code
+            if code != first:
+                raise WireFault(f"one reply with two codes: {first} and {code}")
+            lines.append(text)
+            if not more:
+                return Reply(code, tuple(lines))
+            if len(lines) >= REPLY_LINES:
+                raise WireFault(f"a reply of more than {REPLY_LINES} lines")
+
+    def command(self, text: str, seconds: float) -> Reply:
+        """Sends one command and reads its reply. Raises WireFault."""
+        assert "\r" not in text and "\n" not in text, "one command at a time"
+        self._transcript.note("C", text)
+        deadline = self._session.sooner(seconds)
+        self._socket.settimeout(max(deadline.left, 0.001))
+        try:
+            self._socket.sendall(text.encode("ascii") + b"\r\n")
+        except OSError as error:
+            raise WireFault(f"the connection broke while we spoke: {_reason(error)}") from error
+        return self.read_reply(deadline.left)
+
+    def start_tls(self, context: ssl.SSLContext, host: str, seconds: float) -> None:
+        """The handshake after a 220 to STARTTLS. Raises TlsFault.
+
+        What came in plain text after the 220 is thrown away: it is not protected (CVE-2011-0411).
+        """
+        self._buffer.clear()
+        self._socket.settimeout(max(self._session.sooner(seconds).left, 0.001))
+        try:
+            self._socket = context.wrap_socket(self._socket, server_hostname=host)
+        except ssl.SSLCertVerificationError as error:
+            raise TlsFault(error.verify_message or _reason(error), certificate=True) from error
+        except (OSError, ValueError) as error:
+            raise TlsFault(f"the TLS handshake failed: {_reason(error)}") from error
+        self._transcript.note("-", f"now in {self._tls.version() or 'TLS'}")
+
+    @property
+    def _tls(self) -> ssl.SSLSocket:
+        assert isinstance(self._socket, ssl.SSLSocket)
+        return self._socket
+
+    @property
+    def own_ip(self) -> str:
+        """Our end's address, as the server may see it (not behind NAT)."""
+        return str(self._socket.getsockname()[0])
+
+    def certificate_end(self) -> str:
+        """The `notAfter` of the verified certificate; "" where it was not verified."""
+        certificate = self._tls.getpeercert() or {}
+        return str(certificate.get("notAfter", ""))
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.close()
+
+    def _read_line(self, deadline: Deadline) -> bytes:
+        while b"\n" not in self._buffer:
+            if len(self._buffer) > LINE_BYTES:
+                raise WireFault(f"a line of more than {LINE_BYTES} bytes")
+            self._receive(deadline)
+        line, _, rest = bytes(self._buffer).partition(b"\n")
+        if len(line) > LINE_BYTES:
+            raise WireFault(f"a line of more than {LINE_BYTES} bytes")
+        self._buffer = bytearray(rest)
+        return line
+
+    def _receive(self, deadline: Deadline) -> None:
+        if deadline.left <= 0:
+            raise WireFault("silence: no whole answer in time")
+        self._socket.settimeout(deadline.left)
+        try:
+            data = self._socket.recv(LINE_BYTES)
+        except TimeoutError:
+            raise WireFault("silence: no whole answer in time") from None
+        except OSError as error:
+            raise WireFault(f"the connection broke: {_reason(error)}") from error
+        if not data:
+            raise WireFault("the server hung up in the middle of the session")
+        self._read += len(data)
+        if self._read > SESSION_BYTES:
+            raise WireFault(f"more than {SESSION_BYTES} bytes in one session")
+        self._buffer += data
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "reason", None) or getattr(error, "strerror", None) or error) or type(error).__name__
