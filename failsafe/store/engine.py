@@ -19,8 +19,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from failsafe.errors import SchemaMismatch, StoreError
 from failsafe.secrets import Secret
+from failsafe.store.version import HEAD
 
-HEAD = "0001"  # the newest revision in migrations/versions; a test compares the two
 BUSY_SECONDS = 15  # how long a writer waits for another one
 COPIES_KEPT = 3
 NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs"})

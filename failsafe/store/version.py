@@ -1,0 +1,3 @@
+"""The schema's version, importable without SQLAlchemy."""
+
+HEAD = "0001"  # the newest revision in migrations/versions; a test compares the two
