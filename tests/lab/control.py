@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections.abc import Callable
 from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 
@@ -10,13 +11,13 @@ from tests.lab.lab import Lab
 
 SOCKET = Path(os.environ.get("FAILSAFE_LAB_SOCKET", "/run/failsafe-lab.sock"))
 
-ACTIONS = {
+ACTIONS: dict[str, Callable[[Host], None]] = {
     "off": lambda host: host.power_off(),
     "on": lambda host: host.boot() if not host.powered else None,
     "unplug": lambda host: host.link("down"),
     "plug": lambda host: host.link("up"),
 }
-SERVICE_ACTIONS = {
+SERVICE_ACTIONS: dict[str, Callable[[Host, str], None]] = {
     "kill": Host.kill_service,
     "freeze": Host.freeze_service,
     "thaw": Host.thaw_service,

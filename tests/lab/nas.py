@@ -58,14 +58,14 @@ class Nas(Host):
         """The domain's MX records as its own name server gives them."""
         return list(self._dns("mx", AUTHORITATIVE, DOMAIN))
 
-    def set_mx(self, records: list[str]) -> None:
+    def set_mx(self, records: list[str], key_file: str = TSIG_FILE) -> None:
         """Replace the MX records in one dynamic update, as a person at the provider's page would.
 
         Raises HostError with the server's answer if it refuses.
         """
-        self._dns("set-mx", AUTHORITATIVE, DOMAIN, TSIG_FILE, TSIG_NAME, TSIG_ALGORITHM, *records)
+        self._dns("set-mx", AUTHORITATIVE, DOMAIN, key_file, TSIG_NAME, TSIG_ALGORITHM, *records)
 
-    def connect(self, address: str, port: int, seconds: float = 2) -> str:
+    def connect(self, address: str, port: int, seconds: float = 4) -> str:
         """What a TCP connection from here comes to: "open", "refused", or "silent" after that time."""
         done = self.sh(f"timeout {seconds:g} bash -c 'exec 3<>/dev/tcp/{address}/{port}'", check=False)
         if done.returncode == 0:

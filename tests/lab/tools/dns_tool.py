@@ -6,6 +6,7 @@ set-mx SERVER DOMAIN KEY_FILE KEY_NAME ALGORITHM RECORD…  replace them in one 
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import dns.message
@@ -37,4 +38,5 @@ def set_mx(server: str, domain: str, key_file: str, key_name: str, algorithm: st
     return mx(server, domain)
 
 
-print(json.dumps({"mx": mx, "set-mx": set_mx}[sys.argv[1]](*sys.argv[2:])))
+VERBS: dict[str, Callable[..., list[str]]] = {"mx": mx, "set-mx": set_mx}
+print(json.dumps(VERBS[sys.argv[1]](*sys.argv[2:])))

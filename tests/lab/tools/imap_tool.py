@@ -16,6 +16,7 @@ import random
 import re
 import ssl
 import sys
+from collections.abc import Callable
 from typing import Any
 
 FOLDERS = ["INBOX", "Archive/2026", "Entwürfe", "Sent Items", "Kunden/Müller & Söhne"]
@@ -164,7 +165,8 @@ def main(verb: str, server: str, user: str, password: str, ca_file: str, *words:
     trust = ssl.create_default_context(cafile=ca_file)
     with imaplib.IMAP4_SSL(server, 993, ssl_context=trust, timeout=30) as imap:
         imap.login(user, password)
-        return {"ids": ids, "seed": seed, "digest": digest, "empty": empty}[verb](imap, *words)
+        verbs: dict[str, Callable[..., Any]] = {"ids": ids, "seed": seed, "digest": digest, "empty": empty}
+        return verbs[verb](imap, *words)
 
 
 print(json.dumps(main(*sys.argv[1:])))
