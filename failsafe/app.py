@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from failsafe.store.engine import Store
     from failsafe.store.events import EventStore
     from failsafe.store.history import HistoryStore
-    from failsafe.store.journal import JournalStore
     from failsafe.store.lease import LeaseStore
 
 
@@ -109,12 +108,6 @@ class App:
         from failsafe.store.lease import LeaseStore
 
         return LeaseStore(self.store)
-
-    @cached_property
-    def journal(self) -> JournalStore:
-        from failsafe.store.journal import JournalStore
-
-        return JournalStore(self.store)
 
     @cached_property
     def history(self) -> HistoryStore:

@@ -1,0 +1,178 @@
+"""Gathers the facts of a domain into one frozen value, and lets decisions be carried out. Used by the daemon and by the verbs alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from failsafe.app import App
+from failsafe.errors import DnsError
+from failsafe.failover.decide import Decision, Order, decide, still_wanted
+from failsafe.failover.facts import DomainFacts, Policy, PrimaryProof, ZoneReading
+from failsafe.failover.gather import read_zone
+from failsafe.failover.health import JudgePolicy, VantageView, judge_all
+from failsafe.failover.readiness import judge_readiness
+from failsafe.failover.runner import Ending, FlipRunner
+from failsafe.failover.zone import MxLayout
+from failsafe.model import Axis, DomainState, Finding, Severity
+from failsafe.store.history import FLUSH_EVERY
+from failsafe.store.journal import Journal
+from failsafe.store.lease import Lease
+
+ZONE_REREAD = timedelta(minutes=10)  # in peace the zone is looked at this often, for drift; in an incident at every decision
+PRIMARY_RECHECK = timedelta(minutes=2)  # a returned primary that failed its proof is looked at again after this long
+DEFAULT_INTERVAL = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One decision about one domain: what was known, what was decided, what came of it."""
+
+    facts: DomainFacts
+    decision: Decision
+    ending: Ending | None = None
+
+
+class Domains:
+    """All domains of one controller. `lease` None: reading only. `watching`: this process probes (else stored evidence may be unflushed)."""
+
+    def __init__(self, app: App, lease: Lease | None, started_at: datetime, *, watching: bool = False) -> None:
+        self.app = app
+        self.lease = lease
+        self.started_at = started_at
+        self._watching = watching
+        self._zones: dict[str, tuple[datetime, ZoneReading]] = {}
+        self._proofs: dict[str, PrimaryProof] = {}
+        self.journal = Journal(app.store, lease, heard=self._heard)
+
+    def _heard(self, event: Any) -> None:
+        from failsafe.logs import get_log
+
+        get_log().info(event.name, subject=event.subject, text=event.text)
+
+    # -- facts -----------------------------------------------------------------------------------------------------------
+
+    def policy(self, domain: str) -> Policy:
+        """What a person configured, as the core reads it. Raises UsageError for a domain that is not configured."""
+        table = self.app.domain(domain)
+        probe = self.app.config.probe.get(table.server)
+        return Policy(
+            domain=domain,
+            zone=table.zone or domain,
+            server=table.server,
+            layout=MxLayout(table.strategy, table.primary, table.secondary),
+            mode=table.mode,
+            vantages=self.vantages(table.server),
+            quorum=table.quorum,
+            down_for=table.down_for,
+            up_for=table.up_for,
+            verify_for=table.verify_for,
+            min_dwell=table.min_dwell,
+            probe_every=probe.every if probe is not None else DEFAULT_INTERVAL,
+            flips_per_day=table.flips_per_day,
+            ttl_seconds=None if table.ttl is None else int(table.ttl.total_seconds()),
+            auto_failback=table.failback == "auto",
+            writable=table.dns is not None,
+            ssh=self.app.server(table.server).ssh is not None,
+        )
+
+    def vantages(self, server: str) -> int:
+        """How many places look at this server: this one, where a probe is configured. Others come with their adapters."""
+        return 1 if server in self.app.config.probe else 0
+
+    def views(self, domain: str, now: datetime) -> tuple[VantageView, ...]:
+        """Every vantage's view of every axis of the domain's server."""
+        policy = self.policy(domain)
+        slack = timedelta(0) if self._watching else FLUSH_EVERY
+        judging = JudgePolicy(policy.probe_every, policy.down_for, slack)
+        return judge_all(self.app.history.runs(policy.server), now, judging)
+
+    def gather(self, domain: str, now: datetime, *, fresh_zone: bool = False) -> DomainFacts:
+        """Reads the world once for one decision. Raises only what the store raises."""
+        policy = self.policy(domain)
+        record = self.journal.load(domain, now)
+        views = tuple(view for view in self.views(domain, now) if view.axis is Axis.INBOUND)
+        unfinished = self.journal.unfinished(domain)
+        calm = record.state is DomainState.NORMAL and unfinished is None and record.attempted is None
+        trouble = any(view.verdict in ("down", "lying") for view in views)
+        zone = self._zone(domain, policy, now, fresh=fresh_zone or not calm or trouble)
+        return DomainFacts(
+            policy=policy,
+            record=record,
+            views=views,
+            own_line=self.app.history.last_line(),
+            zone=zone,
+            readiness=judge_readiness(domain, *self._doctor(domain, record.suspected_at), record.suspected_at, now),
+            leader=self.lease is not None,
+            started_at=self.started_at,
+            unfinished=unfinished,
+            flips=self.journal.flips(domain, now - max(timedelta(days=1), policy.min_dwell)),
+            primary=self._proofs.get(domain),
+        )
+
+    def _zone(self, domain: str, policy: Policy, now: datetime, *, fresh: bool) -> ZoneReading:
+        read_at, reading = self._zones.get(domain, (None, None))
+        if (
+            reading is not None
+            and read_at is not None
+            and not fresh
+            and timedelta(0) <= now - read_at < ZONE_REREAD
+            and not reading.unreadable
+        ):
+            return reading
+        try:
+            reading = read_zone(self.app.zone(domain), self.app.authorities(domain), policy)
+        except DnsError as error:
+            reading = ZoneReading(None, (), provider_error=str(error))
+        self._zones[domain] = (now, reading)
+        return reading
+
+    def _doctor(self, domain: str, suspected_at: datetime | None) -> tuple[datetime | None, list[Finding]]:
+        run = self.app.duties.last_doctor_run(before=suspected_at)
+        if run is None:
+            return None, []
+        findings = [_finding(row) for row in run.findings]
+        return run.at, [finding for finding in findings if self._concerns(finding, domain)]
+
+    def _concerns(self, finding: Finding, domain: str) -> bool:
+        others = (set(self.app.config.domain) - {domain}) | (set(self.app.config.mail_server) - {self.app.domain(domain).server})
+        return finding.subject not in others
+
+    # -- decisions -------------------------------------------------------------------------------------------------------
+
+    def runner(self, domain: str) -> FlipRunner:
+        return FlipRunner(self.app.zone(domain), self.app.authorities(domain), self.journal, self.app.clock)
+
+    def decide(self, domain: str, now: datetime) -> Round:
+        """What would happen by itself now; nothing is done."""
+        facts = self.gather(domain, now)
+        return Round(facts, decide(facts, now))
+
+    def decide_and_act(self, domain: str, now: datetime) -> Round:
+        """One decision, carried out. Raises Refused, LeaseLost, StoreError."""
+        round_ = self.decide(domain, now)
+        if Order.CHECK_PRIMARY in round_.decision.orders and self._may_recheck(domain, now):
+            from failsafe.primary import prove_primary
+
+            self._proofs[domain] = prove_primary(self.app, domain, now)
+            facts = replace(round_.facts, primary=self._proofs[domain])
+            round_ = Round(facts, decide(facts, now))
+        if round_.facts.record.state in (DomainState.NORMAL, DomainState.SUSPECT):
+            self._proofs.pop(domain, None)
+        wanted = round_.facts.unfinished is not None and still_wanted(round_.facts, now)
+        ending = self.runner(domain).act(round_.facts, round_.decision, by=self.app.config.controller.id, wanted=wanted)
+        return replace(round_, ending=ending)
+
+    def _may_recheck(self, domain: str, now: datetime) -> bool:
+        proof = self._proofs.get(domain)
+        return proof is None or now - proof.at >= min(PRIMARY_RECHECK, self.policy(domain).up_for)
+
+    def by_server(self, server: str) -> tuple[str, ...]:
+        return tuple(sorted(name for name, table in self.app.config.domain.items() if table.server == server))
+
+
+def _finding(row: dict[str, Any]) -> Finding:
+    return Finding(
+        row["code"], Severity(row["severity"]), row["subject"], row["text"], row.get("mend", ""), bool(row.get("blocks_failover"))
+    )

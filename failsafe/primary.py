@@ -1,0 +1,103 @@
+"""Proves that a returned primary is ours and fit to take mail: certificate, host key and login, accounts, mail store, disk, queue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from failsafe.app import App
+from failsafe.errors import FailsafeError, HostKeyError
+from failsafe.failover.facts import PrimaryCheck, PrimaryProof
+
+if TYPE_CHECKING:
+    from failsafe.backup.protocol import MailboxFacts
+
+LEAST_FREE_BYTES = (
+    256 << 20
+)  # Postfix refuses mail below 1.5 times its message size limit (queue_minfree); this leaves room for a day
+LONGEST_QUEUE = 1000  # messages; more than that in the queue of a server that just came back wants a person
+NAMED = 5  # missing mailboxes named in a sentence
+
+
+def prove_primary(app: App, domain: str, now: datetime) -> PrimaryProof:
+    """One SSH session and one TLS look at the primary's exchange; never raises for what the primary does."""
+    server = app.domain(domain).server
+    checks = [_certificate(app, domain), *_over_ssh(app, server)]
+    return PrimaryProof(now, tuple(checks))
+
+
+def _certificate(app: App, domain: str) -> PrimaryCheck:
+    from failsafe.adapters.smtp import SmtpProbe
+
+    table = app.domain(domain)
+    probe = app.config.probe.get(table.server)
+    targets = (
+        [str(target) for target in probe.smtp] if probe is not None and probe.smtp else [f"{name}:25" for name in table.primary]
+    )
+    helo = probe.helo if probe is not None else None
+    ca_file = str(probe.ca_file) if probe is not None and probe.ca_file is not None else None
+    sight = SmtpProbe(table.server, targets, None, helo, ca_file=ca_file).look()
+    if sight.tls_verified:
+        return _check("tls", ok=True, text=f"{targets[0]} shows a certificate in its own name")
+    return _check(
+        "tls", ok=False, text=f"{targets[0]} does not show a valid certificate in its own name: {sight.tls or sight.text}"
+    )
+
+
+def _over_ssh(app: App, server: str) -> Iterator[PrimaryCheck]:
+    from failsafe.backup.protocol import Reach, ServerSession
+
+    table = app.server(server)
+    try:
+        with ServerSession(app.mail_host(server), Reach(str(table.path))) as session:
+            yield _check("host-key", ok=True, text="the host key is the one we know")
+            yield _check("login", ok=True, text="our key is let in")
+            mailboxes = list(session.survey())
+            vitals = session.vitals()
+    except HostKeyError as error:
+        yield _check("host-key", ok=False, text=str(error))
+        return
+    except FailsafeError as error:
+        yield _check("login", ok=False, text=str(error))
+        return
+    yield from _mail(app, server, mailboxes)
+    yield from _machine(vitals)
+
+
+def _mail(app: App, server: str, found: list[MailboxFacts]) -> Iterator[PrimaryCheck]:
+    """Every mailbox of the newest archived state is there, and its INBOX is not one that was made anew."""
+    from failsafe.backup.archive.reader import Archive
+    from failsafe.errors import ArchiveError
+
+    archive = Archive(app.staging_folder(server))
+    try:
+        known = sorted(archive.generation().mailboxes)
+    except ArchiveError:
+        yield _check("accounts", ok=True, text="there is no backup yet to compare with")
+        return
+    here = {mailbox.mailbox: mailbox for mailbox in found}
+    missing = [mailbox for mailbox in known if mailbox not in here]
+    names = ", ".join(missing[:NAMED]) + (f" and {len(missing) - NAMED} more" if len(missing) > NAMED else "")
+    yield PrimaryCheck(
+        "accounts", not missing, f"missing on the server: {names}" if missing else f"all {len(known)} mailboxes are there"
+    )
+    empty = [mailbox for mailbox in known if mailbox in here and not here[mailbox].folders]
+    yield PrimaryCheck(
+        "store",
+        not empty,
+        f"no folders in {', '.join(empty[:NAMED])}: the mail store looks rebuilt" if empty else "the mail store looks sane",
+    )
+
+
+def _machine(vitals: dict[str, object]) -> Iterator[PrimaryCheck]:
+    roots = vitals.get("roots")
+    free = min((int(root["bytes_free"]) for root in roots if isinstance(root, dict)), default=0) if isinstance(roots, list) else 0
+    yield PrimaryCheck("disk", free >= LEAST_FREE_BYTES, f"{free >> 20} MiB are free where the mail lies")
+    queue = vitals.get("queue")
+    if isinstance(queue, int):
+        yield PrimaryCheck("queue", queue <= LONGEST_QUEUE, f"{queue} messages wait in its queue")
+
+
+def _check(code: str, *, ok: bool, text: str) -> PrimaryCheck:
+    return PrimaryCheck(code, ok, text)
