@@ -1,0 +1,288 @@
+"""`failover`, `failback`, `hold`, `release`, `acknowledge`, `adopt-mx`: an operator's word."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from failsafe.cli.common import JSON_OPTION, YES_OPTION, answer, answer_json, confirm, open_app, say, verbs_app
+from failsafe.errors import EXIT_EXTERNAL, EXIT_OK, Refused, UsageError
+from failsafe.model import FlipKind, Guard, Side
+
+if TYPE_CHECKING:
+    from failsafe.domains import Domains
+    from failsafe.failover.decide import Decision
+    from failsafe.failover.facts import DomainFacts
+
+app = verbs_app()
+
+DOMAINS = typer.Argument(None, metavar="DOMAIN…", help="Which domains.")
+SERVER = typer.Option(None, "--server", metavar="S", help="All domains of this mail server.")
+ALL = typer.Option(False, "--all", help="All domains.")
+REASON = typer.Option("", "--reason", metavar="TEXT", help="Kept in the audit trail.")
+DRY_RUN = typer.Option(False, "--dry-run", help="Print exactly what would be sent; write nothing.")
+FORCE = typer.Option(
+    False, "--force", help="Go on although the secondary is not known to be ready, or accounts are missing; needs --reason."
+)
+
+
+@app.command()
+def failover(
+    domains: list[str] = DOMAINS, server: str = SERVER, every: bool = ALL, dry_run: bool = DRY_RUN, yes: bool = YES_OPTION, reason: str = REASON,
+    force: bool = FORCE, as_json: bool = JSON_OPTION,
+) -> None:  # fmt: skip
+    """Sends mail to the secondary, by hand. Shows the plan and asks first.
+
+    Examples: failsafe failover example.org --dry-run
+              failsafe failover --server vps --yes --reason "the data centre is on fire"
+    """
+    raise typer.Exit(
+        _flip(FlipKind.FAILOVER, domains, server, every, dry_run=dry_run, yes=yes, reason=reason, force=force, as_json=as_json)
+    )
+
+
+@app.command()
+def failback(
+    domains: list[str] = DOMAINS, server: str = SERVER, every: bool = ALL, dry_run: bool = DRY_RUN, yes: bool = YES_OPTION, reason: str = REASON,
+    force: bool = FORCE, as_json: bool = JSON_OPTION,
+) -> None:  # fmt: skip
+    """Sends mail to the primary again, by hand. Shows the plan and asks first.
+
+    Example: failsafe failback example.org
+    """
+    raise typer.Exit(
+        _flip(FlipKind.FAILBACK, domains, server, every, dry_run=dry_run, yes=yes, reason=reason, force=force, as_json=as_json)
+    )
+
+
+@app.command(name="adopt-mx")
+def adopt_mx(
+    domain: str = typer.Argument(..., metavar="DOMAIN"),
+    dry_run: bool = DRY_RUN,
+    yes: bool = YES_OPTION,
+    reason: str = REASON,
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Plans and writes the peace layout that the domain's strategy needs.
+
+    Example: failsafe adopt-mx example.org --dry-run
+    """
+    raise typer.Exit(
+        _flip(
+            FlipKind.ADOPT_MX, [domain], None, every=False, dry_run=dry_run, yes=yes, reason=reason, force=False, as_json=as_json
+        )
+    )
+
+
+@app.command()
+def hold(
+    domains: list[str] = DOMAINS, server: str = SERVER, every: bool = ALL,
+    length: str = typer.Option(..., "--for", metavar="2h", help="How long; a hold always ends by itself."), reason: str = typer.Option(..., "--reason", metavar="TEXT"),
+    as_json: bool = JSON_OPTION,
+) -> None:  # fmt: skip
+    """Forbids flips that failsafe would make by itself, for a while.
+
+    Example: failsafe hold example.org --for 2h --reason "new disk"
+    """
+    from failsafe.config.types import parse_duration
+    from failsafe.failover.operator import run_hold
+
+    try:
+        lasting: timedelta = parse_duration(length)
+    except ValueError as error:
+        raise UsageError(f"--for: {error}") from None
+    _say_to_each(
+        domains,
+        server,
+        every,
+        as_json,
+        lambda desk, name, now: run_hold(desk.journal, desk.journal.load(name, now), now + lasting, reason, now),
+    )
+
+
+@app.command()
+def release(domains: list[str] = DOMAINS, server: str = SERVER, every: bool = ALL, as_json: bool = JSON_OPTION) -> None:
+    """Ends a hold.
+
+    Example: failsafe release example.org
+    """
+    from failsafe.failover.operator import run_release
+
+    _say_to_each(
+        domains, server, every, as_json, lambda desk, name, now: run_release(desk.journal, desk.journal.load(name, now), now)
+    )
+
+
+@app.command()
+def acknowledge(
+    domains: list[str] = DOMAINS, server: str = SERVER, every: bool = ALL,
+    serving: Side = typer.Option(..., "--serving", help="Which side takes mail now."), as_json: bool = JSON_OPTION,
+) -> None:  # fmt: skip
+    """Tells failsafe which side serves, after a person looked: the way out of `halted`.
+
+    Example: failsafe acknowledge example.org --serving primary
+    """
+    from failsafe.failover.operator import run_acknowledge
+
+    def tell(desk: Domains, name: str, now: datetime) -> Any:
+        facts = desk.gather(name, now, fresh_zone=True)
+        return run_acknowledge(desk.journal, facts.record, serving, facts.zone.agreed, facts.policy.layout, now)
+
+    _say_to_each(domains, server, every, as_json, tell)
+
+
+# -- what they share -----------------------------------------------------------------------------------------------------
+
+
+def _chosen(everything: Any, domains: Sequence[str] | None, server: str | None, *, every: bool) -> list[str]:
+    """The domains that were named. Raises UsageError for none, or for one that is not configured."""
+    names = list(domains or [])
+    if every:
+        names += sorted(everything.config.domain)
+    if server is not None:
+        everything.server(server)
+        names += sorted(name for name, table in everything.config.domain.items() if table.server == server)
+    if not names:
+        raise UsageError("no domain was named", mend="name one, or say --server S or --all")
+    for name in names:
+        everything.domain(name)
+    return list(dict.fromkeys(names))
+
+
+def _desk(everything: Any, now: datetime) -> Domains:
+    """With the controller's lease, so that a flip by hand and one by the daemon exclude each other by compare-and-set."""
+    from failsafe.domains import Domains
+
+    lease = everything.leases.acquire(everything.config.controller.id, now)
+    return Domains(everything, lease, now)
+
+
+def _say_to_each(
+    domains: Sequence[str] | None, server: str | None, every: bool, as_json: bool, act: Callable[[Domains, str, datetime], Any]
+) -> None:
+    everything = open_app()
+    now = everything.clock.now()
+    desk = _desk(everything, now)
+    records = [act(desk, name, now) for name in _chosen(everything, domains, server, every=every)]
+    if as_json:
+        answer_json(
+            {"domains": [{"domain": record.domain, "state": record.state, "serving": record.serving} for record in records]}
+        )
+        return
+    for record in records:
+        held = f", held until {record.held_until.astimezone(everything.time_zone):%Y-%m-%d %H:%M %z}" if record.held_until else ""
+        answer(f"{record.domain}: {record.state}, the {record.serving} serves{held}")
+
+
+def _flip(
+    kind: FlipKind,
+    domains: Sequence[str] | None,
+    server: str | None,
+    every: bool,
+    *,
+    dry_run: bool,
+    yes: bool,
+    reason: str,
+    force: bool,
+    as_json: bool,
+) -> int:
+    from failsafe.failover.decide import decide_by_hand
+
+    if force and not reason:
+        raise UsageError("--force needs --reason TEXT: the audit trail keeps why")
+    everything = open_app()
+    now = everything.clock.now()
+    desk = _desk(everything, now)
+    planned = []
+    for name in _chosen(everything, domains, server, every=every):
+        facts = _facts(desk, name, kind, now)
+        planned.append((facts, decide_by_hand(facts, kind, now, force=force)))
+    for facts, decision in planned:
+        _show(facts, decision, kind)
+    refusing = [guard for _facts_, decision in planned for guard in decision.refusing]
+    if refusing:
+        raise Refused(f"the {kind} is refused", refusing, mend=_mends(refusing))
+    if dry_run:
+        _answer_plans(planned, as_json)
+        return EXIT_OK
+    confirm(f"Write {'this' if len(planned) == 1 else 'these'}?", yes=yes)
+    return _carry_out(desk, planned, reason or f"ordered by hand: {kind}", as_json)
+
+
+def _facts(desk: Domains, name: str, kind: FlipKind, now: datetime) -> DomainFacts:
+    """Read anew; a failback also proves the primary, as far as it can be asked."""
+    from dataclasses import replace
+
+    facts = desk.gather(name, now, fresh_zone=True)
+    if kind is FlipKind.FAILBACK and facts.policy.ssh:
+        from failsafe.primary import prove_primary
+
+        say(f"{name}: looking at the primary …")
+        facts = replace(facts, primary=prove_primary(desk.app, name, now))
+    return facts
+
+
+def _show(facts: DomainFacts, decision: Decision, kind: FlipKind) -> None:
+    """The plan and every guard, for a person: on stderr."""
+    from failsafe.failover.zone import describe
+
+    say(
+        f"{facts.policy.domain}: {kind}; the zone holds {describe(facts.zone.agreed) if facts.zone.agreed else 'nothing that could be read'}"
+    )
+    for sentence in decision.plan.sentences if decision.plan is not None else ():
+        say(f"  {sentence}")
+    for guard in decision.guards:
+        if guard not in decision.refusing:
+            say(f"  note: {guard.code}: {guard.text}")
+
+
+def _plan_json(facts: DomainFacts, decision: Decision) -> dict[str, Any]:
+    from failsafe.failover.plan import to_json
+
+    plan = decision.plan
+    return {
+        "domain": facts.policy.domain,
+        "kind": decision.kind,
+        "guards": [{"code": guard.code, "text": guard.text} for guard in decision.guards],
+        "plan": None
+        if plan is None
+        else {
+            "digest": plan.digest,
+            "before": to_json(plan.change.expected),
+            "desired": to_json(plan.change.desired),
+            "steps": list(plan.sentences),
+        },
+    }
+
+
+def _answer_plans(planned: Sequence[tuple[DomainFacts, Decision]], as_json: bool) -> None:
+    if as_json:
+        answer_json({"domains": [_plan_json(facts, decision) for facts, decision in planned]})
+        return
+    for facts, decision in planned:
+        assert decision.plan is not None
+        answer(f"{facts.policy.domain} would be written as:")
+        for record in decision.plan.change.desired.records:
+            answer(f"  MX {record.preference} {record.exchange}")
+
+
+def _carry_out(desk: Domains, planned: Sequence[tuple[DomainFacts, Decision]], reason: str, as_json: bool) -> int:
+    from failsafe.failover.decide import PERSON
+
+    results, failed = [], False
+    for facts, decision in planned:
+        ending = desk.runner(facts.policy.domain).act(facts, decision, by=PERSON, reason=reason, patience=facts.policy.verify_for)
+        failed |= not ending.done
+        results.append({**_plan_json(facts, decision), "done": ending.done, "state": ending.record.state, "text": ending.text})
+        if not as_json:
+            answer(f"{facts.policy.domain}: {'done' if ending.done else 'NOT done'}: {ending.text}; state {ending.record.state}")
+    if as_json:
+        answer_json({"domains": results})
+    return EXIT_EXTERNAL if failed else EXIT_OK
+
+
+def _mends(guards: Sequence[Guard]) -> str:
+    return "; ".join(dict.fromkeys(guard.mend for guard in guards if guard.mend))
