@@ -243,3 +243,77 @@ class SnapshotTaken:
     id: str
     bytes_added: int  # packed where restic says so (0.17 and newer), else raw
     took: timedelta
+
+
+class FlipKind(StrEnum):
+    """What a journalled plan is for."""
+
+    FAILOVER = "failover"
+    FAILBACK = "failback"
+    ADOPT_MX = "adopt-mx"
+
+
+class Outcome(StrEnum):
+    """How a journalled plan ended. `void`: nothing was written and the plan is no longer wanted."""
+
+    DONE = "done"
+    FAILED = "failed"
+    VOID = "void"
+
+
+@dataclass(frozen=True, slots=True)
+class NewIntent:
+    """A plan about to be carried out; committed to the journal before the provider hears of it."""
+
+    domain: str
+    kind: FlipKind
+    by: str  # a controller's id, or "person"
+    reason: str
+    planned_at: datetime
+    deadline_at: datetime  # verified by then, or the domain is halted
+    before: MxSet
+    desired: MxSet
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A journalled plan; `outcome` is None while it is unfinished. `epoch` is the domain's at the time it was begun."""
+
+    id: int
+    domain: str
+    epoch: int
+    kind: FlipKind
+    by: str
+    reason: str
+    planned_at: datetime
+    deadline_at: datetime
+    before: MxSet
+    desired: MxSet
+    digest: str
+    outcome: Outcome | None = None
+    outcome_at: datetime | None = None
+    outcome_text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DomainRecord:
+    """What the journal knows of one domain. `epoch` grows with every change and is compared before every one."""
+
+    domain: str
+    state: DomainState
+    since_at: datetime
+    serving: Side
+    epoch: int = 0
+    previous: MxSet | None = None  # the exact set that failback restores
+    held_until: datetime | None = None
+    hold_reason: str = ""
+    draining_until: datetime | None = None
+    reason: str = ""  # why it is in this state, for a person
+    written: MxSet | None = None  # what the last finished failover wrote; another set is drift
+    attempted: MxSet | None = None  # what an unfinished or failed plan may still have written
+    suspected_at: datetime | None = None  # when the present incident began; None in peace
+    failures: int = 0  # plans of this incident that the provider refused
+    retry_at: datetime | None = None  # not before
+    retried: int | None = None  # the intent that was sent a second time after a read-back
+    told: str = ""  # digest of what a person was last told about a waiting flip

@@ -12,7 +12,19 @@ from pathlib import Path
 from typing import Protocol
 
 from failsafe.events import Event
-from failsafe.model import MxChange, MxSet, Notice, ServerAnswer, SnapshotInfo, SnapshotTaken, ZonePromises
+from failsafe.model import (
+    DomainRecord,
+    Intent,
+    MxChange,
+    MxSet,
+    NewIntent,
+    Notice,
+    Outcome,
+    ServerAnswer,
+    SnapshotInfo,
+    SnapshotTaken,
+    ZonePromises,
+)
 
 
 class Clock(Protocol):
@@ -130,6 +142,35 @@ class Authorities(Protocol):
 
     def mx(self, domain: str) -> tuple[ServerAnswer, ...]:
         """One answer per server address; silent servers are in it with their error. Raises DnsError if no server is known."""
+        ...
+
+
+class FlipJournal(Protocol):
+    """The durable state of every domain and every plan ever begun. Each writing method is one transaction that first checks that this
+    controller still leads and that `record.epoch` is still the domain's: LeaseLost otherwise, and nothing is written. Raises StoreError.
+    """
+
+    def load(self, domain: str, now: datetime) -> DomainRecord:
+        """What is known of a domain; one never seen is `normal`, serving `primary`, epoch 0 (and is not written)."""
+        ...
+
+    def unfinished(self, domain: str) -> Intent | None: ...
+    def flips(self, domain: str, since_at: datetime) -> tuple[Intent, ...]:
+        """Failovers and failbacks that were done since then, oldest first."""
+        ...
+
+    def begin(self, record: DomainRecord, changed: DomainRecord, plan: NewIntent, events: Sequence[Event]) -> tuple[DomainRecord, Intent]:
+        """Journals a plan and the domain's new state. A second unfinished plan for a domain is refused (Refused)."""
+        ...
+
+    def finish(
+        self, record: DomainRecord, changed: DomainRecord, intent: Intent, outcome: Outcome, text: str, events: Sequence[Event]
+    ) -> DomainRecord:
+        """Writes how a plan ended and the domain's new state."""
+        ...
+
+    def change(self, record: DomainRecord, changed: DomainRecord, events: Sequence[Event]) -> DomainRecord:
+        """A change of the domain's record without a plan. Gives `changed` with the new epoch."""
         ...
 
 

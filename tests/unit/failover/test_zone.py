@@ -164,7 +164,9 @@ def test_no_state_on_the_way_of_a_change_is_empty_or_foreign(case: tuple[MxLayou
         assert found.same_records(after)
 
 
-any_set = st.lists(st.tuples(st.integers(0, 30), st.sampled_from("abcdef")), min_size=1, max_size=6).map(lambda records: MxSet.of(*records))
+any_set = st.lists(st.tuples(st.integers(0, 30), st.sampled_from("abcdef")), min_size=1, max_size=6).map(
+    lambda records: MxSet.of(*records)
+)
 
 
 @given(any_set, any_set)

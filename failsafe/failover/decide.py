@@ -1,0 +1,213 @@
+"""Decides what happens to a domain: one frozen value of facts in, one decision with all its reasons out. Pure.
+
+By itself failsafe acts only in mode `auto`, with enough vantages, and with no guard standing. In every other case it says once what it
+would have done. A person may do more, but not everything: see `decide_by_hand`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from failsafe.errors import Refused
+from failsafe.failover.evidence import against, describe_views, judge_down, judge_recovered, judge_well
+from failsafe.failover.facts import DomainFacts, fitting
+from failsafe.failover.guards import BY_HAND, FORCEABLE, PROOF_STALE, judge_guards
+from failsafe.failover.machine import Trigger, possible
+from failsafe.failover.plan import FlipPlan, make_plan
+from failsafe.model import DomainState, FlipKind, Guard, Mode, Side
+
+PERSON = "person"  # who began a plan by hand, in the journal
+MOST_FAILURES = 100  # refused plans in one incident; at half an hour each about two days, when senders have begun to give up
+
+
+class Order(StrEnum):
+    """What the runner is asked to do, besides writing the new state."""
+
+    FLIP = "flip"
+    RESUME = "resume"
+    CHECK_PRIMARY = "check-primary"
+    TELL_BLOCKED = "tell-blocked"
+    TELL_PREPARED = "tell-prepared"
+    TELL_OBSERVED = "tell-observed"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """`guards` are all that stand against the next flip; `refusing` are those of them that refuse even a person."""
+
+    trigger: Trigger | None = None
+    orders: tuple[Order, ...] = ()
+    guards: tuple[Guard, ...] = ()
+    reasons: tuple[str, ...] = ()
+    plan: FlipPlan | None = None
+    kind: FlipKind | None = None  # which flip the guards are about
+    told: str = ""  # names what a TELL order says, so that it is said once
+    refusing: tuple[Guard, ...] = ()
+
+
+def decide(facts: DomainFacts, now: datetime) -> Decision:
+    """What happens next by itself."""
+    state = facts.record.state
+    if facts.unfinished is not None:
+        kind = facts.unfinished.kind
+        return Decision(
+            orders=(Order.RESUME,), guards=judge_guards(facts, kind, now), reasons=("a journalled plan is unfinished",), kind=kind
+        )
+    if state is DomainState.HALTED:
+        domain = facts.policy.domain
+        return Decision(
+            reasons=(facts.record.reason, f"say what is true: failsafe acknowledge {domain} --serving primary|secondary")
+        )
+    seen = _seen(facts)
+    if seen is not None:
+        return Decision(trigger=seen, reasons=("the zone already holds the prepared change",))
+    if facts.record.failures > MOST_FAILURES:
+        return Decision(
+            trigger=Trigger.PLAN_STUCK, reasons=(f"the plan was refused {facts.record.failures} times: {facts.record.reason}",)
+        )
+    if state in (DomainState.NORMAL, DomainState.SUSPECT):
+        return _towards_secondary(facts, now)
+    return _towards_primary(facts, now)
+
+
+def decide_by_hand(facts: DomainFacts, kind: FlipKind, now: datetime, *, force: bool = False) -> Decision:
+    """What a person ordered. Only the guards in `refusing` stand against it; the others are shown. Raises Refused where the order makes no sense."""
+    trigger = {FlipKind.FAILOVER: Trigger.FAILOVER_ORDERED, FlipKind.FAILBACK: Trigger.FAILBACK_ORDERED}.get(kind)
+    state = facts.record.state
+    if facts.unfinished is None and not (state is DomainState.NORMAL if trigger is None else possible(state, trigger)):
+        mend = f"failsafe acknowledge {facts.policy.domain} --serving primary|secondary" if state is DomainState.HALTED else ""
+        raise Refused(f"{facts.policy.domain} is {state}: a {kind} is not possible from there", mend=mend)
+    guards = judge_guards(facts, kind, now)
+    refusing = tuple(guard for guard in guards if guard.code in BY_HAND and not (force and guard.code in FORCEABLE))
+    plan = None
+    if facts.zone.agreed is not None and facts.unfinished is None and not any(guard.code == "drift" for guard in guards):
+        plan = make_plan(kind, facts.zone.agreed, facts.record, facts.policy)
+    if not facts.policy.writable:
+        change = "; ".join(plan.sentences) if plan is not None else "unknown while the zone cannot be read"
+        raise Refused(f"no DNS provider is configured for {facts.policy.domain}", guards, mend=f"by hand: {change}")
+    orders = (Order.FLIP,) if not refusing and plan is not None else ()
+    return Decision(trigger if orders else None, orders, guards, describe_views(facts, now), plan, kind, refusing=refusing)
+
+
+def still_wanted(facts: DomainFacts, now: datetime) -> bool:
+    """Whether an unfinished plan that has written nothing yet may be sent again: the same evidence and guards as for a new one."""
+    intent = facts.unfinished
+    if intent is None or not facts.policy.writable:
+        return False
+    guards = [guard for guard in judge_guards(facts, intent.kind, now) if guard.code != "unfinished-intent"]
+    if intent.by == PERSON:
+        return not any(guard.code in BY_HAND - FORCEABLE for guard in guards)
+    evidence = judge_down(facts, now) if intent.kind is FlipKind.FAILOVER else judge_well(facts)
+    return evidence and not guards and facts.policy.mode is Mode.AUTO
+
+
+def _seen(facts: DomainFacts) -> Trigger | None:
+    """A change that a person (without a provider) or a late answer of the provider made: recognised, never repeated."""
+    found, record = facts.zone.agreed, facts.record
+    late = found is not None and record.attempted is not None and found.same_records(record.attempted)
+    if facts.policy.writable and not late:
+        return None
+    peace = record.state in (DomainState.NORMAL, DomainState.SUSPECT)
+    if peace and fitting(found, facts.policy, Side.SECONDARY):
+        return Trigger.SEEN_AT_SECONDARY
+    return Trigger.SEEN_AT_PRIMARY if not peace and fitting(found, facts.policy, Side.PRIMARY) else None
+
+
+def _towards_secondary(facts: DomainFacts, now: datetime) -> Decision:
+    guards, reasons = judge_guards(facts, FlipKind.FAILOVER, now), describe_views(facts, now)
+    if facts.record.state is DomainState.NORMAL:
+        trigger = Trigger.PRIMARY_SUSPECT if against(facts) else None
+        return Decision(trigger=trigger, guards=guards, reasons=reasons, kind=FlipKind.FAILOVER)
+    if judge_well(facts):
+        return Decision(trigger=Trigger.PRIMARY_WELL, guards=guards, reasons=reasons, kind=FlipKind.FAILOVER)
+    if not judge_down(facts, now):
+        return Decision(
+            guards=guards, reasons=(*reasons, "not down for long enough, or not by enough vantages"), kind=FlipKind.FAILOVER
+        )
+    return _due(facts, FlipKind.FAILOVER, Trigger.PRIMARY_DOWN, guards, now)
+
+
+def _towards_primary(facts: DomainFacts, now: datetime) -> Decision:
+    guards, reasons = judge_guards(facts, FlipKind.FAILBACK, now), describe_views(facts, now)
+    if facts.record.state is DomainState.FAILED_OVER:
+        trigger = Trigger.PRIMARY_WELL if judge_well(facts) else None
+        return Decision(trigger=trigger, guards=guards, reasons=reasons, kind=FlipKind.FAILBACK)
+    if against(facts):
+        return Decision(trigger=Trigger.PRIMARY_SUSPECT, guards=guards, reasons=reasons, kind=FlipKind.FAILBACK)
+    if not judge_recovered(facts, now):
+        return Decision(guards=guards, reasons=(*reasons, "the recovery time is not over"), kind=FlipKind.FAILBACK)
+    if facts.policy.ssh and (facts.primary is None or now - facts.primary.at > PROOF_STALE):
+        return Decision(orders=(Order.CHECK_PRIMARY,), guards=guards, reasons=reasons, kind=FlipKind.FAILBACK)
+    return _due(facts, FlipKind.FAILBACK, Trigger.PRIMARY_RECOVERED, guards, now)
+
+
+def _due(facts: DomainFacts, kind: FlipKind, trigger: Trigger, guards: tuple[Guard, ...], now: datetime) -> Decision:
+    """The evidence is in. Act, or say once why not."""
+    reasons = describe_views(facts, now)
+    plan = None
+    if facts.zone.agreed is not None and not any(guard.code == "drift" for guard in guards):
+        try:
+            plan = make_plan(kind, facts.zone.agreed, facts.record, facts.policy)
+        except Refused as error:
+            guards = (*guards, Guard("doctor", str(error), error.mend))
+    order = _tell_order(facts, kind, guards)
+    if order is not None:
+        if order is Order.TELL_PREPARED:
+            reasons = (*reasons, *_why_not_automatic(facts, kind))
+        return Decision(
+            None, (order, *_recheck(facts, kind, guards)), guards, reasons, plan, kind, _told(order, kind, guards, plan)
+        )
+    if facts.record.retry_at is not None and now < facts.record.retry_at:
+        waiting = f"the last try failed ({facts.record.reason}); the next is at {facts.record.retry_at:%H:%M} UTC"
+        return Decision(guards=guards, reasons=(*reasons, waiting), plan=plan, kind=kind)
+    assert plan is not None, "without a guard there is a plan"
+    return Decision(trigger, (Order.FLIP,), guards, reasons, plan, kind)
+
+
+def _tell_order(facts: DomainFacts, kind: FlipKind, guards: tuple[Guard, ...]) -> Order | None:
+    if facts.policy.mode is Mode.OBSERVE:
+        return Order.TELL_OBSERVED
+    automatic = not _why_not_automatic(facts, kind)
+    standing = guards if automatic else [guard for guard in guards if guard.code != "no-quorum"]
+    if standing:
+        return Order.TELL_BLOCKED
+    return None if automatic else Order.TELL_PREPARED
+
+
+def _why_not_automatic(facts: DomainFacts, kind: FlipKind) -> tuple[str, ...]:
+    policy = facts.policy
+    reasons = []
+    if policy.mode is not Mode.AUTO:
+        reasons.append(f"mode is {policy.mode}: a person applies it")
+    if not policy.writable:
+        reasons.append("no DNS provider is configured: a person makes the change there")
+    if kind is FlipKind.FAILOVER and policy.vantages < policy.quorum:
+        reasons.append(f"{policy.vantages} vantage(s) for a quorum of {policy.quorum}: auto behaves as manual")
+    if kind is FlipKind.FAILBACK and not policy.auto_failback:
+        reasons.append("failback is manual: a person applies it")
+    if kind is FlipKind.FAILBACK and not policy.ssh:
+        reasons.append("ssh is not configured, so nobody can prove that the primary is ours: a person applies it")
+    return tuple(reasons)
+
+
+def _recheck(facts: DomainFacts, kind: FlipKind, guards: tuple[Guard, ...]) -> tuple[Order, ...]:
+    """A failback blocked by what was seen on the primary looks again (the caller bounds how often)."""
+    again = (
+        kind is FlipKind.FAILBACK
+        and facts.policy.ssh
+        and any(guard.code in ("accounts-missing", "store-suspect", "doctor") for guard in guards)
+    )
+    return (Order.CHECK_PRIMARY,) if again else ()
+
+
+def _told(order: Order, kind: FlipKind, guards: tuple[Guard, ...], plan: FlipPlan | None) -> str:
+    content = [
+        order,
+        kind,
+        plan.digest if plan is not None and order is not Order.TELL_BLOCKED else "",
+        *sorted({guard.code for guard in guards}),
+    ]
+    return hashlib.sha256("\n".join(content).encode()).hexdigest()[:12]

@@ -1,0 +1,148 @@
+"""The events of a domain and what a person is told, always in this order: is mail being lost, where does it go, what must I do. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from failsafe.events import Event
+from failsafe.failover.decide import Decision, Order
+from failsafe.failover.facts import Policy
+from failsafe.failover.machine import Trigger, step
+from failsafe.failover.plan import to_json
+from failsafe.model import DomainRecord, FlipKind, Intent, NewIntent, Notice, Severity
+
+QUEUED = "no: senders keep it for hours to days (some give up after 24 hours)"
+GOES_PRIMARY = "to the primary, which may not take it"
+DONE_NAMES = {FlipKind.FAILOVER: "failover.done", FlipKind.FAILBACK: "failback.done", FlipKind.ADOPT_MX: "mx.adopted"}
+PLANNED_NAMES = {FlipKind.FAILOVER: "failover.planned", FlipKind.FAILBACK: "failback.planned", FlipKind.ADOPT_MX: "mx.planned"}
+
+
+def thread_of(record: DomainRecord) -> str:
+    """One incident, one thread."""
+    return f"{record.domain}:{record.suspected_at or record.since_at:%Y%m%dT%H%M%S}"
+
+
+def planned_event(plan: NewIntent, sentences: tuple[str, ...]) -> Event:
+    details: dict[str, object] = {
+        "by": plan.by,
+        "reason": plan.reason,
+        "before": to_json(plan.before),
+        "desired": to_json(plan.desired),
+        "digest": plan.digest,
+    }
+    return Event(
+        PLANNED_NAMES[plan.kind],
+        plan.domain,
+        f"{plan.kind} begun ({plan.reason}): {'; '.join(sentences)}",
+        plan.planned_at,
+        details,
+    )
+
+
+def done_event(record: DomainRecord, intent: Intent, text: str, silent: tuple[str, ...], now: datetime) -> Event:
+    """A plan that is verified. `record` is the one before the change (it knows the incident)."""
+    details: dict[str, object] = {"intent": intent.id, "desired": to_json(intent.desired), "silent": list(silent)}
+    goes = {FlipKind.FAILOVER: "to the secondary", FlipKind.FAILBACK: "to the primary"}.get(intent.kind, "to the primary")
+    notice = Notice(
+        subject=f"{intent.domain}: mail goes {goes} again"
+        if intent.kind is FlipKind.FAILBACK
+        else f"{intent.domain}: mail goes {goes}",
+        losing_mail="no",
+        mail_goes=goes,
+        must_do="nothing; late mail at the secondary is still brought home"
+        if intent.kind is FlipKind.FAILBACK
+        else "look after the primary",
+        since=record.suspected_at,
+        thread=thread_of(record),
+        severity=Severity.OK if intent.kind is not FlipKind.FAILOVER else Severity.WARN,
+        details=text,
+    )
+    return Event(DONE_NAMES[intent.kind], intent.domain, f"{intent.kind} done: {text}", now, details, notice)
+
+
+def postponed_event(record: DomainRecord, intent: Intent, text: str, mend: str, now: datetime) -> Event:
+    """Nothing was written. A person is told at the first refusal of an incident; later ones are only recorded."""
+    told = None
+    if record.failures == 0:
+        told = Notice(
+            subject=f"{intent.domain}: the {intent.kind} could not be made yet",
+            losing_mail=QUEUED if intent.kind is FlipKind.FAILOVER else "no",
+            mail_goes=GOES_PRIMARY if intent.kind is FlipKind.FAILOVER else "to the secondary",
+            must_do=mend or "nothing; it is tried again",
+            since=record.suspected_at,
+            thread=thread_of(record),
+            severity=Severity.FAIL,
+            details=text,
+        )
+    return Event(
+        "flip.postponed", intent.domain, f"{intent.kind} not made: {text}", now, {"intent": intent.id, "mend": mend}, told
+    )
+
+
+def stuck_event(record: DomainRecord, kind: FlipKind, text: str, now: datetime) -> Event:
+    notice = Notice(
+        subject=f"{record.domain}: halted, a person must look",
+        losing_mail="perhaps: look at once",
+        mail_goes="unclear: the name servers do not all say what was planned",
+        must_do=f"look at the MX records, then: failsafe acknowledge {record.domain} --serving primary|secondary",
+        since=record.suspected_at,
+        thread=thread_of(record),
+        severity=Severity.FAIL,
+        details=text,
+    )
+    return Event("flip.failed", record.domain, f"{kind} stopped half-way: {text}", now, {}, notice)
+
+
+def state_event(record: DomainRecord, trigger: Trigger, reasons: tuple[str, ...], now: datetime) -> Event:
+    """A change of state without a plan."""
+    row = step(record.state, trigger)
+    notice = None
+    if trigger in (Trigger.SEEN_AT_PRIMARY, Trigger.SEEN_AT_SECONDARY):
+        goes = "to the primary" if trigger is Trigger.SEEN_AT_PRIMARY else "to the secondary"
+        notice = Notice(
+            f"{record.domain}: mail goes {goes}", "no", goes, "nothing", record.suspected_at, thread_of(record), Severity.OK
+        )
+    details: dict[str, object] = {"from": row.state, "to": row.to, "trigger": trigger, "reasons": list(reasons)}
+    return Event("domain.state", record.domain, f"{row.state} -> {row.to}: {row.sentence}", now, details, notice)
+
+
+def told_event(record: DomainRecord, policy: Policy, decision: Decision, now: datetime) -> Event:
+    """A flip is due and is not made: blocked, prepared for a person, or only observed."""
+    assert decision.kind is not None
+    order = next(order for order in decision.orders if order in _TOLD)
+    name, phrase = _TOLD[order]
+    failing_over = decision.kind is FlipKind.FAILOVER
+    change = decision.plan.sentences if decision.plan is not None else ()
+    guards = [f"{guard.code}: {guard.text}" for guard in decision.guards]
+    command = f"failsafe {decision.kind} {policy.domain}" if policy.writable else f"at the DNS provider: {'; '.join(change)}"
+    notice = Notice(
+        subject=f"{policy.domain}: {decision.kind} {phrase}",
+        losing_mail=QUEUED if failing_over else "no",
+        mail_goes=GOES_PRIMARY if failing_over else "to the secondary",
+        must_do=command
+        if order is Order.TELL_PREPARED
+        else "nothing"
+        if order is Order.TELL_OBSERVED
+        else _first_mend(decision) or command,
+        since=record.suspected_at,
+        thread=thread_of(record),
+        details="\n".join([*decision.reasons, *change, *guards]),
+    )
+    details: dict[str, object] = {
+        "kind": decision.kind,
+        "guards": [{"code": guard.code, "text": guard.text} for guard in decision.guards],
+        "plan": list(change),
+        "reasons": list(decision.reasons),
+    }
+    return Event(name, policy.domain, f"{decision.kind} {phrase}: {'; '.join([*guards, *change])}", now, details, notice)
+
+
+def _first_mend(decision: Decision) -> str:
+    return next((guard.mend for guard in decision.guards if guard.mend), "")
+
+
+_TOLD = {
+    Order.TELL_BLOCKED: ("flip.blocked", "is due and blocked"),
+    Order.TELL_PREPARED: ("flip.prepared", "is prepared and waits for you"),
+    Order.TELL_OBSERVED: ("flip.observed", "would have been made"),
+}

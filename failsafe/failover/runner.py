@@ -1,0 +1,282 @@
+"""Carries out a decision through ports: intent, act, read back, outcome.
+
+Theory. The plan is committed to the journal before the provider hears of it, so a crash at any point leaves either nothing or an
+unfinished intent. What an intent has come to is never remembered, always read back: from the provider and from every authoritative
+server. `resume` does that after a crash, after a lost answer and between two polls alike; it is the only way a plan ends. A write whose
+answer was lost is sent a second time only if the zone still holds exactly what it held before, the plan is still wanted and its time is
+not over; it is never sent a third time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from failsafe.errors import DnsError, OutcomeUnknown, Refused, ZoneChanged
+from failsafe.failover import notices
+from failsafe.failover.decide import Decision, Order
+from failsafe.failover.facts import DomainFacts, Policy, ZoneReading
+from failsafe.failover.gather import read_zone
+from failsafe.failover.machine import Trigger, possible, step
+from failsafe.failover.plan import FlipPlan, mark
+from failsafe.failover.verify import Progress, judge_progress
+from failsafe.model import DomainRecord, DomainState, FlipKind, Intent, MxChange, NewIntent, Outcome, Side
+from failsafe.ports import Authorities, Clock, DnsZone, FlipJournal
+
+DRAIN_FOR = timedelta(hours=72)  # how long senders' caches and queues keep sending late mail to the secondary
+FIRST_RETRY = timedelta(minutes=1)
+LONGEST_RETRY = timedelta(minutes=30)
+FIRST_POLL, LONGEST_POLL = 0.25, 5.0  # seconds between two looks while waiting for the servers to agree
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What a run came to. `intent` has no outcome while the plan is unfinished (`resume` goes on)."""
+
+    record: DomainRecord
+    intent: Intent | None = None
+    text: str = ""
+
+    @property
+    def unfinished(self) -> bool:
+        return self.intent is not None and self.intent.outcome is None
+
+    @property
+    def done(self) -> bool:
+        return self.intent is not None and self.intent.outcome is Outcome.DONE
+
+
+class FlipRunner:
+    """Carries out decisions about domains of one DNS provider. `zone` is None where none is configured: then nothing is ever written."""
+
+    def __init__(self, zone: DnsZone | None, authorities: Authorities, journal: FlipJournal, clock: Clock) -> None:
+        self._zone = zone
+        self._authorities = authorities
+        self._journal = journal
+        self._clock = clock
+
+    def act(
+        self,
+        facts: DomainFacts,
+        decision: Decision,
+        *,
+        by: str,
+        reason: str = "",
+        patience: timedelta = timedelta(seconds=20),
+        wanted: bool = False,
+    ) -> Ending:
+        """Does what was decided. `patience` bounds how long a flip is waited for here; an unfinished one is gone on with by `resume`.
+
+        `wanted` is decide.still_wanted(facts, now), for an unfinished plan. Raises Refused, LeaseLost, StoreError; never DnsError.
+        """
+        if Order.RESUME in decision.orders:
+            assert facts.unfinished is not None
+            return self.resume(facts.policy, facts.record, facts.unfinished, wanted=wanted, patience=patience)
+        if Order.FLIP in decision.orders:
+            assert decision.plan is not None
+            return self.flip(
+                facts.policy,
+                facts.record,
+                decision.plan,
+                decision.trigger,
+                by=by,
+                reason=reason or "; ".join(decision.reasons),
+                patience=patience,
+            )
+        if decision.trigger is not None:
+            return Ending(self._move(facts, decision, decision.trigger))
+        if decision.told and decision.told not in facts.record.told.split():
+            return Ending(self._tell(facts, decision))
+        return Ending(facts.record)
+
+    def flip(
+        self,
+        policy: Policy,
+        record: DomainRecord,
+        plan: FlipPlan,
+        trigger: Trigger | None,
+        *,
+        by: str,
+        reason: str,
+        patience: timedelta,
+    ) -> Ending:
+        """Journals the plan, then writes it once, then waits up to `patience` until it is verified."""
+        if self._zone is None:
+            raise Refused(f"no DNS provider is configured for {policy.domain}", mend=f"by hand: {'; '.join(plan.sentences)}")
+        now = self._clock.now()
+        change = plan.change
+        new = NewIntent(
+            policy.domain, plan.kind, by, reason, now, now + policy.verify_for, change.expected, change.desired, plan.digest
+        )
+        record, intent = self._journal.begin(
+            record, _begun(record, new, trigger), new, [notices.planned_event(new, plan.sentences)]
+        )
+        return self._send(policy, record, intent, change, patience)
+
+    def resume(
+        self, policy: Policy, record: DomainRecord, intent: Intent, *, wanted: bool, patience: timedelta = timedelta(0)
+    ) -> Ending:
+        """Goes on with an unfinished plan, by reading back first. With `wanted` False a plan that wrote nothing is given up."""
+        progress, text = self._settle(policy, intent, patience, until=(Progress.DONE, Progress.NOT_WRITTEN, Progress.DRIFT))
+        if progress is not Progress.NOT_WRITTEN:
+            return self._conclude(policy, record, intent, progress, text)
+        in_time = self._clock.now() < intent.deadline_at
+        if wanted and in_time and self._zone is not None and record.retried != intent.id:
+            record = self._journal.change(record, replace(record, retried=intent.id), [])
+            change = MxChange(policy.domain, policy.zone, intent.before, intent.desired, mark(intent.kind, record))
+            return self._send(policy, record, intent, change, patience)
+        if wanted and in_time:  # sent twice; the second answer was lost too: it may still arrive
+            return Ending(record, intent, text)
+        outcome = Outcome.FAILED if wanted else Outcome.VOID
+        return self._postpone(record, intent, outcome, text if wanted else f"{text}; the plan is no longer wanted", "")
+
+    def _send(self, policy: Policy, record: DomainRecord, intent: Intent, change: MxChange, patience: timedelta) -> Ending:
+        assert self._zone is not None
+        try:
+            self._zone.apply(change)
+        except OutcomeUnknown:
+            progress, text = self._settle(policy, intent, patience, until=(Progress.DONE, Progress.DRIFT))
+            return (
+                Ending(record, intent, text)
+                if progress is Progress.NOT_WRITTEN
+                else self._conclude(policy, record, intent, progress, text)
+            )
+        except DnsError as error:
+            return self._refused(policy, record, intent, error, patience)
+        progress, text = self._settle(policy, intent, patience, until=(Progress.DONE, Progress.DRIFT))
+        if (
+            progress is Progress.NOT_WRITTEN
+        ):  # the provider said yes and still shows the old set: give it its time, then a person must look
+            return self._conclude(policy, record, intent, Progress.WAITING, text)
+        return self._conclude(policy, record, intent, progress, text)
+
+    def _refused(self, policy: Policy, record: DomainRecord, intent: Intent, error: DnsError, patience: timedelta) -> Ending:
+        """The provider says that nothing was written by us. Reality decides whether that is all there is to it."""
+        progress, text = self._settle(policy, intent, timedelta(0), until=tuple(Progress))
+        if progress is Progress.DRIFT or (isinstance(error, ZoneChanged) and progress is Progress.WAITING):
+            progress, text = self._settle(policy, intent, patience, until=(Progress.DONE, Progress.NOT_WRITTEN, Progress.DRIFT))
+        if progress in (Progress.DONE, Progress.DRIFT):
+            return self._conclude(policy, record, intent, progress, f"{text} ({error})")
+        return self._postpone(record, intent, Outcome.FAILED, str(error), error.mend)
+
+    def _settle(self, policy: Policy, intent: Intent, patience: timedelta, until: tuple[Progress, ...]) -> tuple[Progress, str]:
+        """Looks until one of `until` is seen (drift: twice running, since a provider may show a change half-way) or patience ends."""
+        deadline, wait = self._clock.monotonic() + patience.total_seconds(), FIRST_POLL
+        drifted = False
+        while True:
+            progress, text = judge_progress(intent, self._read(policy))
+            if progress in until and (progress is not Progress.DRIFT or drifted):
+                return progress, text
+            left = deadline - self._clock.monotonic()
+            if left <= 0 and (progress is not Progress.DRIFT or drifted):
+                return progress, text
+            drifted = progress is Progress.DRIFT
+            self._clock.sleep(min(wait, max(left, FIRST_POLL)))
+            wait = min(wait * 1.5, LONGEST_POLL)
+
+    def _conclude(self, policy: Policy, record: DomainRecord, intent: Intent, progress: Progress, text: str) -> Ending:
+        if progress is Progress.DONE:
+            return self._finished(policy, record, intent, text)
+        if progress is Progress.DRIFT or self._clock.now() >= intent.deadline_at:
+            late = "" if progress is Progress.DRIFT else f"not verified within {policy.verify_for}: "
+            return self._stuck(record, intent, late + text)
+        return Ending(record, intent, text)
+
+    def _finished(self, policy: Policy, record: DomainRecord, intent: Intent, text: str) -> Ending:
+        now = self._clock.now()
+        silent = self._read(policy).silent
+        changed = _verified(record, intent, text, now)
+        event = notices.done_event(record, intent, text, silent, now)
+        record = self._journal.finish(record, changed, intent, Outcome.DONE, text, [event])
+        return Ending(record, replace(intent, outcome=Outcome.DONE, outcome_at=now, outcome_text=text), text)
+
+    def _postpone(self, record: DomainRecord, intent: Intent, outcome: Outcome, text: str, mend: str) -> Ending:
+        """Back to where the plan began. `attempted` stays: after a lost answer the change may still appear, and is then recognised."""
+        now = self._clock.now()
+        failures = record.failures + 1
+        wait = min(FIRST_RETRY * 2 ** min(failures - 1, 10), LONGEST_RETRY)
+        row = step(record.state, Trigger.PLAN_REFUSED) if possible(record.state, Trigger.PLAN_REFUSED) else None
+        changed = replace(
+            record,
+            state=row.to if row else record.state,
+            since_at=now if row else record.since_at,
+            reason=text,
+            failures=failures,
+            retry_at=now + wait,
+            retried=None,
+        )
+        event = notices.postponed_event(record, intent, text, mend, now)
+        record = self._journal.finish(record, changed, intent, outcome, text, [event])
+        return Ending(record, replace(intent, outcome=outcome, outcome_at=now, outcome_text=text), text)
+
+    def _stuck(self, record: DomainRecord, intent: Intent, text: str) -> Ending:
+        now = self._clock.now()
+        row = step(record.state, Trigger.PLAN_STUCK)
+        changed = replace(record, state=row.to, since_at=now, reason=text, retried=None)
+        record = self._journal.finish(
+            record, changed, intent, Outcome.FAILED, text, [notices.stuck_event(record, intent.kind, text, now)]
+        )
+        return Ending(record, replace(intent, outcome=Outcome.FAILED, outcome_at=now, outcome_text=text), text)
+
+    def _move(self, facts: DomainFacts, decision: Decision, trigger: Trigger) -> DomainRecord:
+        now, record = self._clock.now(), facts.record
+        changed = _moved(facts, trigger, decision.reasons, now)
+        if changed.state is DomainState.HALTED:
+            event = notices.stuck_event(record, decision.kind or FlipKind.FAILOVER, changed.reason, now)
+        else:
+            event = notices.state_event(record, trigger, decision.reasons, now)
+        return self._journal.change(record, changed, [event])
+
+    def _tell(self, facts: DomainFacts, decision: Decision) -> DomainRecord:
+        event = notices.told_event(facts.record, facts.policy, decision, self._clock.now())
+        told = " ".join([*facts.record.told.split(), decision.told][-20:])
+        return self._journal.change(facts.record, replace(facts.record, told=told), [event])
+
+    def _read(self, policy: Policy) -> ZoneReading:
+        return read_zone(self._zone, self._authorities, policy)
+
+
+def _begun(record: DomainRecord, new: NewIntent, trigger: Trigger | None) -> DomainRecord:
+    changed = replace(record, attempted=new.desired, reason=new.reason, retried=None)
+    if trigger is not None:
+        changed = replace(changed, state=step(record.state, trigger).to, since_at=new.planned_at)
+    if new.kind is FlipKind.FAILOVER:
+        changed = replace(changed, previous=new.before, suspected_at=record.suspected_at or new.planned_at)
+    return changed
+
+
+def _verified(record: DomainRecord, intent: Intent, text: str, now: datetime) -> DomainRecord:
+    """The record after a plan was verified; the incident ends with a failback."""
+    changed = replace(record, attempted=None, retried=None, failures=0, retry_at=None, told="", reason=text)
+    if intent.kind is FlipKind.ADOPT_MX:
+        return replace(changed, previous=None)
+    to = step(record.state, Trigger.PLAN_VERIFIED).to
+    if intent.kind is FlipKind.FAILOVER:
+        return replace(changed, state=to, since_at=now, serving=Side.SECONDARY, written=intent.desired, draining_until=None)
+    return at_primary(replace(changed, state=to, since_at=now), now)
+
+
+def at_primary(record: DomainRecord, now: datetime) -> DomainRecord:
+    """Peace again: the incident is over, and late mail at the secondary is brought home for a while."""
+    return replace(
+        record, serving=Side.PRIMARY, written=None, previous=None, attempted=None, suspected_at=None, failures=0, retry_at=None, told="",
+        draining_until=now + DRAIN_FOR,
+    )  # fmt: skip
+
+
+def _moved(facts: DomainFacts, trigger: Trigger, reasons: tuple[str, ...], now: datetime) -> DomainRecord:
+    record, found = facts.record, facts.zone.agreed
+    changed = replace(record, state=step(record.state, trigger).to, since_at=now, reason="; ".join(reasons))
+    if trigger is Trigger.PRIMARY_SUSPECT:
+        if record.state is DomainState.NORMAL:
+            previous = found if found is not None else record.previous
+            return replace(changed, suspected_at=now, previous=previous, failures=0, retry_at=None, told="")
+        return replace(changed, failures=0, retry_at=None, told="")
+    if trigger is Trigger.PRIMARY_WELL and changed.state is DomainState.NORMAL:
+        # `attempted` is kept: a request whose answer was lost may still arrive, and must then be recognised.
+        previous = record.previous if record.attempted is not None else None
+        return replace(changed, suspected_at=None, previous=previous, failures=0, retry_at=None, told="")
+    if trigger is Trigger.SEEN_AT_SECONDARY:
+        changed = replace(changed, suspected_at=record.suspected_at or now, attempted=None, failures=0, retry_at=None, told="")
+        return replace(changed, serving=Side.SECONDARY, written=found)
+    return at_primary(changed, now) if trigger is Trigger.SEEN_AT_PRIMARY else changed

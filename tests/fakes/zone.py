@@ -1,0 +1,111 @@
+"""A DNS provider, its authoritative servers and a clock in memory: for faults that no real server can be asked for.
+
+`FakeZone` passes the same conformance suite as the real adapters (tests/contract/test_dns_zone.py).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+from failsafe.errors import DnsError, OutcomeUnknown, ZoneChanged
+from failsafe.model import MxChange, MxSet, ServerAnswer, ZonePromises
+
+
+class FakeClock:
+    """Time that passes only when someone sleeps, or `pass_time` is called. `asleep` is called after every sleep."""
+
+    def __init__(self, start: datetime = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)) -> None:
+        self.at = start
+        self.asleep: Callable[[], None] = lambda: None
+        self.sleeps = 0
+
+    def now(self) -> datetime:
+        return self.at
+
+    def monotonic(self) -> float:
+        return self.at.timestamp()
+
+    def sleep(self, seconds: float) -> None:
+        self.sleeps += 1
+        assert self.sleeps < 100_000, "an endless loop"
+        self.pass_time(timedelta(seconds=seconds))
+        self.asleep()
+
+    def pass_time(self, span: timedelta) -> None:
+        self.at += span
+
+
+class FakeZone:
+    """One RRset per domain with compare-and-set. `faults` holds what the next writes meet, `read_faults` what the next reads meet.
+
+    Faults: "ok", "refused", "lost-before" (the request never arrived), "lost-after" (written, the answer was lost),
+    "late" (the answer was lost, and it is written when `land` is called), "deaf" (the provider says yes and writes nothing).
+    """
+
+    promises = ZonePromises(atomic=True, compare_and_set=True, minimum_ttl_seconds=0)
+
+    def __init__(self, sets: dict[str, MxSet]) -> None:
+        self.sets = dict(sets)
+        self.history: list[MxSet] = list(sets.values())
+        self.faults: deque[str] = deque()
+        self.read_faults: deque[str] = deque()
+        self.attempts = 0
+        self._waiting: list[MxChange] = []
+
+    def read(self, zone: str, domain: str) -> MxSet:  # noqa: ARG002 - the port's signature
+        if self.read_faults and self.read_faults.popleft() != "ok":
+            raise DnsError("the provider does not answer")
+        return self.sets.get(domain, MxSet(()))
+
+    def apply(self, change: MxChange) -> None:
+        self.attempts += 1
+        fault = self.faults.popleft() if self.faults else "ok"
+        if fault == "refused":
+            raise DnsError("the provider refused", mend="look at the token")
+        if fault == "lost-before":
+            raise OutcomeUnknown("no answer")
+        if fault == "late":
+            self._waiting.append(change)
+            raise OutcomeUnknown("no answer")
+        if fault == "deaf":
+            return
+        self._write(change)
+        if fault == "lost-after":
+            raise OutcomeUnknown("no answer")
+
+    def land(self) -> None:
+        """The requests that were on their way arrive."""
+        while self._waiting:
+            with suppress(ZoneChanged):
+                self._write(self._waiting.pop(0))
+
+    def put(self, domain: str, found: MxSet) -> None:
+        """Somebody else writes."""
+        self.sets[domain] = found
+        self.history.append(found)
+
+    def _write(self, change: MxChange) -> None:
+        if not self.sets.get(change.domain, MxSet(())).same_records(change.expected):
+            raise ZoneChanged(f"{change.domain} holds something else")
+        self.put(change.domain, change.desired)
+
+
+class FakeAuthorities:
+    """Servers that follow the provider, unless they are in `frozen` (give that set) or in `silent`."""
+
+    def __init__(self, zone: FakeZone, names: tuple[str, ...] = ("ns1", "ns2")) -> None:
+        self.zone = zone
+        self.names = names
+        self.frozen: dict[str, MxSet] = {}
+        self.silent: set[str] = set()
+
+    def mx(self, domain: str) -> tuple[ServerAnswer, ...]:
+        return tuple(self._answer(name, domain) for name in self.names)
+
+    def _answer(self, name: str, domain: str) -> ServerAnswer:
+        if name in self.silent:
+            return ServerAnswer(name, None, "no answer within 3 s")
+        return ServerAnswer(name, self.frozen.get(name, self.zone.sets.get(domain, MxSet(()))))
