@@ -12,6 +12,7 @@ from typing import Any
 
 import typer
 
+from failsafe.cli.quick import tell_error
 from failsafe.errors import EXIT_CONFIGURATION, EXIT_INTERRUPTED, FailsafeError, Interrupted, UsageError
 
 # Newer typer carries its own click, so its exceptions are found through a class that typer exports.
@@ -23,7 +24,9 @@ YES_OPTION = typer.Option(False, "--yes", help="Do not ask.")
 
 def verbs_app(help_text: str | None = None) -> typer.Typer:
     """A typer app for one file of verbs, with the settings that all of them share."""
-    return typer.Typer(help=help_text, no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    return typer.Typer(
+        help=help_text, no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+    )
 
 
 def config_path() -> Path:
@@ -151,10 +154,7 @@ def run_cli(app: typer.Typer) -> int:
     try:
         outcome = app(standalone_mode=False)
     except FailsafeError as error:
-        say(f"failsafe: {error}")
-        if error.mend:
-            say(f"  what to do: {error.mend}")
-        return error.exit_code
+        return tell_error(error)
     except typer.Exit as error:
         return error.exit_code
     except USAGE_FAULT as error:

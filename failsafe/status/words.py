@@ -1,0 +1,118 @@
+"""Status in words, for a tired person: is my mail safe, where does mail go now, what must I do? Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import tzinfo
+
+from failsafe.model import DomainState, Severity, Side
+from failsafe.render import spoken_age, spoken_instant
+from failsafe.status.build import DomainStatus, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """One sentence each; `mood` is "good", "look" or "bad" and only chooses a colour."""
+
+    mail_safe: str
+    mail_safe_mood: str
+    mail_goes: tuple[str, ...]
+    mail_goes_mood: str
+    must_do: tuple[str, ...]  # "nothing" alone, or what to type, most urgent first
+
+
+def answer_all(status: Status, zone: tzinfo) -> Answers:
+    safe, mood = _mail_safe(status)
+    goes = tuple(_mail_goes(domain, zone) for domain in status.domains) or (
+        "No domain is configured, so nobody watches where mail goes.",
+    )
+    calm = all(domain.state is DomainState.NORMAL and domain.health["inbound"] == "up" for domain in status.domains)
+    halted = any(domain.state is DomainState.HALTED for domain in status.domains)
+    return Answers(safe, mood, goes, "bad" if halted else "good" if calm else "look", _must_do(status))
+
+
+def _mail_safe(status: Status) -> tuple[str, str]:
+    if not status.servers:
+        return "Not known: no mail server is configured.", "look"
+    bad = [server for server in status.servers if server.status != "ok"]
+    for server in bad:
+        point = server.recovery_point_at
+        held = (
+            "There is no complete backup."
+            if point is None
+            else f"The last complete backup is {spoken_age(status.at - point)} old."
+        )
+        return f"No: {server.server} is {_spoken_status(server.status)}. {held}", "bad"
+    failing = [each.repository for each in status.repositories if each.status != "ok"]
+    good = [each.repository for each in status.repositories if each.status == "ok"]
+    points = [server.recovery_point_at for server in status.servers if server.recovery_point_at is not None]
+    age = spoken_age(status.at - min(points)) if points else "?"
+    if failing and not good:
+        return f"No: no repository is well ({', '.join(failing)}).", "bad"
+    if failing:
+        return f"Partly: everything up to {age} ago is in {', '.join(good)}, but not surely in {', '.join(failing)}.", "look"
+    return (
+        f"Yes: everything up to {age} ago is in {len(good)} repositor{'y' if len(good) == 1 else 'ies'} ({', '.join(good)}).",
+        "good",
+    )
+
+
+def _spoken_status(status: str) -> str:
+    return {"never": "not backed up yet", "incomplete": "not proven complete", "failed": "failing", "overdue": "overdue"}.get(
+        status, status
+    )
+
+
+def _mail_goes(domain: DomainStatus, zone: tzinfo) -> str:
+    exchanges = [exchange for _preference, exchange in domain.mx]
+    first = f" ({exchanges[0]})" if exchanges else ""
+    since = f" since {spoken_instant(domain.since, zone)}" if domain.since is not None else ""
+    where = "the primary" if domain.serving is Side.PRIMARY else "the secondary"
+    if domain.state is DomainState.HALTED:
+        return f"{domain.domain}: halted{since}; the last known is {where}{first}."
+    if domain.state in (DomainState.FAILING_OVER, DomainState.FAILING_BACK):
+        return f"{domain.domain}: it is being moved now ({domain.state}){since}."
+    if domain.state is DomainState.NORMAL:
+        doubt = {"up": "", "unknown": ", whose health is not known"}.get(
+            domain.health["inbound"], f", which looks {domain.health['inbound']}"
+        )
+        return f"{domain.domain}: to the primary{first}{doubt}."
+    extra = ", which does not look well" if domain.state is DomainState.SUSPECT else ""
+    return f"{domain.domain}: to {where}{first}{extra}, {domain.state}{since}."
+
+
+def _must_do(status: Status) -> tuple[str, ...]:
+    order = {Severity.FAIL: 0, Severity.WARN: 1}
+    mends: list[str] = []
+    for finding in sorted(status.findings, key=lambda each: order.get(each.severity, 2)):
+        if finding.mend and not finding.mend.startswith("nothing") and finding.mend not in mends:
+            mends.append(finding.mend)
+    return tuple(mends[:5]) or ("nothing",)
+
+
+def render_plain(status: Status, zone: tzinfo) -> list[str]:
+    """Plain lines for pipes and small terminals."""
+    answers = answer_all(status, zone)
+    lines = [f"Is my mail safe?         {answers.mail_safe}"]
+    lines += [f"{'Where does mail go now?' if not place else '':25}{text}" for place, text in enumerate(answers.mail_goes)]
+    lines += [f"{'What must I do?' if not place else '':25}{text}" for place, text in enumerate(answers.must_do)]
+    for domain in status.domains:
+        seen = ", ".join(f"{each.vantage} {each.verdict}" for each in domain.vantages) or "nobody has looked"
+        lines += ["", f"domain {domain.domain}: {domain.state}, serving {domain.serving}, mode {domain.mode}; vantages: {seen}"]
+        lines += [f"  MX {preference} {exchange}" for preference, exchange in domain.mx]
+        lines += [f"  guard {guard.code}: {guard.text}" for guard in domain.guards]
+    if status.servers:
+        lines.append("")
+    for server in status.servers:
+        at = "never" if server.last_at is None else f"{server.last_result} at {spoken_instant(server.last_at, zone)}"
+        lines.append(
+            f"server {server.server}: {server.status}; last backup {at}, {server.messages if server.messages is not None else '?'} messages"
+        )
+    for repository in status.repositories:
+        at = "never" if repository.last_snapshot_at is None else spoken_instant(repository.last_snapshot_at, zone)
+        checked = "never" if repository.last_check_at is None else spoken_instant(repository.last_check_at, zone)
+        lines.append(f"repository {repository.repository}: {repository.status}; last snapshot {at}; last check {checked}")
+    if status.findings:
+        lines.append("")
+    lines += [f"{finding.severity} {finding.subject}: {finding.text}" for finding in status.findings]
+    return lines
