@@ -30,6 +30,7 @@ from failsafe.backup.archive.rebuild_source import (
 
 MAILDIR_PARTS = ("cur", "new", "tmp")
 OUR_FILES = ("dovecot-uidlist", "dovecot-keywords", "maildirfolder")  # written from the manifests, never copied
+TAKEN = (*MAILDIR_PARTS, *OUR_FILES, "subscriptions", "keywords-lost.txt")  # no folder is called this
 LETTERS = "abcdefghijklmnopqrstuvwxyz"  # a Maildir has no more keywords to a folder
 NAME_LIMIT = 255 - len(":2,DFPRST") - len(LETTERS)  # bytes of a file name on Linux, less what flags may need
 MARK = b"# sha256 of all bytes above this line: "
@@ -43,14 +44,14 @@ def folder_parts(folder: Row, layout: str, taken: set[tuple[str, ...]]) -> list[
     parts = safe_parts(directory)
     if parts is not None and layout == "maildir++" and (len(parts) != 1 or not parts[0].startswith(".")):
         parts = None
-    if parts is not None and any(part in MAILDIR_PARTS or part.startswith("dovecot") or "\n" in part for part in parts):
+    if parts is not None and any(part in TAKEN or "\n" in part for part in parts):
         parts = None
     if parts is not None and tuple(parts) not in taken:
         return parts
     plain = re.sub(r"[^A-Za-z0-9_-]", "_", folder["name"])[:100] or "_"
     base = "." + plain if layout == "maildir++" else plain
     number, name = 1, base
-    while (name,) in taken or name in MAILDIR_PARTS:
+    while (name,) in taken or name in TAKEN:
         number += 1
         name = "%s-%d" % (base, number)
     return [name]
@@ -116,11 +117,11 @@ class Mailbox:
             self.folder(number, folder, os.path.join(self.target, *parts), lost)
             if folder.get("subscribed"):
                 subscribed.append(parts)
-        self.control_files()
-        self.subscriptions(subscribed)
         if lost:
             write_new(os.path.join(self.target, "keywords-lost.txt"), "".join(lost).encode("utf-8", "backslashreplace"))
             self.report.note("%s: a Maildir folder holds 26 keywords; what found no place is in keywords-lost.txt" % self.name)
+        self.control_files()
+        self.subscriptions(subscribed)
         if self.open_segment[1]:
             self.open_segment[1].close()
         self.db.close()
@@ -214,7 +215,10 @@ class Mailbox:
             file = self.segment(segment)
             file.seek(start)
             while left > 0:
-                piece = file.read(min(left, PIECE))
+                try:
+                    piece = file.read(min(left, PIECE))
+                except OSError:  # a bad sector: this message is damaged, others need not be
+                    break
                 if not piece:
                     break
                 left -= len(piece)
@@ -326,7 +330,7 @@ def rebuild(source: Source, generation: Row, options: argparse.Namespace, report
             build_mailbox(source, generation, mailbox, options, report)
         except Damage as error:
             report.problem("mailbox %s: %s" % (mailbox, error))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             report.problem("mailbox %s: a damaged manifest, %r" % (mailbox, error))
     for missing in generation["missing"]:
         if missing["mailbox"] in chosen or not missing["mailbox"]:

@@ -132,26 +132,27 @@ class Source:
                     found.append((info.name, info.offset_data, info.size))
         except OSError as error:
             report.problem("%s: %s" % (shown_path, error.strerror or error))
+            return []
         except (tarfile.TarError, ValueError, OverflowError) as error:
             report.problem("%s is damaged: %s" % (shown_path, error))
-        self._compare_index(segment, found, report)
-        return found
+        return self._index(segment, found, report) or found
 
-    def _compare_index(self, segment: str, found: list[tuple[str, int, int]], report: Report) -> None:
-        """The index is not needed here; but another reader will want it, so its damage is told."""
+    def _index(self, segment: str, found: list[tuple[str, int, int]], report: Report) -> list[tuple[str, int, int]]:
+        """What a whole index says, which also reaches messages behind a damaged header; nothing where it is damaged itself."""
         path = self.path("segments", segment, ".idx")
         try:
             with open(path, "rb") as file:
                 data = file.read()
         except OSError as error:
             report.problem("%s: %s" % (os.path.relpath(path, self.folder), error.strerror))
-            return
+            return []
         body, end = data[:-69], data[-69:]
-        rows = [tuple(line.split(b" ")) for line in body.splitlines()[1:]]
-        told = [(row[0].decode("ascii", "replace"), row[2], row[3]) for row in rows if len(row) == 4]
-        right = [(name, b"%d" % offset, b"%d" % size) for name, offset, size in found]
-        if end != b"end %s\n" % hashlib.sha256(body).hexdigest().encode() or told != right:
-            report.problem("%s is damaged or does not fit its segment (it was not needed)" % os.path.relpath(path, self.folder))
+        whole = end == b"end %s\n" % hashlib.sha256(body).hexdigest().encode()
+        rows = [line.decode("ascii").split(" ") for line in body.splitlines()[1:]] if whole else []
+        told = [(row[0], int(row[2]), int(row[3])) for row in rows]
+        if told != found:
+            report.problem("%s is damaged or does not fit its segment" % os.path.relpath(path, self.folder))
+        return told
 
 
 def safe_parts(path: str) -> list[str] | None:

@@ -74,19 +74,37 @@ def scan_segment(path: Path) -> Iterator[tuple[str, int, int]]:
     """(id, offset, size) of each message as the tar file itself says. Raises ArchiveError where it is no such file."""
     try:
         with tarfile.open(path, "r:") as tar:
+            end = 0
             for info in tar:
                 tar.members = []  # type: ignore[attr-defined]  # else it keeps every header
                 if not info.isreg() or not is_digest(info.name):
                     raise ArchiveError(f"{path}: {info.name!r} is not a message", transient=False)
                 yield info.name, info.offset_data, info.size
+                end = info.offset_data + info.size + (-info.size % BLOCK)
+            if end + len(END) != path.stat().st_size:  # tarfile takes a damaged header for the end
+                raise ArchiveError(f"{path}: no message is readable after byte {end}", transient=False)
     except (tarfile.TarError, OSError, ValueError) as error:
         raise ArchiveError(f"{path} is not a readable tar file: {error}", transient=False) from error
 
 
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file's content; empty where it cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(COPY):
+                digest.update(piece)
+    except OSError:
+        return ""
+    return digest.hexdigest()
+
+
 def write_index(folder: Path, temporary: Path, segment: str) -> tuple[IndexLine, ...]:
-    """Makes the index of a segment anew from its messages, verifying each."""
+    """Makes the index of a segment anew from its messages. Raises ArchiveError where any byte of the segment is wrong."""
     tar = folder / path_of("segments", segment)
     lines = []
+    if digest_of(tar) != segment:
+        raise ArchiveError(f"{tar} does not match its digest", mend="take it from a snapshot, or remove it", transient=False)
     with durable.disk_errors("read", tar), tar.open("rb") as file:
         for id_, offset, size in scan_segment(tar):
             digester = Digester()

@@ -215,7 +215,8 @@ class Staging:
 
     def restic_excludes(self, number: int) -> tuple[str, ...]:
         """Patterns (in this order) with which a snapshot of the folder holds this generation's file and no other."""
-        return (f"{GENERATIONS}/*", f"!{generation_path(number)}", TEMPORARY, LOCK)
+        any_generation = f"{GENERATIONS}/{'[0-9]' * 8}.json"  # exact: a folder above staging may be called generations too
+        return (any_generation, f"!{generation_path(number)}", TEMPORARY, LOCK)
 
     # Inside
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from failsafe.backup.archive.layout import README, REBUILD, index_path, path_of
 from failsafe.backup.archive.reader import Archive
 from failsafe.backup.archive.readme import is_whole
-from failsafe.backup.archive.segment import COPY, IndexLine, read_range, scan_segment
+from failsafe.backup.archive.segment import IndexLine, digest_of, read_range, scan_segment
 from failsafe.errors import ArchiveError
 from failsafe.mail.manifest import Entry, FileRef, FolderManifest, Generation, MailboxManifest
 
@@ -169,7 +168,7 @@ class _Check:
     def _read_segment(self, segment: str, lines: tuple[IndexLine, ...], mailbox: str) -> Iterator[str]:
         path = path_of("segments", segment)
         place = self.archive.folder / path
-        whole = _digest_of(place)
+        whole = digest_of(place)
         if whole != segment:
             self.add(path, "does not match its digest" if whole else "cannot be read", mailbox)
         try:
@@ -189,17 +188,5 @@ class _Check:
         place = self.archive.folder / path
         if not place.is_file():
             self.add(path, f"is missing: {file.path}", mailbox)
-        elif place.stat().st_size != file.size or (self.deep and _digest_of(place) != file.digest):
+        elif place.stat().st_size != file.size or (self.deep and digest_of(place) != file.digest):
             self.add(path, f"does not match its digest: {file.path}", mailbox)
-
-
-def _digest_of(path: Path) -> str:
-    """Empty where the file cannot be read."""
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while piece := file.read(COPY):
-                digest.update(piece)
-    except OSError:
-        return ""
-    return digest.hexdigest()

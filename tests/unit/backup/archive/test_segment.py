@@ -1,0 +1,139 @@
+"""Segments: tar files that seal themselves."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from failsafe.backup.archive import Sealed, Staging
+from failsafe.backup.archive.segment import decode_index, encode_index, scan_segment
+from failsafe.errors import ArchiveError, SshError
+from failsafe.mail.identity import digests
+
+LIMIT = 10_000
+
+
+@pytest.fixture
+def staging(tmp_path: Path) -> Iterator[Staging]:
+    with Staging.open(tmp_path / "staging", "vps") as opened:
+        yield opened
+
+
+def tar_of(staging: Staging, name: str) -> Path:
+    return staging.folder / f"segments/{name[:2]}/{name}.tar"
+
+
+def test_tar_lists_a_segment_by_the_digests_of_its_messages(staging: Staging) -> None:
+    with staging.segment_writer("a@b") as writer:
+        ids = [writer.add([data]).id for data in (b"one\n", b"two\n")]
+
+    (sealed,) = writer.sealed
+    listing = subprocess.run(["tar", "tf", tar_of(staging, sealed.name)], capture_output=True, text=True, check=True)
+    assert listing.stdout.split() == ids
+    assert listing.stderr == ""
+
+
+def test_a_segment_is_named_by_its_own_digest(staging: Staging) -> None:
+    with staging.segment_writer("a@b") as writer:
+        writer.add([b"one\n"])
+
+    (sealed,) = writer.sealed
+    data = tar_of(staging, sealed.name).read_bytes()
+    assert hashlib.sha256(data).hexdigest() == sealed.name
+    assert len(data) == sealed.size
+
+
+@settings(max_examples=30, deadline=None)
+@given(messages=st.lists(st.integers(0, 3 * LIMIT), max_size=12), piece=st.integers(100, 2 * LIMIT))
+def test_every_message_is_found_and_no_segment_is_too_large(
+    tmp_path_factory: pytest.TempPathFactory, messages: list[int], piece: int
+) -> None:
+    datas = [bytes([number]) * size for number, size in enumerate(messages)]
+    with Staging.open(tmp_path_factory.mktemp("s"), "vps") as staging:
+        with staging.segment_writer("a@b", limit=LIMIT) as writer:
+            ids = [writer.add(data[i : i + piece] for i in range(0, len(data), piece)).id for data in datas]
+
+        places = staging.archive.locate([sealed.name for sealed in writer.sealed], ids)
+        assert [staging.archive.read_message(places[id_]) for id_ in ids] == datas
+        for sealed in writer.sealed:
+            assert sealed.size <= LIMIT or len(sealed.lines) == 1
+            assert list(scan_segment(tar_of(staging, sealed.name))) == [(x.id, x.offset, x.size) for x in sealed.lines]
+
+
+def test_equal_messages_make_equal_segments(tmp_path: Path) -> None:
+    names = []
+    for number in (1, 2):
+        with Staging.open(tmp_path / str(number), "vps") as staging, staging.segment_writer("a@b") as writer:
+            writer.add([b"one", b"\n"])
+        names.append(writer.sealed[0].name)
+
+    assert names[0] == names[1]
+
+
+def test_a_message_is_kept_once(staging: Staging) -> None:
+    with staging.segment_writer("a@b", known=lambda id_: id_ == digests(b"old\n")[0]) as writer:
+        stored = [writer.add([data]) for data in (b"one\n", b"one\n", b"old\n", b"two\n")]
+
+    assert [one.known for one in stored] == [False, True, True, False]
+    assert [line.id for line in writer.sealed[0].lines] == [stored[0].id, stored[3].id]
+    assert stored[0].canonical == digests(b"one\r\n")[0]
+
+
+def test_a_cut_in_a_message_takes_back_that_message_alone(staging: Staging) -> None:
+    def cut() -> Iterator[bytes]:
+        yield b"half"
+        raise SshError("the line broke")
+
+    with pytest.raises(SshError, match="broke"), staging.segment_writer("a@b") as writer:
+        first = writer.add([b"one\n"])
+        writer.add(cut())
+
+    assert [line.id for sealed in writer.sealed for line in sealed.lines] == [first.id]
+    assert [id_ for id_, _, _ in scan_segment(tar_of(staging, writer.sealed[0].name))] == [first.id]
+
+
+def test_a_segment_is_durable_before_anyone_is_told(staging: Staging) -> None:
+    seen: list[tuple[Sealed, bool]] = []
+
+    def told(sealed: Sealed) -> None:
+        seen.append((sealed, staging.index(sealed.name) == sealed.lines and tar_of(staging, sealed.name).is_file()))
+
+    with staging.segment_writer("a@b", on_sealed=told, limit=LIMIT) as writer:
+        for number in range(5):
+            writer.add([bytes([number]) * 3500])
+
+    assert len(seen) == 3
+    assert all(there for _, there in seen)
+
+
+def test_a_large_message_is_not_held_in_memory(staging: Staging) -> None:
+    piece = bytes(range(256)) * 256
+    tracemalloc.start()
+    with staging.segment_writer("a@b") as writer:
+        writer.add([b"small\n"])
+        stored = writer.add(piece for _ in range(1000))  # 65 MB
+    place = staging.archive.locate([sealed.name for sealed in writer.sealed], [stored.id])[stored.id]
+    total = sum(map(len, staging.archive.message_chunks(place)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert total == stored.size == 65_536_000
+    assert peak < 20_000_000
+
+
+def test_an_index_with_a_changed_byte_is_refused(staging: Staging) -> None:
+    with staging.segment_writer("a@b") as writer:
+        writer.add([b"one\n"])
+    good = encode_index(writer.sealed[0].lines)
+    assert decode_index(good) == writer.sealed[0].lines
+
+    for place in range(len(good)):
+        with pytest.raises(ArchiveError):
+            decode_index(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
