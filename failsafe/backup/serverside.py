@@ -179,21 +179,23 @@ class Survey:
     """What one mailbox consists of, without listing its messages."""
 
     def __init__(self, fd):
-        self.fd, self.folders, self.files, self.problems, self.layout = fd, [], [], [], "maildir++"
+        self.fd, self.folders, self.files, self.problems, self.layout, self.base = fd, [], [], [], "maildir++", b""
 
     def run(self):
         base = b"" if max(stamps(self.fd)) >= 0 else b"Maildir"
         if base and not is_folder(look(self.fd, base)):
             self.link(self.fd, base, base)
             return base if self.problems else None
+        self.base = base + b"/" if base else b""
         with folder(self.fd, [base] if base else []) as home:
             if not self.folder(home, b""):
                 return None
             for name in names_in(home):
                 if name not in SUBS and name != b"tmp":
                     self.visit(home, name, name, 0)
-            self.control_files(home, b"")
+            self.control_files(home, self.base)
         if base:
+            self.base = b""
             self.control_files(self.fd, b"")
         if not any(row[0].startswith(".") for row in self.folders) and len(self.folders) > 1:
             self.layout = "fs"
@@ -207,7 +209,7 @@ class Survey:
             return False
         self.folders.append([text(path), *times, stamp(fd, b"dovecot-uidlist"), stamp(fd, b"dovecot-keywords")])
         if path:
-            self.control(fd, b"dovecot-acl", path + b"/dovecot-acl")
+            self.control(fd, b"dovecot-acl", self.base + path + b"/dovecot-acl")
         return True
 
     def visit(self, parent, name, path, depth):
@@ -244,7 +246,7 @@ class Survey:
             if name in (b"subscriptions", b"dovecot-acl", b"dovecot-acl-list") or name.startswith(b"dovecot-uidvalidity") \
                     or name.endswith(b".sieve"):
                 self.control(fd, name, path + name)
-            elif name == b"sieve" or (name == b"home" and not path):
+            elif name == b"sieve" or (name == b"home" and path == self.base):
                 with contextlib.suppress(OSError), folder(fd, [name]) as below:
                     self.control_files(below, path + name + b"/")
 

@@ -1,0 +1,171 @@
+"""Brings messages over: only what no digest in the archive knows. A message crosses the wire once in its life."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+from failsafe.backup.archive.segment import Sealed, SegmentWriter
+from failsafe.backup.archive.staging import Staging
+from failsafe.backup.gather import Target
+from failsafe.backup.inventory import Inventory, text, tidy_letters
+from failsafe.backup.protocol import Answer, ServerSession
+from failsafe.mail.manifest import Missing
+from failsafe.ports import Progress
+
+BATCH = 500  # messages judged at a time
+PIECE = 1 << 20  # bytes
+
+NEW = (
+    "SELECT s.base, s.size, s.mtime, s.twin, s.inode, s.sub, s.letters FROM seen s WHERE s.folder = ? "
+    "AND (s.base, s.size, s.mtime, s.twin) > (?, ?, ?, ?) AND NOT EXISTS (SELECT 1 FROM entry e WHERE e.folder = s.folder "
+    "AND e.base = s.base AND e.size = s.size AND e.mtime = s.mtime AND e.twin = s.twin) ORDER BY s.base, s.size, s.mtime, s.twin LIMIT ?"
+)
+CANDIDATE = (
+    "SELECT EXISTS (SELECT 1 FROM entry WHERE base = ?1 AND size = ?2 AND mtime = ?3) "
+    "OR EXISTS (SELECT 1 FROM entry WHERE inode = ?4 AND ?4 <> 0 AND size = ?2 AND mtime = ?3)"
+)
+CHANGED = "SELECT content FROM entry WHERE folder = ? AND base = ? AND (size <> ? OR mtime <> ?) AND gone_at IS NULL"
+VANISHING = (
+    "SELECT EXISTS (SELECT 1 FROM entry e WHERE e.content = ? AND (e.base = ? OR e.inode = ?) AND e.folder IN (SELECT folder FROM touched) "
+    "AND NOT EXISTS (SELECT 1 FROM seen s WHERE s.folder = e.folder AND s.base = e.base AND s.size = e.size AND s.mtime = e.mtime))"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A file on the server that this folder's entries do not know."""
+
+    base: bytes
+    size: int
+    mtime: int  # whole seconds
+    twin: int
+    inode: int
+    sub: str
+    letters: str
+
+    @property
+    def item(self) -> str:
+        """SUB/NAME as it was listed."""
+        name = text(self.base)
+        return f"{self.sub}/{name}:2,{self.letters}" if self.letters or self.sub == "cur" else f"{self.sub}/{name}"
+
+    def fits(self, answer: Answer) -> bool:
+        facts = answer.facts
+        return facts is not None and facts.size == self.size and facts.mtime_ns // 10**9 == self.mtime
+
+
+class Fetcher:
+    """Fetches for one mailbox after another; counts what it did."""
+
+    def __init__(self, session: ServerSession, inventory: Inventory, staging: Staging, progress: Progress) -> None:
+        self.session, self.inventory, self.staging, self.progress = session, inventory, staging, progress
+        self.new = self.moved = 0
+        self.missing: list[tuple[int, Missing]] = []
+        self.left: list[tuple[int, Missing]] = []  # files that had gone when they were asked for
+        self.notes: list[str] = []
+        self._pending: set[str] = set()  # in the segment that is still open
+
+    def run(self, mailbox: str, targets: Sequence[Target]) -> None:
+        """Everything that is new in these folders of one mailbox. What was read is kept, also when the connection breaks."""
+        waiting = [target for target in targets if any(True for _ in self._batches(target))]
+        if not waiting:
+            return
+        with self.staging.segment_writer(mailbox, known=self.inventory.has_content, on_sealed=self._on_sealed) as writer:
+            for target in waiting:
+                for batch in self._batches(target):
+                    self._fetch(writer, target, self._digest(target, batch))
+        self.inventory.db.commit()
+
+    def _on_sealed(self, sealed: Sealed) -> None:
+        self.inventory.sealed(sealed)
+        self._pending.clear()
+
+    def _batches(self, target: Target) -> Iterator[list[Wanted]]:
+        after: tuple[object, ...] = (b"", -1, 0, 0)
+        while rows := self.inventory.rows(NEW, target.id, *after, BATCH):
+            batch = [Wanted(*row) for row in rows]
+            last = batch[-1]
+            after = (last.base, last.size, last.mtime, last.twin)
+            yield batch
+
+    def _digest(self, target: Target, batch: Sequence[Wanted]) -> list[Wanted]:
+        """Takes those whose content the archive has; gives those that must be read."""
+        candidates: list[Wanted] = []
+        to_read: list[Wanted] = []
+        for wanted in batch:
+            (candidates if self._may_be_known(target.id, wanted) else to_read).append(wanted)
+        answers = self.session.digest_messages(target.box.path, target.path, [wanted.item for wanted in candidates])
+        for wanted, answer in zip(candidates, answers, strict=True):
+            if not self._usable(target, wanted, answer):
+                continue
+            if answer.id in self._pending or self.inventory.has_content(answer.id):
+                moved = self._is_vanishing(answer.id, wanted)
+                self.moved += moved
+                self.new += not moved
+                self._keep(target, wanted, answer.id)
+                self.progress.advance(wanted.size)
+            else:
+                to_read.append(wanted)
+        return to_read
+
+    def _fetch(self, writer: SegmentWriter, target: Target, to_read: Sequence[Wanted]) -> None:
+        answers = self.session.read_messages(target.box.path, target.path, [wanted.item for wanted in to_read])
+        for wanted, answer in zip(to_read, answers, strict=True):
+            if self._usable(target, wanted, answer):
+                assert answer.body is not None
+                stored = writer.add(_pieces(answer.body))
+                self._pending.add(stored.id)
+                self._keep(target, wanted, stored.id)
+                self.new += 1
+                self.progress.advance(wanted.size)
+
+    def _usable(self, target: Target, wanted: Wanted, answer: Answer) -> bool:
+        if answer.status == "ok" and wanted.fits(answer):
+            return True
+        name = text(wanted.base)
+        if answer.status == "gone":
+            self.left.append((target.id, target.missing(name, "it left its folder while the pull ran, and may have been moved")))
+        else:
+            why = answer.why if answer.status == "failed" else "it changed while it was read"
+            self.missing.append((target.id, target.missing(name, why)))
+        return False
+
+    def _keep(self, target: Target, wanted: Wanted, id_: str) -> None:
+        self._note_change(target, wanted, id_)
+        self.inventory.db.execute(
+            "INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, NULL, ?, NULL)",
+            (
+                target.id,
+                wanted.base,
+                wanted.size,
+                wanted.mtime,
+                wanted.twin,
+                wanted.inode,
+                tidy_letters(wanted.letters),
+                bytes.fromhex(id_),
+            ),
+        )
+        self.inventory.db.execute("UPDATE folder SET dirty = 1 WHERE id = ?", (target.id,))
+
+    def _note_change(self, target: Target, wanted: Wanted, id_: str) -> None:
+        """Maildir files never change; one that did is worth a word."""
+        before = self.inventory.rows(CHANGED, target.id, wanted.base, wanted.size, wanted.mtime)
+        if before and wanted.twin == 0 and all(row[0].hex() != id_ for row in before):
+            self.notes.append(
+                f"{target.box.mailbox} {target.name}: {text(wanted.base)} has other content than before under the same name"
+            )
+
+    def _may_be_known(self, folder: int, wanted: Wanted) -> bool:
+        ((known,),) = self.inventory.rows(CANDIDATE, wanted.base, wanted.size, wanted.mtime, wanted.inode)
+        return bool(known) or bool(self.inventory.rows(CHANGED, folder, wanted.base, wanted.size, wanted.mtime))
+
+    def _is_vanishing(self, id_: str, wanted: Wanted) -> bool:
+        ((vanishing,),) = self.inventory.rows(VANISHING, bytes.fromhex(id_), wanted.base, wanted.inode)
+        return bool(vanishing)
+
+
+def _pieces(body: IO[bytes]) -> Iterator[bytes]:
+    while piece := body.read(PIECE):
+        yield piece

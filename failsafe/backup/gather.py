@@ -1,0 +1,223 @@
+"""Finds out which messages a server holds: surveys, lists what changed, and proves each listing or says that it could not."""
+# ruff: noqa: S608 - the parts put into queries are our own constants
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from failsafe.backup.inventory import Inventory, raw, text
+from failsafe.backup.listing import ROUNDS, Passes, Step, is_exact, is_unchanged, next_step
+from failsafe.backup.protocol import FolderFacts, FolderPass, Listed, MailboxFacts, ServerSession
+from failsafe.mail.maildir import UidList, folder_name, parse_uidlist, split_name
+from failsafe.mail.manifest import Missing
+from failsafe.ports import Clock, Progress
+
+PAUSE = 2.1  # seconds: a folder that now holds still is then old enough for its mtimes to tell
+
+
+@dataclass(slots=True)
+class Target:
+    """One folder on the server during this pull."""
+
+    id: int
+    box: MailboxFacts
+    facts: FolderFacts
+    listed: tuple[int, int] | None = None  # stamps of an exact listing made in this pull
+    proved: bool = False
+    why: str = ""  # why its listing could not be proved
+
+    @property
+    def name(self) -> str:
+        return folder_name(self.facts.directory)
+
+    @property
+    def path(self) -> str:
+        return self.box.place(self.facts.directory)
+
+    def missing(self, name: str, why: str) -> Missing:
+        return Missing(self.box.mailbox, self.name, name, why)
+
+
+@dataclass(slots=True)
+class World:
+    """What the server holds, as far as this pull knows."""
+
+    boxes: dict[str, MailboxFacts] = field(default_factory=dict)  # by DOMAIN/USER
+    targets: dict[int, Target] = field(default_factory=dict)  # by the folder's number in the inventory
+    excluded: set[int] = field(default_factory=set)
+    touched: set[int] = field(default_factory=set)  # folders listed in this pull
+    uidlists: dict[int, UidList] = field(default_factory=dict)  # headers; the names are in table `uid`
+    unreadable: dict[tuple[int, str], Missing] = field(default_factory=dict)  # files that no listing could make sense of
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """Mailboxes (and domains) that could not be opened, and why."""
+        return {path: box.error for path, box in self.boxes.items() if box.error}
+
+
+class Gatherer:
+    """Fills a World and the inventory's table `seen`."""
+
+    def __init__(
+        self,
+        session: ServerSession,
+        inventory: Inventory,
+        clock: Clock,
+        progress: Progress,
+        *,
+        exclude: Sequence[str],
+        full: bool,
+    ) -> None:
+        self.session, self.inventory, self.clock, self.progress = session, inventory, clock, progress
+        self.exclude, self.full = tuple(exclude), full
+        self.world = World()
+
+    def run(self) -> World:
+        """Lists until every folder's listing is proved, or cannot be. May be called again later in a pull: only changes are listed."""
+        waiting = self._survey()
+        for attempt in range(ROUNDS):
+            if not waiting:
+                break
+            if attempt:
+                self.clock.sleep(PAUSE)
+            self._list(waiting)
+            waiting = self._survey()
+        for target in waiting:
+            if self._still_there(target):
+                self._watch(target)
+        self.inventory.db.commit()
+        return self.world
+
+    def _survey(self) -> list[Target]:
+        """Looks at every stamp; gives the folders whose listing is not proved by them."""
+        boxes: dict[str, MailboxFacts] = {}
+        targets: dict[int, Target] = {}
+        for box in self.session.survey():
+            boxes[box.path] = box
+            if not box.error:
+                number = self.inventory.mailbox_id(box.path, box.layout)
+                for facts in box.folders:
+                    self._note(targets, box, facts, number)
+        self.world.boxes, self.world.targets = boxes, targets
+        return [target for target in targets.values() if not target.proved]
+
+    def _note(self, targets: dict[int, Target], box: MailboxFacts, facts: FolderFacts, mailbox: int) -> None:
+        folder = self.inventory.folder_id(mailbox, facts.directory)
+        name = folder_name(facts.directory)
+        if any(name == other or name.startswith(other + "/") for other in self.exclude):
+            self.world.excluded.add(folder)
+            return
+        before = self.world.targets.get(folder)
+        target = Target(folder, box, facts, before.listed if before else None)
+        if before and before.why and before.facts.stamps == facts.stamps:
+            target.why = before.why
+        known = target.listed or (None if self.full or folder in self.world.touched else self._stamps(folder))
+        target.proved = is_unchanged(facts, known)
+        targets[folder] = target
+
+    def _stamps(self, folder: int) -> tuple[int, int] | None:
+        ((cur, new),) = self.inventory.rows("SELECT cur, new FROM folder WHERE id = ?", folder)
+        return None if cur is None or new is None else (cur, new)
+
+    def _list(self, targets: Sequence[Target]) -> int:
+        """One pass over each folder; gives how many files were new to this pull."""
+        db, added = self.inventory.db, 0
+        self.progress.stage("listing folders", len(targets), "folders")
+        db.execute("DELETE FROM pass")
+        for index, part in self.session.list_folders([(target.box.path, target.path) for target in targets]):
+            target = targets[index]
+            if isinstance(part, FolderPass):
+                added += self._end_of_pass(target, part)
+                db.execute("DELETE FROM pass")
+                self.progress.advance(1)
+            else:
+                db.executemany("INSERT INTO pass VALUES (?, ?, ?, ?, ?, ?, ?)", _pass_rows(target.id, part))
+        return added
+
+    def _end_of_pass(self, target: Target, end: FolderPass) -> int:
+        target.listed = None
+        if end.error:
+            target.why = "" if end.gone else f"the folder cannot be listed: {end.error}"
+            return 0
+        if is_exact(end):
+            target.listed, target.proved, target.why = end.after, True, ""
+            self.inventory.db.execute("DELETE FROM seen WHERE folder = ?", (target.id,))
+        self.world.touched.add(target.id)
+        for name, why in end.problems:
+            self.world.unreadable[target.id, name] = target.missing(name, why)
+        return self._merge(target.id)
+
+    def _merge(self, folder: int) -> int:
+        """Joins a pass to what earlier passes saw. Files that differ in nothing but their inode are told apart by it."""
+        before = self.inventory.count("seen WHERE folder = ?", folder)
+        twins = "SELECT base, size, mtime FROM pass GROUP BY base, size, mtime HAVING COUNT(DISTINCT inode) > 1"
+        for twin, which in (("0", "NOT IN"), ("inode", "IN")):
+            self.inventory.db.execute(
+                f"INSERT OR REPLACE INTO seen SELECT folder, base, size, mtime, {twin}, inode, sub, letters FROM pass "
+                f"WHERE (base, size, mtime) {which} ({twins})"
+            )
+        return self.inventory.count("seen WHERE folder = ?", folder) - before
+
+    def _still_there(self, target: Target) -> bool:
+        return target.id in self.world.targets
+
+    def _watch(self, target: Target) -> None:
+        """A folder that never held still: passes are joined until nothing is missing from the server's own list of names."""
+        passes = Passes()
+        while (step := next_step(passes)) in (Step.AGAIN, Step.COMPARE):
+            if step is Step.COMPARE:
+                passes = passes.compared(self._unseen(target.id) if self.read_uidlist(target) else None)
+                continue
+            added = self._list([target])
+            if target.why:
+                return
+            unseen = None if passes.unseen is None else self._unseen(target.id)
+            passes = passes.after(added, exact=target.proved, unseen=unseen)
+        target.proved = step is Step.PROVED
+        if not target.proved:
+            target.why = "the folder never held still, and " + (
+                "new messages kept coming" if passes.uidlist else "it has no dovecot-uidlist to compare with"
+            )
+
+    def _unseen(self, folder: int) -> int:
+        """Names that the server's list or our last pull has, and no pass of this one."""
+        lacks = "WHERE folder = ? AND NOT EXISTS (SELECT 1 FROM seen s WHERE s.folder = {0}.folder AND s.base = {0}.base)"
+        return sum(self.inventory.count(f"{table} " + lacks.format(table), folder) for table in ("uid", "entry"))
+
+    def read_uidlist(self, target: Target) -> bool:
+        """Its names go to table `uid`. False where there is none that can be read."""
+        path = f"{target.path}/dovecot-uidlist".lstrip("/")
+        for _ in range(3):  # it is appended to in place
+            answers = list(_contents(self.session, target.box.path, path))
+            listed = parse_uidlist(answers[0]) if answers else None
+            if listed is not None:
+                break
+        else:
+            return False
+        self.inventory.db.execute("DELETE FROM uid WHERE folder = ?", (target.id,))
+        self.inventory.db.executemany(
+            "INSERT OR REPLACE INTO uid VALUES (?, ?, ?)", ((target.id, raw(base), uid) for base, uid in listed.uids)
+        )
+        self.world.uidlists[target.id] = UidList(listed.uid_validity, listed.uid_next, listed.guid, ())
+        return True
+
+
+def _contents(session: ServerSession, mailbox: str, path: str) -> Iterator[bytes]:
+    for answer in session.read_control(mailbox, [path]):
+        if answer.body is not None:
+            yield answer.body.read()
+
+
+def read_control(session: ServerSession, mailbox: str, path: str) -> bytes | None:
+    """A control file's content, None where it cannot be had just now."""
+    found = list(_contents(session, mailbox, path))
+    return found[0] if found else None
+
+
+def _pass_rows(folder: int, part: Iterable[Listed]) -> Iterator[tuple[object, ...]]:
+    for file in part:
+        base, letters = split_name(text(file.name))
+        facts = file.facts
+        inode = facts.inode if facts.inode < 2**63 else facts.inode - 2**64  # SQLite's integers are signed
+        yield folder, raw(base), facts.size, facts.mtime_ns // 10**9, inode, file.sub, letters

@@ -1,0 +1,319 @@
+"""What was pulled from one server: an SQLite file of its own, beside staging, rebuildable from the archive at any time.
+
+Sets of a million names live here and not in memory. Rows are committed only when the segments they speak of are durable; if the file
+lags behind the archive, is lost or is damaged, `begin` mends it from the archive's index files or its newest generation.
+"""
+# ruff: noqa: S608 - the parts put into queries are our own constants; what others named goes in as parameters
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+from failsafe.backup.archive.segment import Sealed
+from failsafe.backup.archive.staging import Staging
+from failsafe.errors import ArchiveError
+from failsafe.mail.manifest import Entry, FileRef, Generation
+
+FORMAT = "1"
+SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE segment (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE content (id BLOB PRIMARY KEY, canonical BLOB NOT NULL, segment INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE mailbox (id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE, layout TEXT NOT NULL, manifest TEXT, dirty INTEGER NOT NULL);
+CREATE TABLE folder (id INTEGER PRIMARY KEY, mailbox INTEGER NOT NULL, directory BLOB NOT NULL, cur INTEGER, new INTEGER,
+  uidlist TEXT, keywords TEXT, letters TEXT NOT NULL DEFAULT '[]', uid_validity INTEGER, uid_next INTEGER, guid TEXT NOT NULL DEFAULT '',
+  shards TEXT NOT NULL DEFAULT '[]', messages INTEGER NOT NULL DEFAULT 0, dirty INTEGER NOT NULL DEFAULT 1, proved_at TEXT,
+  UNIQUE (mailbox, directory));
+CREATE TABLE entry (folder INTEGER NOT NULL, base BLOB NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL, twin INTEGER NOT NULL,
+  inode INTEGER NOT NULL, letters TEXT NOT NULL, uid INTEGER, content BLOB NOT NULL, gone_at TEXT,
+  PRIMARY KEY (folder, base, size, mtime, twin)) WITHOUT ROWID;
+CREATE INDEX entry_base ON entry (base, size, mtime);
+CREATE INDEX entry_inode ON entry (inode, size, mtime);
+CREATE TABLE pass (folder INTEGER NOT NULL, base BLOB NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL, inode INTEGER NOT NULL,
+  sub TEXT NOT NULL, letters TEXT NOT NULL);
+CREATE TABLE seen (folder INTEGER NOT NULL, base BLOB NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL, twin INTEGER NOT NULL,
+  inode INTEGER NOT NULL, sub TEXT NOT NULL, letters TEXT NOT NULL, PRIMARY KEY (folder, base, size, mtime, twin)) WITHOUT ROWID;
+CREATE INDEX seen_base ON seen (base);
+CREATE TABLE uid (folder INTEGER NOT NULL, base BLOB NOT NULL, uid INTEGER NOT NULL, PRIMARY KEY (folder, base)) WITHOUT ROWID;
+CREATE TABLE file (origin TEXT NOT NULL, path BLOB NOT NULL, stamp TEXT NOT NULL, ref TEXT NOT NULL, PRIMARY KEY (origin, path));
+CREATE TABLE guard (mailbox TEXT NOT NULL, code TEXT NOT NULL, text TEXT NOT NULL, raised_at TEXT NOT NULL, PRIMARY KEY (mailbox, code));
+"""
+
+
+def raw(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")
+
+
+def text(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")
+
+
+def tidy_letters(letters: str) -> str:
+    """In one order, so that the same flags in another order are no change."""
+    return "".join(sorted(set(letters)))
+
+
+class Inventory:
+    """Open with `open`; one process at a time (the job's lock sees to that)."""
+
+    def __init__(self, file: Path, db: sqlite3.Connection) -> None:
+        self.place, self.db = file, db
+
+    @classmethod
+    def open(cls, file: Path) -> Self:
+        """Opens or creates it. A damaged file is put aside as FILE.damaged and made anew: `begin` fills it from the archive."""
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            return cls(file, _connect(file))
+        except sqlite3.DatabaseError:
+            for ending in ("", "-wal", "-shm"):
+                with contextlib.suppress(FileNotFoundError):
+                    file.with_name(file.name + ending).replace(file.with_name(file.name + ".damaged" + ending))
+        try:
+            return cls(file, _connect(file))
+        except sqlite3.Error as error:
+            raise ArchiveError(
+                f"{file}: the inventory cannot be created: {error}", mend="check space and modes of its folder"
+            ) from error
+
+    def close(self) -> None:
+        self.db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # ------------------------------------------------------------ agreement with the archive
+
+    def begin(self, staging: Staging) -> bool:
+        """Brings it into agreement with the archive. True where every folder is to be listed anew, whatever its stamps say."""
+        newest = staging.newest()
+        number = str(newest.number) if newest else "0"
+        clean = self.get("clean") == number
+        fresh = self.get("server") != staging.server
+        with self.db:
+            for table in ("pass", "seen", "uid"):
+                self.db.execute(f"DELETE FROM {table}")
+            if fresh:
+                self._rebuild(staging, newest)
+            else:
+                self._reconcile(staging)
+            if not clean:  # shards and manifests that no generation names may have been cleared away
+                self.db.execute("UPDATE folder SET dirty = 1")
+                self.db.execute("UPDATE mailbox SET dirty = 1")
+            self.db.execute("DELETE FROM meta WHERE key = 'clean'")
+        return fresh
+
+    def finish(self, generation: int) -> None:
+        """The generation that holds all this is durable."""
+        with self.db:
+            for table in ("pass", "seen", "uid"):
+                self.db.execute(f"DELETE FROM {table}")
+            self.put("clean", str(generation))
+
+    def _reconcile(self, staging: Staging) -> None:
+        """Segments that a killed run sealed become known; what was in segments that are gone is to be fetched again."""
+        there = set(staging.segments())
+        known = dict(self.db.execute("SELECT name, id FROM segment"))
+        for name in sorted(there - set(known)):
+            self.learn_segment(name, ((line.id, line.canonical) for line in staging.index(name)))
+        for name in set(known) - there:
+            lost = "SELECT id FROM content WHERE segment = ?"
+            self.db.execute(
+                f"UPDATE folder SET cur = NULL, dirty = 1 WHERE id IN (SELECT folder FROM entry WHERE content IN ({lost}))",
+                (known[name],),
+            )
+            self.db.execute(f"DELETE FROM entry WHERE content IN ({lost})", (known[name],))
+            self.db.execute("DELETE FROM content WHERE segment = ?", (known[name],))
+            self.db.execute("DELETE FROM segment WHERE id = ?", (known[name],))
+        if there != set(known):
+            self.db.execute("UPDATE mailbox SET dirty = 1")
+
+    def _rebuild(self, staging: Staging, newest: Generation | None) -> None:
+        for table in ("segment", "content", "mailbox", "folder", "entry", "file", "guard"):
+            self.db.execute(f"DELETE FROM {table}")
+        for name in staging.segments():
+            self.learn_segment(name, ((line.id, line.canonical) for line in staging.index(name)))
+        for mailbox in newest.mailboxes if newest else ():
+            assert newest is not None
+            manifest = staging.archive.mailbox(newest, mailbox)
+            user, _, domain = mailbox.rpartition("@")
+            box = self.mailbox_id(f"{domain}/{user}" if user else domain, manifest.layout)
+            for folder in manifest.folders:
+                row = self.folder_id(box, folder.directory)
+                self.db.execute(
+                    "UPDATE folder SET uid_validity = ?, uid_next = ?, guid = ?, letters = ? WHERE id = ?",
+                    (folder.uid_validity, folder.uid_next, folder.guid, json.dumps(folder.keyword_letters), row),
+                )
+                names = folder.keyword_letters
+                self.db.executemany(
+                    "INSERT OR IGNORE INTO entry SELECT ?, ?, ?, ?, ?, 0, ?, ?, ?, ? WHERE EXISTS (SELECT 1 FROM content WHERE id = ?)",
+                    (_entry_row(row, entry, names, twin) for entry, twin in _with_twins(staging.archive.entries(folder))),
+                )
+            if self.count("entry JOIN folder f ON f.id = folder WHERE f.mailbox = ? AND gone_at IS NOT NULL", box):
+                self.raise_guard(
+                    mailbox,
+                    "mass-loss",
+                    "messages vanished on the server before this inventory was rebuilt",
+                    newest.at.isoformat(),
+                )
+        self.put("server", staging.server)
+
+    # ------------------------------------------------------------ small things
+
+    def get(self, key: str) -> str | None:
+        row = self.db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def put(self, key: str, value: str) -> None:
+        self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    def count(self, source: str, *values: object) -> int:
+        """`count("entry WHERE folder = ?", 3)`; `source` is our own text, never another party's."""
+        return int(self.db.execute(f"SELECT COUNT(*) FROM {source}", values).fetchone()[0])
+
+    def rows(self, query: str, *values: object) -> list[Any]:
+        return self.db.execute(query, values).fetchall()
+
+    def mailbox_id(self, path: str, layout: str) -> int:
+        """Finds or adds it; another layout than before makes its manifest dirty."""
+        row = self.db.execute("SELECT id, layout FROM mailbox WHERE path = ?", (raw(path),)).fetchone()
+        if row is None:
+            added = self.db.execute("INSERT INTO mailbox (path, layout, dirty) VALUES (?, ?, 1)", (raw(path), layout))
+            return int(added.lastrowid or 0)
+        if row[1] != layout:
+            self.db.execute("UPDATE mailbox SET layout = ?, dirty = 1 WHERE id = ?", (layout, row[0]))
+        return int(row[0])
+
+    def folder_id(self, mailbox: int, directory: str) -> int:
+        key = (mailbox, raw(directory))
+        row = self.db.execute("SELECT id FROM folder WHERE mailbox = ? AND directory = ?", key).fetchone()
+        if row is None:
+            return int(self.db.execute("INSERT INTO folder (mailbox, directory) VALUES (?, ?)", key).lastrowid or 0)
+        return int(row[0])
+
+    def has_content(self, id_: str) -> bool:
+        return self.db.execute("SELECT 1 FROM content WHERE id = ?", (bytes.fromhex(id_),)).fetchone() is not None
+
+    def learn_segment(self, name: str, lines: Iterable[tuple[str, str]]) -> None:
+        """A durable segment and its messages (id, canonical); for a message that is in two, the newest counts."""
+        self.db.execute("INSERT OR IGNORE INTO segment (name) VALUES (?)", (name,))
+        number = self.db.execute("SELECT id FROM segment WHERE name = ?", (name,)).fetchone()[0]
+        self.db.executemany(
+            "INSERT OR REPLACE INTO content VALUES (?, ?, ?)",
+            ((bytes.fromhex(id_), bytes.fromhex(other), number) for id_, other in lines),
+        )
+
+    def sealed(self, segment: Sealed) -> None:
+        """Every row written so far speaks of durable bytes now."""
+        self.learn_segment(segment.name, ((line.id, line.canonical) for line in segment.lines))
+        self.db.commit()
+
+    # ------------------------------------------------------------ guards
+
+    def raise_guard(self, mailbox: str, code: str, words: str, at: str) -> None:
+        """`mailbox` "" means the whole server. A guard that stands keeps its first words."""
+        self.db.execute("INSERT OR IGNORE INTO guard VALUES (?, ?, ?, ?)", (mailbox, code, words, at))
+
+    def guards(self) -> list[tuple[str, str, str]]:
+        """(mailbox, code, text) of every guard that stands."""
+        return self.rows("SELECT mailbox, code, text FROM guard ORDER BY raised_at, mailbox, code")
+
+    def is_guarded(self, mailbox: str) -> bool:
+        return self.count("guard WHERE mailbox IN (?, '')", mailbox) > 0
+
+    def accept(self, mailbox: str | None = None) -> int:
+        """A person says that the loss was theirs: lifts the guards of a mailbox (None: all); gives how many messages leave the manifests."""
+        with self.db:
+            names = {text(path): number for number, path in self.rows("SELECT id, path FROM mailbox")}
+            gone = 0
+            for path, number in names.items():
+                if mailbox is None or mailbox_name(path) == mailbox:
+                    folders = "SELECT id FROM folder WHERE mailbox = ?"
+                    self.db.execute(
+                        f"UPDATE folder SET dirty = 1 WHERE id IN (SELECT folder FROM entry WHERE gone_at IS NOT NULL AND folder IN ({folders}))",
+                        (number,),
+                    )
+                    gone += self.db.execute(
+                        f"DELETE FROM entry WHERE gone_at IS NOT NULL AND folder IN ({folders})", (number,)
+                    ).rowcount
+                    self.db.execute("UPDATE mailbox SET dirty = 1 WHERE id = ?", (number,))
+            if mailbox is None:
+                self.db.execute("DELETE FROM guard")
+            else:
+                self.db.execute("DELETE FROM guard WHERE mailbox IN (?, '')", (mailbox,))
+        return gone
+
+    # ------------------------------------------------------------ files
+
+    def file(self, origin: str, path: str, stamp: str) -> FileRef | None:
+        """The file as it was stored, if its stamp is still the same; `stamp` "" is never the same."""
+        row = self.db.execute("SELECT stamp, ref FROM file WHERE origin = ? AND path = ?", (origin, raw(path))).fetchone()
+        return FileRef(*json.loads(row[1])) if row is not None and row[0] == stamp and stamp else None
+
+    def put_file(self, origin: str, path: str, stamp: str, ref: FileRef) -> None:
+        values = json.dumps([ref.path, ref.digest, ref.size, ref.mode, ref.uid, ref.gid, ref.mtime])
+        self.db.execute("INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?)", (origin, raw(path), stamp, values))
+
+    def files(self, origin: str) -> tuple[FileRef, ...]:
+        rows = self.rows("SELECT ref FROM file WHERE origin = ? ORDER BY path", origin)
+        return tuple(FileRef(*json.loads(row[0])) for row in rows)
+
+    def keep_files(self, origin: str, paths: Iterable[str]) -> int:
+        """Forgets those of this origin that are not among `paths`; gives how many."""
+        kept = {raw(path) for path in paths}
+        dropped = [(origin, row[0]) for row in self.rows("SELECT path FROM file WHERE origin = ?", origin) if row[0] not in kept]
+        self.db.executemany("DELETE FROM file WHERE origin = ? AND path = ?", dropped)
+        return len(dropped)
+
+
+def mailbox_name(path: str) -> str:
+    """DOMAIN/USER -> USER@DOMAIN."""
+    domain, _, user = path.partition("/")
+    return f"{user}@{domain}" if user else domain
+
+
+def _connect(file: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(file, timeout=30, isolation_level="DEFERRED")
+    try:
+        file.chmod(0o600)
+        db.create_function("tidy", 1, tidy_letters, deterministic=True)
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA cache_size = -16000")  # 16 MB
+        if db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0] == 0:
+            db.executescript(SCHEMA)
+            db.execute("INSERT INTO meta VALUES ('format', ?)", (FORMAT,))
+            db.commit()
+        if db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone() != (FORMAT,):
+            raise sqlite3.DatabaseError("another format")  # noqa: TRY301 - one way out for all damage
+        was_clean = db.execute("SELECT 1 FROM meta WHERE key = 'clean'").fetchone() is not None
+        if not was_clean and db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+            raise sqlite3.DatabaseError("damaged")  # noqa: TRY301
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _with_twins(entries: Iterable[Entry]) -> Iterator[tuple[Entry, int]]:
+    """Entries that differ in content alone get numbers below zero: no inode is known for them, and their files are digested anew."""
+    before: dict[tuple[str, int, int], int] = {}
+    for entry in entries:
+        key = (entry.name, entry.size, entry.internal_date)
+        before[key] = before.get(key, 0) + 1
+        yield entry, 1 - before[key]
+
+
+def _entry_row(folder: int, entry: Entry, names: tuple[str, ...], twin: int) -> tuple[object, ...]:
+    letters = entry.flags + "".join(sorted(chr(ord("a") + names.index(word)) for word in entry.keywords if word in names))
+    content = bytes.fromhex(entry.id)
+    key = (folder, raw(entry.name), entry.size, entry.internal_date, twin)
+    return (*key, letters, entry.uid, content, entry.gone_at, content)

@@ -1,0 +1,287 @@
+"""Brings the inventory's entries up to date with what a pull saw, and writes the manifests that follow from them."""
+# ruff: noqa: S608 - the parts put into queries are our own constants
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from failsafe.backup.archive.staging import Staging
+from failsafe.backup.extras import control_origin
+from failsafe.backup.gather import Target, World, read_control
+from failsafe.backup.inventory import Inventory, mailbox_name, raw, text
+from failsafe.backup.losses import Loss, Rebuilt
+from failsafe.backup.protocol import ServerSession
+from failsafe.mail.maildir import flags_of, folder_name, keywords_of, parse_keywords, parse_subscriptions
+from failsafe.mail.manifest import Entry, FileRef, FolderManifest, MailboxManifest
+
+SAME = "s.folder = e.folder AND s.base = e.base AND s.size = e.size AND s.mtime = e.mtime AND s.twin = e.twin"
+TOUCHED = "e.folder IN (SELECT folder FROM touched)"
+VANISHED = f"{TOUCHED} AND e.gone_at IS NULL AND NOT EXISTS (SELECT 1 FROM seen s WHERE {SAME})"
+NOWHERE = (
+    "NOT EXISTS (SELECT 1 FROM seen s JOIN folder g ON g.id = s.folder WHERE s.base = e.base "
+    "AND g.mailbox = (SELECT mailbox FROM folder WHERE id = e.folder))"
+)
+
+
+class Keeper:
+    """Works on one inventory during one pull. Nothing is committed here but by the caller."""
+
+    def __init__(self, inventory: Inventory, staging: Staging) -> None:
+        self.inventory, self.staging, self.db = inventory, staging, inventory.db
+        self.db.execute("CREATE TEMP TABLE IF NOT EXISTS touched (folder INTEGER PRIMARY KEY)")
+        self.before = dict(  # live entries by mailbox, as the last pull left them
+            inventory.rows(
+                "SELECT f.mailbox, COUNT(*) FROM entry e JOIN folder f ON f.id = e.folder WHERE e.gone_at IS NULL GROUP BY f.mailbox"
+            )
+        )
+
+    def touch(self, world: World) -> None:
+        """Folders whose entries can be judged: those listed, and those that are gone from the server."""
+        self.db.execute("DELETE FROM touched")
+        self.db.executemany("INSERT OR IGNORE INTO touched VALUES (?)", ((folder,) for folder in world.touched))
+        self.db.executemany("INSERT OR IGNORE INTO touched VALUES (?)", ((folder,) for folder in self._gone_folders(world)))
+
+    def _gone_folders(self, world: World) -> Iterator[int]:
+        failed = tuple(world.failed)
+        for folder, path in self.inventory.rows("SELECT f.id, m.path FROM folder f JOIN mailbox m ON m.id = f.mailbox"):
+            unknown = any(text(path) == other or text(path).startswith(other + "/") for other in failed)
+            if folder not in world.targets and not unknown:
+                yield folder  # the excluded ones among them: their entries leave the manifests too
+
+    def bytes_to_fetch(self) -> int:
+        query = f"SELECT COALESCE(SUM(s.size), 0) FROM seen s WHERE NOT EXISTS (SELECT 1 FROM entry e WHERE {SAME})"
+        return int(self.db.execute(query).fetchone()[0])
+
+    def restless(self, world: World) -> list[Target]:
+        """Folders whose list of UIDs is to be read: it has another stamp, or messages came."""
+        stamps = dict(self.inventory.rows("SELECT id, uidlist FROM folder"))
+        waiting = {
+            row[0] for row in self.inventory.rows("SELECT DISTINCT folder FROM entry WHERE uid IS NULL AND gone_at IS NULL")
+        }
+        return [
+            target
+            for target in world.targets.values()
+            if target.facts.uidlist is not None
+            and (target.facts.uidlist != stamps[target.id] or (target.id in waiting and target.id in world.touched))
+        ]
+
+    # ------------------------------------------------------------ judging
+
+    def losses(self, world: World) -> tuple[Loss, ...]:
+        """By mailbox: entries at the last pull, and how many are nowhere in it now."""
+        marks = ",".join(str(int(folder)) for folder in world.excluded) or "NULL"
+        lost = dict(
+            self.inventory.rows(
+                f"SELECT f.mailbox, COUNT(*) FROM entry e JOIN folder f ON f.id = e.folder "
+                f"WHERE {VANISHED} AND e.folder NOT IN ({marks}) AND {NOWHERE} GROUP BY f.mailbox"
+            )
+        )
+        return tuple(
+            Loss(mailbox_name(text(path)), self.before.get(id_, 0), lost.get(id_, 0), text(path) in world.boxes)
+            for id_, path in self.inventory.rows("SELECT id, path FROM mailbox")
+        )
+
+    def rebuilt(self, world: World) -> Rebuilt:
+        known = dict(self.inventory.rows("SELECT id, uid_validity FROM folder WHERE uid_validity IS NOT NULL"))
+        changed = sum(
+            listed.uid_validity is not None and folder in known and known[folder] != listed.uid_validity
+            for folder, listed in world.uidlists.items()
+        )
+        return Rebuilt(len(known), changed, len(self.before), len(world.boxes))
+
+    # ------------------------------------------------------------ bringing up to date
+
+    def reflag(self) -> int:
+        """Flags and places as they are now; what had vanished and is back is no longer gone. Gives how many flags changed."""
+        for change in ("e.letters <> tidy(s.letters)", "e.gone_at IS NOT NULL"):
+            self.db.execute(
+                f"UPDATE folder SET dirty = 1 WHERE id IN (SELECT e.folder FROM seen s JOIN entry e ON {SAME} WHERE {change})"
+            )
+        self.db.execute(f"UPDATE entry AS e SET gone_at = NULL FROM seen s WHERE {SAME} AND e.gone_at IS NOT NULL")
+        self.db.execute(f"UPDATE entry AS e SET inode = s.inode FROM seen s WHERE {SAME} AND e.inode <> s.inode")
+        return self.db.execute(
+            f"UPDATE entry AS e SET letters = tidy(s.letters) FROM seen s WHERE {SAME} AND e.letters <> tidy(s.letters)"
+        ).rowcount
+
+    def let_go(self, world: World, at: str) -> int:
+        """What vanished leaves the manifests, or is marked in them where a guard stands. Gives how many vanished."""
+        self.db.execute(f"UPDATE folder SET dirty = 1 WHERE id IN (SELECT e.folder FROM entry e WHERE {VANISHED})")
+        excluded = ",".join(str(int(folder)) for folder in world.excluded) or "NULL"
+        self.db.execute(f"DELETE FROM entry WHERE folder IN ({excluded})")
+        kept = ",".join(str(folder) for folder in self._guarded_folders()) or "NULL"
+        marked = self.db.execute(f"UPDATE entry AS e SET gone_at = ? WHERE {VANISHED} AND e.folder IN ({kept})", (at,)).rowcount
+        let_go = self.db.execute(f"DELETE FROM entry AS e WHERE {VANISHED}").rowcount
+        self._tidy(world)
+        return marked + let_go
+
+    def _guarded_folders(self) -> Iterator[int]:
+        names = {mailbox for mailbox, _, _ in self.inventory.guards()}
+        for folder, path in self.inventory.rows("SELECT f.id, m.path FROM folder f JOIN mailbox m ON m.id = f.mailbox"):
+            if "" in names or mailbox_name(text(path)) in names:
+                yield folder
+
+    def _tidy(self, world: World) -> None:
+        """Folders and mailboxes that the server no longer has and that hold nothing; guards whose loss has come back."""
+        for folder in list(self._gone_folders(world)):
+            if not self.inventory.count("entry WHERE folder = ?", folder):
+                self.db.execute("UPDATE mailbox SET dirty = 1 WHERE id = (SELECT mailbox FROM folder WHERE id = ?)", (folder,))
+                self.db.execute("DELETE FROM folder WHERE id = ?", (folder,))
+        self.db.execute("DELETE FROM mailbox WHERE id NOT IN (SELECT mailbox FROM folder)")
+        gone = {
+            mailbox_name(text(row[0]))
+            for row in self.inventory.rows(
+                "SELECT DISTINCT m.path FROM entry e JOIN folder f ON f.id = e.folder JOIN mailbox m ON m.id = f.mailbox "
+                "WHERE e.gone_at IS NOT NULL"
+            )
+        }
+        for mailbox, code, _ in self.inventory.guards():
+            if code != "store-rebuilt" and not (mailbox in gone or (mailbox == "" and gone)):
+                self.db.execute("DELETE FROM guard WHERE mailbox = ? AND code = ?", (mailbox, code))
+
+    def note_letters(self, session: ServerSession, world: World) -> None:
+        """Keyword letters mean what each folder's own table says."""
+        stamps = {row[0]: (row[1], row[2]) for row in self.inventory.rows("SELECT id, keywords, letters FROM folder")}
+        for target in world.targets.values():
+            stamp, letters = stamps[target.id]
+            if target.facts.keywords == stamp:
+                continue
+            data = b""
+            if target.facts.keywords is not None:
+                found = read_control(session, target.box.path, f"{target.path}/dovecot-keywords".lstrip("/"))
+                if found is None:
+                    continue
+                data = found
+            names = json.dumps(parse_keywords(data))
+            self.db.execute(
+                "UPDATE folder SET keywords = ?, letters = ?, dirty = dirty OR ? WHERE id = ?",
+                (target.facts.keywords, names, names != letters, target.id),
+            )
+
+    def note_uids(self, world: World) -> None:
+        for folder, listed in world.uidlists.items():
+            if folder not in world.targets:
+                continue
+            number = "(SELECT uid FROM uid u WHERE u.folder = e.folder AND u.base = e.base)"
+            changed = self.db.execute(
+                f"UPDATE entry AS e SET uid = {number} WHERE folder = ? AND gone_at IS NULL AND uid IS NOT {number}", (folder,)
+            ).rowcount
+            self.db.execute(  # two files of one name cannot have one UID: the server will give the second another
+                "UPDATE entry AS e SET uid = NULL WHERE folder = ? AND uid IS NOT NULL AND EXISTS (SELECT 1 FROM entry o WHERE "
+                "o.folder = e.folder AND o.base = e.base AND o.gone_at IS NULL "
+                "AND (o.size, o.mtime, o.twin) < (e.size, e.mtime, e.twin))",
+                (folder,),
+            )
+            values = (listed.uid_validity, listed.uid_next, listed.guid)
+            before = self.db.execute("SELECT uid_validity, uid_next, guid FROM folder WHERE id = ?", (folder,)).fetchone()
+            self.db.execute(
+                "UPDATE folder SET uid_validity = ?, uid_next = ?, guid = ?, uidlist = ?, dirty = dirty OR ? WHERE id = ?",
+                (*values, world.targets[folder].facts.uidlist, changed > 0 or before != values, folder),
+            )
+
+    def note_stamps(self, world: World, unsure: set[int], at: str) -> None:
+        """A folder is taken as unchanged next time only if all of it is in the archive now."""
+        unsure = unsure | {folder for folder, _ in world.unreadable}
+        for target in world.targets.values():
+            if target.id in unsure or target.why:
+                self.db.execute("UPDATE folder SET cur = NULL, new = NULL WHERE id = ?", (target.id,))
+            elif target.id not in world.touched:
+                self.db.execute("UPDATE folder SET proved_at = ? WHERE id = ?", (at, target.id))
+            else:
+                cur, new = target.listed or (None, None)
+                self.db.execute("UPDATE folder SET cur = ?, new = ?, proved_at = ? WHERE id = ?", (cur, new, at, target.id))
+
+    def dirty(self, path: str) -> None:
+        self.db.execute("UPDATE mailbox SET dirty = 1 WHERE path = ?", (raw(path),))
+
+    # ------------------------------------------------------------ manifests
+
+    def write_manifests(self) -> tuple[dict[str, str], int]:
+        """Writes what is dirty; gives every mailbox's manifest, and how many entries there are (those that are gone included)."""
+        mailboxes: dict[str, str] = {}
+        for number, path, layout, manifest, dirty in self.inventory.rows("SELECT id, path, layout, manifest, dirty FROM mailbox"):
+            folders = self.inventory.rows("SELECT id FROM folder WHERE mailbox = ? AND dirty ORDER BY directory", number)
+            for (folder,) in folders:
+                self._write_shards(folder)
+            if folders or dirty or manifest is None:
+                mailboxes[mailbox_name(text(path))] = self._write_mailbox(number, text(path), layout)
+            else:
+                mailboxes[mailbox_name(text(path))] = manifest
+        total = self.db.execute("SELECT COALESCE(SUM(messages), 0) FROM folder").fetchone()[0]
+        return dict(sorted(mailboxes.items())), int(total)
+
+    def _write_shards(self, folder: int) -> None:
+        shards = self.staging.write_shards(self._entries(folder))
+        count = self.inventory.count("entry WHERE folder = ?", folder)
+        self.db.execute("UPDATE folder SET shards = ?, messages = ?, dirty = 0 WHERE id = ?", (json.dumps(shards), count, folder))
+
+    def _entries(self, folder: int) -> Iterator[Entry]:
+        names = tuple(json.loads(self.db.execute("SELECT letters FROM folder WHERE id = ?", (folder,)).fetchone()[0]))
+        for base, size, mtime, letters, uid, content, canonical, gone_at in self.db.execute(
+            "SELECT e.base, e.size, e.mtime, e.letters, e.uid, e.content, c.canonical, e.gone_at FROM entry e "
+            "LEFT JOIN content c ON c.id = e.content WHERE e.folder = ? ORDER BY e.base, e.size, e.mtime, e.twin",
+            (folder,),
+        ):
+            assert canonical is not None, f"message {content.hex()} is in no segment"
+            yield Entry(
+                uid=uid,
+                id=content.hex(),
+                canonical=canonical.hex(),
+                flags=flags_of(letters),
+                keywords=keywords_of(letters, names),
+                internal_date=mtime,
+                name=text(base),
+                size=size,
+                gone_at=gone_at,
+            )
+
+    def _write_mailbox(self, number: int, path: str, layout: str) -> str:
+        files = self.inventory.files(control_origin(path))
+        subscribed = self._subscribed(files)
+        rows = self.inventory.rows(
+            "SELECT directory, shards, messages, uid_validity, uid_next, guid, letters FROM folder WHERE mailbox = ? ORDER BY directory",
+            number,
+        )
+        folders = []
+        for directory, shards, messages, uid_validity, uid_next, guid, letters in rows:
+            name = folder_name(text(directory))
+            folders.append(
+                FolderManifest(
+                    name=name,
+                    directory=text(directory),
+                    shards=tuple(json.loads(shards)),
+                    messages=messages,
+                    uid_validity=uid_validity,
+                    uid_next=uid_next,
+                    guid=guid,
+                    subscribed=name in subscribed,
+                    keyword_letters=tuple(json.loads(letters)),
+                )
+            )
+        segments = self.inventory.rows(
+            "SELECT name FROM segment WHERE id IN (SELECT c.segment FROM folder f JOIN entry e ON e.folder = f.id "
+            "JOIN content c ON c.id = e.content WHERE f.mailbox = ?) ORDER BY id",
+            number,
+        )
+        manifest = MailboxManifest(mailbox_name(path), layout, tuple(folders), tuple(row[0] for row in segments), files)
+        name = self.staging.write_mailbox(manifest)
+        self.db.execute("UPDATE mailbox SET manifest = ?, dirty = 0 WHERE id = ?", (name, number))
+        return name
+
+    def _subscribed(self, files: tuple[FileRef, ...]) -> frozenset[str]:
+        for file in files:
+            if file.path == "subscriptions":
+                data = self.staging.archive.read_file(file)
+                return parse_subscriptions(data) | parse_subscriptions(data, separator="/")
+        return frozenset()
+
+    def total(self) -> int:
+        return self.inventory.count("entry WHERE gone_at IS NULL")
+
+    def proved(self) -> dict[str, datetime]:
+        """Mailbox -> when the last of its folders to be proved was proved; a mailbox with one that never was is left out."""
+        rows = self.inventory.rows(
+            "SELECT m.path, MIN(f.proved_at) FROM folder f JOIN mailbox m ON m.id = f.mailbox GROUP BY m.id HAVING COUNT(f.proved_at) = COUNT(*)"
+        )
+        return {mailbox_name(text(path)): datetime.fromisoformat(at).astimezone(UTC) for path, at in rows}

@@ -1,0 +1,234 @@
+"""Pulls one server's mail into its staging folder: gather, judge, fetch, prove, and commit the generation last.
+
+Order of safety: segments are durable, then the inventory's rows that speak of them, then the generation. A kill at any moment leaves
+the newest generation whole, and the next pull finishes the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from failsafe.backup.archive.staging import Staging
+from failsafe.backup.extras import Extras, server_files
+from failsafe.backup.fetch import Fetcher
+from failsafe.backup.gather import Gatherer, Target, World
+from failsafe.backup.inventory import Inventory, mailbox_name
+from failsafe.backup.keep import Keeper
+from failsafe.backup.losses import judge_losses
+from failsafe.backup.protocol import Reach, ServerSession
+from failsafe.mail.manifest import FileRef, Generation, GenerationDraft, Missing
+from failsafe.model import Guard, Result
+from failsafe.ports import Clock, MailHost, Narrator, Progress
+
+ATTEMPTS = 4  # rounds of listing and fetching while messages leave their folders under our hands
+
+
+@dataclass(frozen=True, slots=True)
+class PullOptions:
+    """What to pull. `path` holds DOMAIN/USER/ Maildirs on the server."""
+
+    server: str
+    path: str
+    extra_paths: tuple[str, ...] = ()
+    commands: Mapping[str, str] = field(default_factory=dict)  # file name -> command line
+    exclude_folders: tuple[str, ...] = ()  # IMAP names; folders below them too
+    full_listing: bool = False  # list every folder, whatever its stamps say; once a day
+    layout: str = "maildir"
+    controller: Mapping[str, bytes] = field(default_factory=dict)  # failsafe's own files of the next generation
+    command_seconds: int = 3600
+    file_limit: int = 256 << 20  # bytes of one file of extra paths
+    total_limit: int = 1 << 30  # bytes of one extra path or command
+
+
+@dataclass(frozen=True, slots=True)
+class PullReport:
+    """How a pull ended. `generation` is None where nothing had changed; `newest` is the generation that stands."""
+
+    server: str
+    result: Result
+    generation: Generation | None
+    newest: int
+    total: int  # entries; a copy counts twice
+    new: int
+    moved: int
+    reflagged: int
+    gone: int
+    missing: tuple[Missing, ...]
+    guards: tuple[Guard, ...]
+    bytes_pulled: int
+    proved: Mapping[str, datetime]  # mailbox -> when all of its folders were last proved complete
+    notes: tuple[str, ...] = ()
+
+    @property
+    def unchanged(self) -> bool:
+        return self.generation is None
+
+
+def pull(
+    host: MailHost,
+    staging: Staging,
+    inventory: Inventory,
+    options: PullOptions,
+    clock: Clock,
+    progress: Progress,
+    narrate: Narrator = lambda _: None,
+) -> PullReport:
+    """One pull. Raises SshError, ServerSideError, ProcessError, ArchiveError; what was read until then is kept for the next."""
+    assert options.layout == "maildir", options.layout
+    full = inventory.begin(staging) or options.full_listing
+    reach = Reach(options.path, options.extra_paths, options.commands, options.command_seconds)
+    with ServerSession(host, reach) as session:
+        run = _Pull(session, staging, inventory, options, clock, progress, narrate)
+        run.messages(full=full)
+        run.files()
+        received = session.received
+    return run.commit(received)
+
+
+class _Pull:
+    def __init__(
+        self,
+        session: ServerSession,
+        staging: Staging,
+        inventory: Inventory,
+        options: PullOptions,
+        clock: Clock,
+        progress: Progress,
+        narrate: Narrator,
+    ) -> None:
+        self.session, self.staging, self.inventory, self.options = session, staging, inventory, options
+        self.clock, self.progress, self.narrate = clock, progress, narrate
+        self.fetcher = Fetcher(session, inventory, staging, progress)
+        self.extras = Extras(session, inventory, staging, file_limit=options.file_limit, total_limit=options.total_limit)
+        self.keeper = Keeper(inventory, staging)
+        self.world = World()
+        self.reflagged = self.gone = 0
+
+    def messages(self, *, full: bool) -> None:
+        """Lists and fetches until no message slips away between the two; then judges what vanished and brings entries up to date."""
+        gatherer = Gatherer(
+            self.session, self.inventory, self.clock, self.progress, exclude=self.options.exclude_folders, full=full
+        )
+        for _ in range(ATTEMPTS):
+            self.world = gatherer.run()
+            self.fetcher.left.clear()
+            self.fetcher.missing.clear()
+            self.keeper.touch(self.world)
+            self.progress.stage("fetching", self.keeper.bytes_to_fetch(), "B")
+            for path, targets in by_mailbox(self.world).items():
+                self.fetcher.run(mailbox_name(path), targets)
+            if not self.fetcher.left:
+                break
+        uidlists = self.keeper.restless(self.world)
+        for target in uidlists:
+            gatherer.read_uidlist(target)
+        self._judge()
+        at = self.clock.now().isoformat()
+        self.reflagged = self.keeper.reflag()
+        vanished = self.keeper.let_go(self.world, at)
+        self.gone = max(0, vanished - self.fetcher.moved)
+        self.keeper.note_letters(self.session, self.world)
+        self.keeper.note_uids(self.world)
+        self.keeper.note_stamps(self.world, {folder for folder, _ in (*self.fetcher.missing, *self.fetcher.left)}, at)
+        self.inventory.db.commit()
+
+    def _judge(self) -> None:
+        at = self.clock.now().isoformat()
+        for mailbox, guard in judge_losses(self.keeper.losses(self.world), self.keeper.rebuilt(self.world)):
+            self.inventory.raise_guard(mailbox, guard.code, guard.text, at)
+            self.narrate(f"{guard.code}: {guard.text}")
+
+    def files(self) -> None:
+        """Control files, extra paths, commands."""
+        self.progress.stage("files")
+        now = int(self.session.vitals()["now"])
+        for box in self.world.boxes.values():
+            if not box.error and self.extras.control(box, now):
+                self.keeper.dirty(box.path)
+        self.extras.paths(self.options.extra_paths, now)
+        self.extras.commands(self.options.commands)
+        self.inventory.db.commit()
+
+    def commit(self, received: int) -> PullReport:
+        self.progress.stage("writing")
+        missing = self._missing()
+        mailboxes, total = self.keeper.write_manifests()
+        files = server_files(self.inventory, self.options.extra_paths, self.options.commands)
+        self.inventory.db.commit()
+        draft = GenerationDraft(
+            at=self.clock.now(),
+            result=Result.INCOMPLETE if missing else Result.OK,
+            messages=total,
+            mailboxes=mailboxes,
+            files=files,
+            controller=self._controller(),
+            missing=missing,
+            notes=self._notes(),
+        )
+        newest = self.staging.newest()
+        generation = None if newest and same_state(newest, draft, self.staging) else self.staging.commit(draft)
+        number = generation.number if generation else newest.number if newest else 0
+        self.inventory.finish(number)
+        return self._report(draft, generation, number, received)
+
+    def _missing(self) -> tuple[Missing, ...]:
+        found = [missing for _, missing in (*self.fetcher.missing, *self.fetcher.left)]
+        found += self.world.unreadable.values()
+        for path, why in self.world.failed.items():
+            found.append(Missing(mailbox_name(path), "", "", why))
+        for box in self.world.boxes.values():
+            found += [Missing(box.mailbox, "", path, why) for path, why in box.problems]
+        found += [target.missing("", target.why) for target in self.world.targets.values() if target.why]
+        found += self.extras.missing
+        return tuple(sorted(set(found), key=lambda item: (item.mailbox, item.folder, item.name, item.why)))
+
+    def _controller(self) -> list[FileRef]:
+        return [self.staging.store_file(path, data) for path, data in sorted(self.options.controller.items())]
+
+    def _notes(self) -> dict[str, object]:
+        notes: dict[str, object] = {
+            "excluded_folders": sorted(self.options.exclude_folders),
+            "skipped": sorted(self.extras.skipped)[:1000],
+        }
+        if self.fetcher.notes:
+            notes["changed"] = sorted(self.fetcher.notes)[:1000]
+        return {key: value for key, value in notes.items() if value}
+
+    def _report(self, draft: GenerationDraft, generation: Generation | None, number: int, received: int) -> PullReport:
+        mend = "if this was meant: failsafe accept SERVER --reason TEXT; if not: restore what is gone"
+        return PullReport(
+            server=self.options.server,
+            result=draft.result,
+            generation=generation,
+            newest=number,
+            total=self.keeper.total(),
+            new=self.fetcher.new,
+            moved=self.fetcher.moved,
+            reflagged=self.reflagged,
+            gone=self.gone,
+            missing=draft.missing,
+            guards=tuple(Guard(code, words, mend) for _, code, words in self.inventory.guards()),
+            bytes_pulled=received,
+            proved=self.keeper.proved(),
+            notes=tuple(self.fetcher.notes),
+        )
+
+
+def by_mailbox(world: World) -> dict[str, list[Target]]:
+    """Targets that this pull listed, in order of mailbox and folder."""
+    boxes: dict[str, list[Target]] = {}
+    for target in sorted(world.targets.values(), key=lambda target: (target.box.path, target.facts.directory)):
+        if target.id in world.touched:
+            boxes.setdefault(target.box.path, []).append(target)
+    return boxes
+
+
+def same_state(newest: Generation, draft: GenerationDraft, staging: Staging) -> bool:
+    """Nothing that a restore could tell apart. failsafe's own files and remarks alone do not make a generation."""
+    if dict(newest.mailboxes) != dict(draft.mailboxes) or newest.result != draft.result or newest.missing != draft.missing:
+        return False
+    if "changed" in draft.notes or {**newest.notes, "changed": 0} != {**draft.notes, "changed": 0}:
+        return False
+    return list(staging.archive.files(newest)) == list(draft.files)
