@@ -8,6 +8,7 @@ tail. One process writes (the one that holds the daemon's lock); others read, an
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -56,6 +57,7 @@ class HistoryStore:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._lock = threading.RLock()  # one thread records while another one judges
         self._open: dict[Key, _Open] = {}
         self._waiting: list[_Open] = []  # ended, not written yet
         self._line: _OpenLine | None = None
@@ -67,6 +69,10 @@ class HistoryStore:
 
     def record(self, seen: Evidence, interval: timedelta) -> bool:
         """Adds one look; `interval` is the time between probes. True where the class is not that of the look before."""
+        with self._lock:
+            return self._record(seen, interval)
+
+    def _record(self, seen: Evidence, interval: timedelta) -> bool:
         key = (seen.server, seen.vantage, seen.axis)
         before = self._open.get(key) or self._load(key)
         changed = before is None or before.run.evidence.seen is not seen.seen
@@ -82,6 +88,10 @@ class HistoryStore:
 
     def record_line(self, line: OwnLine) -> bool:
         """Adds one check of our own line. True where it went down or came back."""
+        with self._lock:
+            return self._record_line(line)
+
+    def _record_line(self, line: OwnLine) -> bool:
         before = self._line or self._load_line()
         changed = before is not None and before.line.up is not line.up
         if before is not None and not changed and line.at >= before.line.at:
@@ -96,6 +106,10 @@ class HistoryStore:
 
     def flush(self, now: datetime) -> None:
         """Writes what is only in memory, in one transaction; call it before the process ends. A failed write keeps it in memory."""
+        with self._lock:
+            self._flush(now)
+
+    def _flush(self, now: datetime) -> None:
         dirty = [held for held in self._open.values() if held.dirty]
         line = self._line if self._line is not None and self._line.dirty else None
         if not (dirty or line or self._waiting or self._waiting_lines):
@@ -130,6 +144,10 @@ class HistoryStore:
     def runs(self, server: str, *, since: datetime | None = None) -> tuple[EvidenceRun, ...]:
         """What was seen of one server, oldest first: for each vantage and axis the newest RUNS_READ runs (those that end after `since`, if given) and,
         for each target, the newest one that says up, however old. What is still only in memory is included."""
+        with self._lock:
+            return self._runs(server, since)
+
+    def _runs(self, server: str, since: datetime | None) -> tuple[EvidenceRun, ...]:
         table = evidence_table
         rows: dict[int, EvidenceRun] = {}
         with self._store.read() as connection:
@@ -149,7 +167,8 @@ class HistoryStore:
 
     def last_line(self) -> OwnLine | None:
         """The newest check of our own line."""
-        found = self._line or self._load_line()
+        with self._lock:
+            found = self._line or self._load_line()
         return None if found is None else found.line
 
     # -- inside ----------------------------------------------------------------------------------------------------------
