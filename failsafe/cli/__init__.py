@@ -13,6 +13,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "backup": ("failsafe.cli.backup", "Pull, prove complete, snapshot: now."),
     "snapshots": ("failsafe.cli.backup", "What is stored where."),
     "verify": ("failsafe.cli.backup", "Check repositories and archives, reading data."),
+    "accept": ("failsafe.cli.accept", "Lift the guard that a backup raised: the change was meant."),
     "search": ("failsafe.cli.search", "Find messages across all snapshots."),
     "restore": ("failsafe.cli.restore", "Bring messages back, to files or to a server."),
     "failover": ("failsafe.cli.failover", "Send mail to the secondary, by hand."),
