@@ -115,6 +115,7 @@ class ResticError(ExternalError):
         "disk-full",
         "timeout",
         "unexpected-repository",
+        "unreachable",
     )
 
     def __init__(self, message: str, *, kind: str = "failed", mend: str = "", transient: bool = True) -> None:

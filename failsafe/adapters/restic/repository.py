@@ -1,0 +1,287 @@
+"""The port Repository on restic."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path, PurePosixPath
+
+from failsafe.adapters.process import Finished
+from failsafe.adapters.restic import commands
+from failsafe.adapters.restic.capabilities import Capabilities
+from failsafe.adapters.restic.driver import PATIENCE, Access, Driver, Narrator, Patience
+from failsafe.adapters.restic.parse import (
+    Failure,
+    Summary,
+    as_json,
+    judge_failure,
+    parse_config_id,
+    parse_node,
+    parse_snapshots,
+    parse_status,
+    parse_summary,
+    unread_items,
+    words,
+)
+from failsafe.adapters.restic.place import clear_unfinished_init, demand_place, local_folder
+from failsafe.errors import ResticError
+from failsafe.model import SnapshotInfo, SnapshotTaken
+from failsafe.ports import CheckReport, Progress, SnapshotRequest
+from failsafe.secrets import Secret
+
+LISTING = timedelta(minutes=30)  # `ls` reads the whole index first, over a slow line perhaps
+LONGEST = timedelta(days=14)  # a first snapshot over a slow line takes days; the no-progress watchdog is what ends a stuck one
+SLOWEST = 100_000  # bytes a second that a fetch may be expected to reach
+NAMED = 10  # files named in an error
+DAMAGE_LINES = 50
+CACHE_LEFTOVER_AGE = timedelta(days=2)  # of a `restic check` that was killed
+
+
+class ResticRepository:
+    """One restic repository. `limit_upload` and `limit_download` in bytes a second; `expected_id`: what it must be, once known."""
+
+    def __init__(  # noqa: PLR0913 - one argument for each key of its configuration
+        self,
+        name: str,
+        url: str,
+        *,
+        password: Callable[[], Secret],
+        environment: Callable[[], Mapping[str, Secret]] = dict,
+        cache_dir: Path,
+        program: str = "restic",
+        limit_upload: int | None = None,
+        limit_download: int | None = None,
+        expected_id: str | None = None,
+        patience: Patience = PATIENCE,
+        narrate: Narrator = lambda _text: None,
+    ) -> None:
+        access = Access(name, url, password, environment, Path(cache_dir), program, limit_upload, limit_download)
+        self._driver = Driver(access, patience, narrate)
+        self._folder = local_folder(url)
+        self._expected_id, self._silence, self._narrate = expected_id, patience.silence, narrate
+
+    @property
+    def name(self) -> str:
+        return self._driver.access.name
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Of the installed restic."""
+        return self._driver.capabilities
+
+    def open(self) -> str:
+        if self._folder is not None:
+            demand_place(self._folder)
+        lines: list[str] = []
+        self._driver.demand(commands.config(), on_stdout=lines.append)
+        found = parse_config_id(lines)
+        if found is None:
+            raise self._error("failed", "cat config", "its configuration has no id; run `failsafe verify`")
+        if self._expected_id is not None and found != self._expected_id:
+            raise self._error(
+                "unexpected-repository",
+                "cat config",
+                f"another repository ({found[:10]}…) is where {self._expected_id[:10]}… was",
+                "if you put it there: failsafe accept SERVER --what repository --reason TEXT",
+            )
+        return found
+
+    def ensure(self) -> str:
+        """See the port. Creates only on the definite answer that nothing is there, and never where one was known before."""
+        try:
+            return self.open()
+        except ResticError as error:
+            if error.kind != "no-repository":
+                raise
+            if self._expected_id is not None:
+                raise self._error(
+                    "no-repository",
+                    "cat config",
+                    f"nothing is where repository {self._expected_id[:10]}… was; a new one is not created in its place",
+                    "mount its disk or bring it back; if it is meant to be new: failsafe accept SERVER --what repository --reason TEXT",
+                ) from error
+        self._create()
+        return self.open()
+
+    def backup(self, request: SnapshotRequest, progress: Progress) -> SnapshotTaken:
+        started = time.monotonic()
+        listener = _BackupLines(progress, f"snapshot into {self.name}")
+        argv = commands.backup(request.host, request.tags, request.excludes, request.at)
+
+        def attempt(more: tuple[str, ...]) -> Finished:
+            return self._driver.run(
+                (*argv[:-1], *more, argv[-1]),
+                deadline=LONGEST,
+                silence=self._silence,
+                cwd=request.folder,
+                on_stdout=listener,
+                on_stderr=listener.complaint,
+            )
+
+        finished = self._driver.locking(attempt)
+        self._judge_backup(finished, listener)
+        assert listener.summary is not None
+        info = self._read_back(request, listener.summary)
+        return SnapshotTaken(info.id, listener.summary.bytes_added, timedelta(seconds=time.monotonic() - started))
+
+    def snapshots(self, host: str | None = None) -> tuple[SnapshotInfo, ...]:
+        return self._snapshots(commands.snapshots(host))
+
+    def list_files(self, snapshot_id: str, folder: str = "") -> tuple[str, ...]:
+        return tuple(sorted(self._sizes(snapshot_id, folder)))
+
+    def fetch(self, snapshot_id: str, paths: Sequence[str], target: Path) -> None:
+        """See the port. Asks first whether the snapshot has each file, and afterwards whether each one arrived in its full size."""
+        wanted = dict.fromkeys(paths)
+        for path in wanted:
+            parts = PurePosixPath(path).parts
+            if not parts or path.startswith("/") or ".." in parts or str(PurePosixPath(path)) != path:
+                raise ValueError(f"not a path of an archive: {path!r}")
+        if not wanted:
+            return
+        sizes = self._sizes(snapshot_id)
+        self._demand_none([path for path in wanted if path not in sizes], f"snapshot {snapshot_id[:8]} does not have")
+        target.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for portion in self._portions(wanted, sizes):
+            total = sum(sizes[path] for path in portion or wanted)
+            self._driver.demand(commands.restore(snapshot_id, str(target), portion), deadline=self._fetch_deadline(total))
+        short = [path for path in wanted if not _arrived(target / path, sizes[path])]
+        self._demand_none(short, f"restic restore ended well, yet from snapshot {snapshot_id[:8]} did not arrive")
+
+    def check(self, *, part: int = 0, parts: int = 0) -> CheckReport:
+        """See the port. Only the exit code is trusted: what is not surely something else is damage."""
+        self.open()  # a wrong password or an unreachable place is no damage
+        self._clear_check_caches()
+        finished = self._driver.run(commands.check(part, parts), deadline=LONGEST, silence=self._silence)
+        percent = 100.0 / parts if parts else 0.0
+        if finished.code == 0:
+            return CheckReport(ok=True, read_percent=percent, took=finished.took)
+        failure = judge_failure(finished.code, finished.stderr, self.capabilities)
+        if failure.kind in ("unreachable", "interrupted", "disk-full", "locked"):
+            raise self._driver.error(failure, "check")
+        said = words((*finished.stdout, *finished.stderr)).splitlines()
+        damaged = tuple(self._driver.hide(line) for line in said[-DAMAGE_LINES:])
+        return CheckReport(ok=False, read_percent=percent, damaged=damaged, took=finished.took)
+
+    def unlock(self) -> None:
+        self._driver.demand(commands.unlock())
+
+    # Inside
+
+    def _create(self) -> None:
+        if self._folder is not None:
+            clear_unfinished_init(self._folder)
+        finished = self._driver.run(commands.init())
+        if finished.code == 0:
+            self._narrate(f"{self.name}: created a restic repository at {self._driver.place}")
+            return
+        try:
+            self.open()  # two may have begun at once; then the other's is as good
+        except ResticError:
+            raise self._driver.failed(finished, "init") from None
+
+    def _judge_backup(self, finished: Finished, listener: _BackupLines) -> None:
+        if finished.code == 3:
+            named = "\n".join(f"  {item}" for item in listener.unread[:NAMED])
+            text = f"{len(listener.unread) or 'some'} file(s) could not be read; the snapshot is incomplete\n{named}".rstrip()
+            raise self._error("incomplete", "backup", text, "look at the disk that holds state_dir, then run the backup again")
+        if finished.code != 0:
+            raise self._driver.failed(finished, "backup")
+        if listener.summary is None or not listener.summary.snapshot_id:
+            raise self._error("failed", "backup", "it ended with code 0 and named no snapshot; not counted as a backup")
+        if listener.unread:  # 0.18 and newer leave out files that vanished, and answer 0
+            raise self._error("incomplete", "backup", f"it left out {listener.unread[0]}")
+
+    def _read_back(self, request: SnapshotRequest, summary: Summary) -> SnapshotInfo:
+        """The snapshot as the repository lists it: only that counts, and only there 0.14 shows all 64 digits of its id."""
+        for info in self._snapshots(commands.snapshots(request.host, summary.snapshot_id)):
+            if info.id.startswith(summary.snapshot_id) and info.host == request.host and set(info.tags) == set(request.tags):
+                return info
+        text = f"snapshot {summary.snapshot_id[:8]} was written and is not in the list afterwards; not counted as a backup"
+        raise self._error("failed", "snapshots", text, "run `failsafe verify`")
+
+    def _snapshots(self, argv: tuple[str, ...]) -> tuple[SnapshotInfo, ...]:
+        lines: list[str] = []
+        self._driver.demand(argv, on_stdout=lines.append)
+        try:
+            return parse_snapshots("\n".join(lines))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise self._error("failed", "snapshots", "its list of snapshots makes no sense") from error
+
+    def _sizes(self, snapshot_id: str, folder: str = "") -> dict[str, int]:
+        nodes: dict[str, int] = {}
+        seen: list[bool] = []
+
+        def listen(line: str) -> None:
+            if not seen and f'"id":"{snapshot_id}"' in line:
+                seen.append(True)
+            elif (node := parse_node(line)) is not None and (not folder or node[0].startswith(f"{folder}/")):
+                nodes[node[0]] = node[1]
+
+        self._driver.demand(commands.ls(snapshot_id, folder), deadline=LISTING, on_stdout=listen)
+        if not seen:  # 0.14 ignores a snapshot that it does not have, and answers 0
+            raise self._error("failed", "ls", f"there is no snapshot {snapshot_id[:8]}")
+        return nodes
+
+    def _portions(self, wanted: Mapping[str, None], sizes: Mapping[str, int]) -> Iterator[tuple[str, ...]]:
+        """() stands for everything: one run without patterns, where the whole snapshot is wanted."""
+        if len(wanted) == len(sizes):
+            yield ()
+        else:
+            yield from commands.batches(wanted)
+
+    def _fetch_deadline(self, total: int) -> timedelta:
+        rate = min(SLOWEST, self._driver.access.limit_download or SLOWEST)
+        return LISTING + timedelta(seconds=2 * total / rate)
+
+    def _demand_none(self, paths: Sequence[str], what: str) -> None:
+        if paths:
+            more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
+            raise self._error("failed", "restore", f"{what} {', '.join(paths[:NAMED])}{more}")
+
+    def _clear_check_caches(self) -> None:
+        """`restic check` makes a cache of its own and leaves it behind when it is killed."""
+        for folder in self._driver.access.cache_dir.glob("restic-check-cache-*"):
+            with suppress(OSError):
+                if time.time() - folder.stat().st_mtime > CACHE_LEFTOVER_AGE.total_seconds():
+                    shutil.rmtree(folder)
+
+    def _error(self, kind: str, verb: str, text: str, mend: str = "") -> ResticError:
+        return self._driver.error(Failure(kind, text, mend), verb)
+
+
+class _BackupLines:
+    """Listens to a backup: progress for a person, the summary, and what could not be read."""
+
+    def __init__(self, progress: Progress, stage: str) -> None:
+        self._progress, self._stage, self._shown = progress, stage, -1
+        self.summary: Summary | None = None
+        self.unread: list[str] = []
+
+    def __call__(self, line: str) -> None:
+        value = as_json(line)
+        if value is None:
+            return
+        if (summary := parse_summary(value)) is not None:
+            self.summary = summary
+        elif (status := parse_status(value)) is not None:
+            if self._shown < 0:
+                self._progress.stage(self._stage, status.bytes_total or None, "B")
+                self._shown = 0
+            if status.bytes_done > self._shown:
+                self._progress.advance(status.bytes_done - self._shown)
+                self._shown = status.bytes_done
+
+    def complaint(self, line: str) -> None:
+        if len(self.unread) < 1000:
+            self.unread.extend(unread_items([line]))
+
+
+def _arrived(path: Path, size: int) -> bool:
+    try:
+        return path.is_file() and not path.is_symlink() and path.stat().st_size == size
+    except OSError:
+        return False

@@ -1,0 +1,79 @@
+"""Which restic programs the contract tests run on, and repositories made of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+
+from failsafe.adapters.restic import Patience, ResticRepository
+from failsafe.secrets import Secret
+
+PASSWORD = "correct horse battery staple"
+HURRIED = Patience(
+    quick=timedelta(seconds=60), silence=timedelta(seconds=60), lock_wait=timedelta(seconds=3), grace=timedelta(seconds=5)
+)
+
+
+def programs() -> list[str]:
+    """Every restic to test: $FAILSAFE_RESTICS (paths with ":"), and this machine's own."""
+    given = [path for path in os.environ.get("FAILSAFE_RESTICS", "").split(":") if path]
+    own = shutil.which("restic")
+    return list(dict.fromkeys([*([own] if own else []), *given]))
+
+
+def version_of(program: str) -> str:
+    return subprocess.run([program, "version"], capture_output=True, text=True, check=True).stdout.split()[1]
+
+
+def password_file(folder: Path, text: str = PASSWORD) -> Path:
+    path = folder / "repository.password"
+    path.touch(mode=0o600)
+    path.write_text(text + "\n")
+    return path
+
+
+def make_repository(
+    program: str,
+    folder: Path,
+    *,
+    name: str = "nas",
+    url: str | None = None,
+    environment: Callable[[], Mapping[str, Secret]] = dict,
+    expected_id: str | None = None,
+    patience: Patience = HURRIED,
+    said: list[str] | None = None,
+) -> ResticRepository:
+    """A repository at `folder`/repository; its password file and cache lie beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    secret = folder / "repository.password"
+    if not secret.exists():
+        password_file(folder)
+    return ResticRepository(
+        name,
+        url or str(folder / "repository"),
+        password=lambda: Secret(secret.read_text().strip(), str(secret)),
+        environment=environment,
+        cache_dir=folder / "cache",
+        program=program,
+        expected_id=expected_id,
+        patience=patience,
+        narrate=(said if said is not None else []).append,
+    )
+
+
+def restic(program: str, folder: Path, *argv: str) -> subprocess.CompletedProcess[str]:
+    """Bare restic on such a repository, for a second opinion."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "RESTIC_REPOSITORY": str(folder / "repository"),
+        "RESTIC_PASSWORD_FILE": str(folder / "repository.password"),
+        "RESTIC_CACHE_DIR": str(folder / "cache"),
+    }
+    return subprocess.run(
+        [program, *argv], env=environment, capture_output=True, text=True, timeout=120, check=False, stdin=subprocess.DEVNULL
+    )
