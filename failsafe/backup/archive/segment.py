@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -128,7 +128,7 @@ class SegmentWriter:
     """Takes messages one after the other into a tar file and seals it at `limit` bytes. Holds one piece in memory.
 
     `known(id)` is asked after a message has been read: True drops the bytes. `on_sealed` is told of each segment as soon as it
-    is durable. A fault in the middle of a message takes that message back and leaves those before it in place.
+    is durable; with `keep_lines` False memory does not grow with the number of messages. A fault in the middle of a message takes that message back and leaves those before it in place.
     """
 
     def __init__(
@@ -139,13 +139,15 @@ class SegmentWriter:
         known: Callable[[str], bool] | None = None,
         on_sealed: Callable[[Sealed], None] | None = None,
         limit: int = SEGMENT_LIMIT,
+        keep_lines: bool = True,
     ) -> None:
+        self._keep_lines = keep_lines
         self._folder, self._temporary, self._limit = folder, temporary, limit
         self._known, self._on_sealed = known, on_sealed
         self._file: IO[bytes] | None = None
         self._lines: dict[str, IndexLine] = {}
         self._end = 0  # where the next header goes
-        self.sealed: list[Sealed] = []
+        self.sealed: list[Sealed] = []  # all of them; `lines` is empty where `keep_lines` is False
 
     def __enter__(self) -> SegmentWriter:
         return self
@@ -244,6 +246,6 @@ class SegmentWriter:
             durable.sync_folder(target.parent)
         sealed = Sealed(name, self._end + len(END), lines)
         self._file, self._lines, self._end = None, {}, 0
-        self.sealed.append(sealed)
+        self.sealed.append(sealed if self._keep_lines else replace(sealed, lines=()))
         if self._on_sealed is not None:
             self._on_sealed(sealed)

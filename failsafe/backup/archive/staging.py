@@ -119,7 +119,10 @@ class Staging:
         on_sealed: Callable[[Sealed], None] | None = None,
         limit: int = SEGMENT_LIMIT,
     ) -> SegmentWriter:
-        """A writer for one mailbox's messages (`mailbox` is for the reader of the code: segments do not hold it)."""
+        """A writer for one mailbox's messages (`mailbox` is for the reader of the code: segments do not hold it).
+
+        With `on_sealed` the index lines go to it alone, and `writer.sealed` has none: a million would be 300 MB.
+        """
         assert mailbox, "one mailbox's messages to a segment"
 
         def note(sealed: Sealed) -> None:
@@ -127,7 +130,7 @@ class Staging:
             if on_sealed is not None:
                 on_sealed(sealed)
 
-        return SegmentWriter(self.folder, self._temporary, known=known, on_sealed=note, limit=limit)
+        return SegmentWriter(self.folder, self._temporary, known=known, on_sealed=note, limit=limit, keep_lines=on_sealed is None)
 
     def write_shards(self, entries: Iterable[Entry]) -> tuple[str, ...]:
         """Names of the shards that hold these entries, given in any order. Equal entries give equal names and write nothing."""
