@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import combinations
 from typing import TypeVar
 
 from failsafe.errors import ArchiveError
@@ -22,6 +23,9 @@ FLAGS = "DFPRST"  # Maildir's letters: draft, flagged, passed, replied, seen, tr
 DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 LAYOUTS = ("maildir++", "fs")
 _DIGEST_LINE = b'\n"digest": "'
+
+_ENCODER = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"))
+_FLAG_SETS = frozenset("".join(letters) for count in range(len(FLAGS) + 1) for letters in combinations(FLAGS, count))
 
 T = TypeVar("T")
 
@@ -299,32 +303,33 @@ def _file(row: dict[str, object]) -> FileRef:
 
 def _check_entry(entry: Entry) -> None:
     """What a reader relies on; raised here, where the fault is made, instead of years later."""
-    faults = [
-        fault
-        for wrong, fault in (
-            (not is_digest(entry.id) or not is_digest(entry.canonical), "a digest is not 64 hexadecimal digits"),
-            (
-                list(entry.flags) != sorted(set(entry.flags) & set(FLAGS)),
-                f"flags {entry.flags!r} are not sorted letters of {FLAGS}",
-            ),
-            (list(entry.keywords) != sorted(set(entry.keywords)), "keywords are not sorted, or not unique"),
-            (entry.uid is not None and not 0 < entry.uid < 2**32, f"UID {entry.uid} is outside 1…4294967295 (RFC 3501)"),
-            (entry.size < 0, "a negative size"),
-            (not entry.name, "an empty name"),
-        )
-        if wrong
-    ]
-    for text in (entry.name, *entry.keywords):
-        try:
+    fault = _fault(entry)
+    if fault:
+        raise ArchiveError(f"message {entry.name!r} ({entry.id}): {fault}", transient=False)
+
+
+def _fault(entry: Entry) -> str:
+    """The first thing that is wrong with an entry; called for every message, so nothing is formatted before it is needed."""
+    try:
+        for text in (entry.name, *entry.keywords):
             text.encode("utf-8", "surrogateescape")
-        except UnicodeEncodeError:
-            faults.append(f"{text!r} holds a lone surrogate that is no escaped byte")
-    if faults:
-        raise ArchiveError(f"message {entry.name!r} ({entry.id}): {'; '.join(faults)}", transient=False)
+    except UnicodeEncodeError as error:
+        return f"{error.object!r} holds a lone surrogate that is no escaped byte"
+    if not is_digest(entry.id) or not is_digest(entry.canonical):
+        return "a digest is not 64 hexadecimal digits"
+    if entry.flags not in _FLAG_SETS:
+        return f"flags {entry.flags!r} are not sorted letters of {FLAGS}"
+    if len(entry.keywords) > 1 and list(entry.keywords) != sorted(set(entry.keywords)):
+        return "keywords are not sorted, or not unique"
+    if entry.uid is not None and not 0 < entry.uid < 2**32:
+        return f"UID {entry.uid} is outside 1…4294967295 (RFC 3501)"
+    if entry.size < 0:
+        return "a negative size"
+    return "" if entry.name else "an empty name"
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
+    return _ENCODER.encode(value)
 
 
 def _line(row: dict[str, object]) -> bytes:
