@@ -72,11 +72,13 @@ class Gatherer:
         self.session, self.inventory, self.clock, self.progress = session, inventory, clock, progress
         self.exclude, self.full = tuple(exclude), full
         self.world = World()
+        self._rounds = ROUNDS
 
     def run(self) -> World:
         """Lists until every folder's listing is proved, or cannot be. May be called again later in a pull: only changes are listed."""
         waiting = self._survey()
-        for attempt in range(ROUNDS):
+        rounds, self._rounds = self._rounds, 1  # a folder that was restless once is not waited for again
+        for attempt in range(rounds):
             if not waiting:
                 break
             if attempt:

@@ -71,7 +71,7 @@ class Keeper:
 
     def losses(self, world: World) -> tuple[Loss, ...]:
         """By mailbox: entries at the last pull, and how many are nowhere in it now."""
-        marks = ",".join(str(int(folder)) for folder in world.excluded) or "NULL"
+        marks = ",".join(str(int(folder)) for folder in world.excluded) or "-1"
         lost = dict(
             self.inventory.rows(
                 f"SELECT f.mailbox, COUNT(*) FROM entry e JOIN folder f ON f.id = e.folder "
@@ -108,9 +108,9 @@ class Keeper:
     def let_go(self, world: World, at: str) -> int:
         """What vanished leaves the manifests, or is marked in them where a guard stands. Gives how many vanished."""
         self.db.execute(f"UPDATE folder SET dirty = 1 WHERE id IN (SELECT e.folder FROM entry e WHERE {VANISHED})")
-        excluded = ",".join(str(int(folder)) for folder in world.excluded) or "NULL"
+        excluded = ",".join(str(int(folder)) for folder in world.excluded) or "-1"
         self.db.execute(f"DELETE FROM entry WHERE folder IN ({excluded})")
-        kept = ",".join(str(folder) for folder in self._guarded_folders()) or "NULL"
+        kept = ",".join(str(folder) for folder in self._guarded_folders()) or "-1"
         marked = self.db.execute(f"UPDATE entry AS e SET gone_at = ? WHERE {VANISHED} AND e.folder IN ({kept})", (at,)).rowcount
         let_go = self.db.execute(f"DELETE FROM entry AS e WHERE {VANISHED}").rowcount
         self._tidy(world)
@@ -259,15 +259,22 @@ class Keeper:
                     keyword_letters=tuple(json.loads(letters)),
                 )
             )
-        segments = self.inventory.rows(
+        manifest = MailboxManifest(mailbox_name(path), layout, tuple(folders), self._segments(number, mailbox_name(path)), files)
+        name = self.staging.write_mailbox(manifest)
+        self.db.execute("UPDATE mailbox SET manifest = ?, dirty = 0 WHERE id = ?", (name, number))
+        return name
+
+    def _segments(self, number: int, mailbox: str) -> tuple[str, ...]:
+        """Those of the last generation in their order, then new ones: the newest come last, also after the inventory was rebuilt."""
+        rows = self.inventory.rows(
             "SELECT name FROM segment WHERE id IN (SELECT c.segment FROM folder f JOIN entry e ON e.folder = f.id "
             "JOIN content c ON c.id = e.content WHERE f.mailbox = ?) ORDER BY id",
             number,
         )
-        manifest = MailboxManifest(mailbox_name(path), layout, tuple(folders), tuple(row[0] for row in segments), files)
-        name = self.staging.write_mailbox(manifest)
-        self.db.execute("UPDATE mailbox SET manifest = ?, dirty = 0 WHERE id = ?", (name, number))
-        return name
+        wanted = dict.fromkeys(row[0] for row in rows)
+        newest = self.staging.newest()
+        before = self.staging.archive.mailbox(newest, mailbox).segments if newest and mailbox in newest.mailboxes else ()
+        return tuple(dict.fromkeys([*(name for name in before if name in wanted), *wanted]))
 
     def _subscribed(self, files: tuple[FileRef, ...]) -> frozenset[str]:
         for file in files:

@@ -9,6 +9,7 @@ Sent over SSH, it is told its roots and named commands in its first request. Ins
 takes both from SETTINGS, which only root may write, and then only names cross, never paths of roots nor commands.
 Every path component below a root is opened without following links; run by root, it acts as the owner of the mailbox.
 """
+
 # mypy: ignore-errors
 # ruff: noqa: B905
 # Old Pythons run this file as it stands (zip has no `strict` there); tests run it, types are not checked.
@@ -243,8 +244,11 @@ class Survey:
 
     def control_files(self, fd, path):
         for name in names_in(fd):
-            if name in (b"subscriptions", b"dovecot-acl", b"dovecot-acl-list") or name.startswith(b"dovecot-uidvalidity") \
-                    or name.endswith(b".sieve"):
+            if (
+                name in (b"subscriptions", b"dovecot-acl", b"dovecot-acl-list")
+                or name.startswith(b"dovecot-uidvalidity")
+                or name.endswith(b".sieve")
+            ):
                 self.control(fd, name, path + name)
             elif name == b"sieve" or (name == b"home" and path == self.base):
                 with contextlib.suppress(OSError), folder(fd, [name]) as below:
@@ -294,8 +298,19 @@ def list_mailboxes(frames, root):
             frames.say(b"J", path_problem(path, reason(error)))
             continue
         if base is not None:
-            frames.pack(b"J", json.dumps({"mailbox": text(path), "base": text(base), "layout": survey.layout, "folders": survey.folders,
-                                          "files": survey.files, "problems": survey.problems}).encode())
+            frames.pack(
+                b"J",
+                json.dumps(
+                    {
+                        "mailbox": text(path),
+                        "base": text(base),
+                        "layout": survey.layout,
+                        "folders": survey.folders,
+                        "files": survey.files,
+                        "problems": survey.problems,
+                    }
+                ).encode(),
+            )
 
 
 def list_folder(frames, fd):
@@ -531,16 +546,28 @@ def read_files(frames, top, paths):
 
 def space(path):
     info = os.statvfs(path)
-    return {"path": text(path), "bytes": info.f_blocks * info.f_frsize, "bytes_free": info.f_bavail * info.f_frsize,
-            "inodes": info.f_files, "inodes_free": info.f_favail}
+    return {
+        "path": text(path),
+        "bytes": info.f_blocks * info.f_frsize,
+        "bytes_free": info.f_bavail * info.f_frsize,
+        "inodes": info.f_files,
+        "inodes_free": info.f_favail,
+    }
 
 
 def queue_length():
     """Messages in Postfix's queue; None where there is no Postfix to ask."""
     try:
         path = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"
-        shown = subprocess.run(["postqueue", "-p"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                               timeout=20, env=dict(os.environ, PATH=path, LC_ALL="C"), check=True).stdout
+        shown = subprocess.run(
+            ["postqueue", "-p"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=20,
+            env=dict(os.environ, PATH=path, LC_ALL="C"),
+            check=True,
+        ).stdout
     except (OSError, subprocess.SubprocessError):
         return None
     found = re.search(rb"in (\d+) Requests?\.\s*$", shown)
@@ -548,13 +575,19 @@ def queue_length():
 
 
 def vitals(settings):
-    return {"now": int(time.time() * 1e9), "load": list(os.getloadavg()), "roots": [space(settings["root"])], "queue": queue_length()}
+    return {
+        "now": int(time.time() * 1e9),
+        "load": list(os.getloadavg()),
+        "roots": [space(settings["root"])],
+        "queue": queue_length(),
+    }
 
 
 def run_command(frames, line, limit):
     """A named command's output, its exit status and the end of what it said on stderr; ended with its children at the deadline."""
-    child = subprocess.Popen(["/bin/sh", "-c", line], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                             start_new_session=True)
+    child = subprocess.Popen(
+        ["/bin/sh", "-c", line], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
     CHILDREN.add(child.pid)
     said, ends, open_pipes = b"", time.time() + limit, [child.stdout, child.stderr]
     try:
@@ -642,16 +675,30 @@ def be_a_good_guest():
     with contextlib.suppress(OSError):
         os.nice(10)
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        subprocess.run(["ionice", "-c", "2", "-n", "7", "-p", str(os.getpid())], check=False, stdin=subprocess.DEVNULL,
-                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=5)
+        subprocess.run(
+            ["ionice", "-c", "2", "-n", "7", "-p", str(os.getpid())],
+            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=5,
+        )
 
 
 def serve(sent):
     frames = Frames(sys.stdin.buffer, os.fdopen(os.dup(1), "wb", CHUNK))
     threading.Thread(target=end_with_the_session, daemon=True).start()
     be_a_good_guest()
-    frames.say(b"J", {"hello": "failsafe", "version": VERSION, "mode": "sent" if sent else "installed",
-                      "python": sys.version.split()[0], "user": os.geteuid()})
+    frames.say(
+        b"J",
+        {
+            "hello": "failsafe",
+            "version": VERSION,
+            "mode": "sent" if sent else "installed",
+            "python": sys.version.split()[0],
+            "user": os.geteuid(),
+        },
+    )
     frames.flush()
     try:
         settings = settings_of(frames.request()[0]) if sent else installed_settings()

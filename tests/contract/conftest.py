@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -34,22 +35,20 @@ class Sshd:
 
     def sessions(self) -> list[int]:
         """The processes that serve one connection each."""
-        found = subprocess.run(["pgrep", "-P", str(self.pid)], capture_output=True, text=True).stdout
+        found = subprocess.run(["pgrep", "-P", str(self.pid)], capture_output=True, text=True, check=False).stdout
         return [int(pid) for pid in found.split()]
 
     def cut(self) -> None:
         """Kills every connection, as a lost line would end it; the server goes on listening."""
         for pid in self.sessions():
-            for child in subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True).stdout.split():
+            for child in subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False).stdout.split():
                 _kill(int(child))
             _kill(pid)
 
 
 def _kill(pid: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def free_port() -> int:

@@ -1,0 +1,44 @@
+"""When a loss is believed, and when it raises a guard."""
+
+from __future__ import annotations
+
+from failsafe.backup.losses import Loss, Rebuilt, judge_losses
+
+QUIET = Rebuilt(folders=10, changed=0, mailboxes_before=2, mailboxes_now=2)
+
+
+def codes(*losses: Loss, rebuilt: Rebuilt = QUIET) -> list[tuple[str, str]]:
+    return [(mailbox, guard.code) for mailbox, guard in judge_losses(losses, rebuilt)]
+
+
+def test_twenty_messages_may_always_go() -> None:
+    assert codes(Loss("a@x", 20, 20)) == []
+
+
+def test_a_fifth_of_a_mailbox_may_go() -> None:
+    assert codes(Loss("a@x", 500, 100)) == []
+    assert codes(Loss("a@x", 500, 101)) == [("a@x", "mass-loss")]
+
+
+def test_a_loss_spread_over_many_mailboxes_is_one_of_the_server() -> None:
+    assert codes(*(Loss(f"{number}@x", 30, 15) for number in range(10))) == [("", "mass-loss")]
+
+
+def test_a_vanished_mailbox_is_named_unless_it_was_empty() -> None:
+    assert codes(Loss("a@x", 3, 3, present=False), Loss("b@x", 0, 0, present=False)) == [("a@x", "mailbox-vanished")]
+
+
+def test_an_empty_store_is_one_guard() -> None:
+    gone = Rebuilt(folders=10, changed=0, mailboxes_before=2, mailboxes_now=0)
+    assert codes(Loss("a@x", 9, 9, present=False), Loss("b@x", 90, 90, present=False), rebuilt=gone) == [("", "store-rebuilt")]
+
+
+def test_new_uidvalidities_of_most_folders_mean_a_new_store() -> None:
+    assert codes(rebuilt=Rebuilt(10, 6, 2, 2)) == [("", "store-rebuilt")]
+    assert codes(rebuilt=Rebuilt(10, 5, 2, 2)) == []
+    assert codes(rebuilt=Rebuilt(1, 1, 1, 1)) == []
+
+
+def test_every_guard_says_how_to_end_it() -> None:
+    for _, guard in judge_losses((Loss("a@x", 500, 400),), QUIET):
+        assert "failsafe accept" in guard.mend
