@@ -1,0 +1,152 @@
+"""Puts one server's backup together from the configuration, runs it, and keeps what came of it. Used by the verbs and by the daemon's children."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from failsafe.adapters.lock import FileLock
+from failsafe.app import App
+from failsafe.backup.archive.reader import Archive
+from failsafe.backup.archive.staging import Staging
+from failsafe.backup.inventory import Inventory
+from failsafe.backup.job import ServerJob, run_backup
+from failsafe.backup.pull import PullOptions, PullReport, pull
+from failsafe.backup.report import BackupReport
+from failsafe.backup.snapshot import Target, read_tags
+from failsafe.config.schema import MailServer
+from failsafe.errors import FailsafeError, UsageError
+from failsafe.model import Result, SnapshotInfo
+from failsafe.ports import Narrator, Progress, Repository
+from failsafe.store.duties import BackupRun
+
+HEAVY_LOCK = "heavy"  # one heavy job at a time on this machine: backup, check, drill
+WAIT_FOR_HEAVY = timedelta(hours=1).total_seconds()
+FULL_LISTING_EVERY = timedelta(days=1)  # folders are listed whatever their stamps say
+OFFSITE_EVERY = timedelta(hours=6)  # the default for repositories that are not a folder on this machine
+MISSING_KEPT = 100  # of a run's missing messages, in the shared database; all of them are in the archive
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSnapshot:
+    """A snapshot of one server in one repository, read from its own tags."""
+
+    repository: str
+    server: str
+    info: SnapshotInfo
+
+    def to_json(self) -> dict[str, Any]:
+        held = read_tags(self.info.tags)
+        return {
+            "repository": self.repository,
+            "server": self.server,
+            "snapshot_id": self.info.id,
+            "at": f"{self.info.at:%Y-%m-%dT%H:%M:%SZ}",
+            "result": held.result or None,
+            "messages": held.messages,
+            "pinned": "pinned" in self.info.tags,
+        }
+
+
+def back_up(app: App, server: str, progress: Progress, narrate: Narrator, *, by_hand: bool) -> BackupReport:
+    """Pull, prove, snapshot, catalog. What fails outside is in the report. Raises Refused while another heavy job runs, ConfigError, StoreError."""
+    table = app.server(server)
+    _demand_supported(server, table)
+    began = app.clock.now()
+    app.duties.started(f"backup:{server}", began)
+    job = ServerJob(
+        server=server,
+        staging=app.staging_folder(server),
+        pull=lambda staging, shown: _pull(app, server, table, staging, shown, narrate, began),
+        targets=tuple(_target(app, name) for name in sorted(app.config.repository)),
+        proofs=app.state_dir / "proofs" / f"{app.staging_folder(server).name}.json",
+        zone=app.time_zone,
+        by_hand=by_hand,
+    )
+    lock = FileLock(app.lock_file(HEAVY_LOCK), f"backup of {server}").hold(wait_seconds=WAIT_FOR_HEAVY)
+    report = run_backup(job, lock=lock, clock=app.clock, progress=progress, record=app.record)
+    _catalog(app, server, narrate)
+    _keep(app, report, began, {target.repository.name: target.repository for target in job.targets})
+    return report
+
+
+def stored_snapshots(app: App, server: str | None, repository: str | None) -> list[StoredSnapshot]:
+    """What is stored where, oldest first. Raises ResticError, UsageError."""
+    servers = [server] if server is not None else sorted(app.config.mail_server)
+    found = []
+    for name in [repository] if repository is not None else sorted(app.config.repository):
+        adapter = app.repository(name)
+        for one in servers:
+            found += [StoredSnapshot(name, one, info) for info in adapter.snapshots(f"failsafe-{one}")]
+    return sorted(found, key=lambda stored: (stored.info.at, stored.repository))
+
+
+def _demand_supported(server: str, table: MailServer) -> None:
+    if table.layout != "maildir":
+        raise UsageError(
+            f'[mail_server.{server}] layout = "{table.layout}" is not in this version yet',
+            mend='layout = "maildir" with path = the folder that holds DOMAIN/USER/ works for docker-mailserver\'s mail-data too',
+        )
+
+
+def _target(app: App, name: str) -> Target:
+    table = app.config.repository[name]
+    every = table.every if table.every is not None else timedelta() if table.is_path else OFFSITE_EVERY
+    return Target(app.repository(name), every, table.window)
+
+
+def _pull(
+    app: App, server: str, table: MailServer, staging: Staging, progress: Progress, narrate: Narrator, now: datetime
+) -> PullReport:
+    listed = app.duties.all().get(f"full-listing:{server}")
+    full = listed is None or listed.ok_at is None or now - listed.ok_at >= FULL_LISTING_EVERY
+    options = PullOptions(
+        server=server,
+        path=str(table.path),
+        extra_paths=tuple(str(path) for path in table.extra_paths),
+        commands=dict(table.commands),
+        exclude_folders=table.exclude_folders,
+        full_listing=full,
+        layout=table.layout,
+        controller={"failsafe.toml": app.config_file.read_bytes()},
+    )
+    with Inventory.open(app.inventory_file(server)) as inventory:
+        report = pull(app.mail_host(server), staging, inventory, options, app.clock, progress, narrate)
+    if full and report.result is Result.OK:
+        app.duties.ended(f"full-listing:{server}", app.clock.now(), ok=True)
+    return report
+
+
+def _catalog(app: App, server: str, narrate: Narrator) -> None:
+    """The catalog is only a copy: a fault in it is told, and never makes a good backup bad."""
+    from failsafe.backup.catalog import open_current
+
+    if not (app.staging_folder(server) / "generations").is_dir():
+        return
+    try:
+        open_current(app.catalog_file, [(server, Archive(app.staging_folder(server)))]).close()
+    except FailsafeError as error:
+        narrate(f"the catalog could not be brought up to date: {error}")
+
+
+def _keep(app: App, report: BackupReport, began: datetime, repositories: dict[str, Repository]) -> None:
+    """The run, and what is known of each repository, for `status` and for what is due next."""
+    now = app.clock.now()
+    shown: dict[str, Any] = report.to_json()
+    shown["missing"] = shown["missing"][:MISSING_KEPT]
+    app.duties.add_backup_run(BackupRun(report.server, began, now, str(report.result), shown))
+    app.duties.ended(f"backup:{report.server}", now, ok=report.result is Result.OK, result=str(report.result))
+    known = app.duties.repositories()
+    for snapshot in report.snapshots:
+        values: dict[str, Any] = {
+            "last_result": str(snapshot.result),
+            "last_error": snapshot.trouble.text if snapshot.trouble else "",
+        }
+        if snapshot.snapshot_id:
+            before = known.get(snapshot.repository)
+            values["last_snapshot_at"] = now
+            values["snapshots"] = ((before.snapshots or 0) if before else 0) + 1
+            if before is None or not before.restic_id:
+                values["restic_id"] = repositories[snapshot.repository].open()
+        app.duties.change_repository(snapshot.repository, **values)

@@ -1,0 +1,141 @@
+"""`backup`, `snapshots`, `verify`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from failsafe.cli.common import JSON_OPTION, answer, answer_json, open_app, progress, say, verbs_app
+from failsafe.errors import EXIT_EXTERNAL, EXIT_FINDINGS, EXIT_OK, UsageError
+
+app = verbs_app()
+SERVERS = typer.Argument(None, metavar="[SERVER]…", help="Which mail servers (default: all).")
+ONE_SERVER = typer.Option(None, "--server", metavar="S", help="Only this mail server.")
+ONE_REPOSITORY = typer.Option(None, "--repository", metavar="R", help="Only this repository.")
+
+
+@app.command()
+def backup(
+    servers: list[str] = SERVERS,
+    scheduled: bool = typer.Option(
+        False, "--scheduled", help="Keep to the windows and intervals of the repositories, as the daemon does."
+    ),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Pulls mail, proves that it is complete, and snapshots it into every repository, now.
+
+    Examples: failsafe backup
+              failsafe backup vps --json
+    """
+    from failsafe.backups import back_up
+
+    everything = open_app()
+    names = list(servers or []) or sorted(everything.config.mail_server)
+    if not names:
+        raise UsageError("no mail server is configured", mend="add a [mail_server.NAME] to the configuration")
+    for name in names:
+        everything.server(name)
+    worst = EXIT_OK
+    for name in names:
+        shown = progress(quiet=as_json)
+        try:
+            report = back_up(everything, name, shown, say, by_hand=not scheduled)
+        finally:
+            shown.close()
+        _complain(report)
+        if as_json:
+            answer_json(report.to_json())
+        else:
+            _tell(report)
+        worst = max(worst, report.exit_code)
+    raise typer.Exit(worst)
+
+
+def _complain(report: Any) -> None:
+    """What failed, with its mend: on stderr, in both forms."""
+    troubles = [*report.troubles, *(snapshot.trouble for snapshot in report.snapshots if snapshot.trouble is not None)]
+    for trouble in troubles:
+        say(f"failsafe: {trouble.text}")
+        if trouble.mend:
+            say(f"  what to do: {trouble.mend}")
+
+
+def _tell(report: Any) -> None:
+    counts = report.messages
+    answer(
+        f"{report.server}: {report.result}; {counts.total} messages, {counts.new} new, {counts.moved} moved, {counts.reflagged} reflagged, {counts.gone} gone"
+    )
+    if report.unchanged:
+        answer("  nothing changed; no snapshot was needed")
+    for snapshot in report.snapshots:
+        answer(
+            f"  {snapshot.repository}: {snapshot.result}"
+            + (f", snapshot {snapshot.snapshot_id[:8]}, {_size(snapshot.bytes_added)} added" if snapshot.snapshot_id else "")
+        )
+    for missing in report.missing[:20]:
+        answer(f"  missing: {missing.mailbox} {missing.folder} {missing.name}: {missing.why}")
+    if len(report.missing) > 20:
+        answer(f"  … and {len(report.missing) - 20} more (--json lists all of them)")
+    for guard in report.guards:
+        answer(f"  guard {guard.code}: {guard.text}")
+        answer(f"    what to do: {guard.mend}")
+
+
+@app.command()
+def snapshots(server: str = ONE_SERVER, repository: str = ONE_REPOSITORY, as_json: bool = JSON_OPTION) -> None:
+    """Lists what is stored where.
+
+    Example: failsafe snapshots --repository offsite
+    """
+    from failsafe.backups import stored_snapshots
+
+    everything = open_app()
+    if server is not None:
+        everything.server(server)
+    for stored in stored_snapshots(everything, server, repository):
+        line = stored.to_json()
+        if as_json:
+            answer_json(line)
+        else:
+            local = stored.info.at.astimezone(everything.time_zone)
+            answer(
+                f"{local:%Y-%m-%d %H:%M %z}  {line['repository']:<12} {line['server']:<12} {line['snapshot_id'][:8]}  {line['result'] or '?':<10} {line['messages'] or 0} messages"
+            )
+
+
+@app.command()
+def verify(repository: str = ONE_REPOSITORY, as_json: bool = JSON_OPTION) -> None:
+    """failsafe's own check: repositories (restic check, reading a share of the data) and the archive against its manifests.
+
+    Example: failsafe verify --repository offsite
+    """
+    from failsafe.verification import verify_repository
+
+    everything = open_app()
+    names = [repository] if repository else sorted(everything.config.repository)
+    if not names:
+        raise UsageError("no repository is configured", mend="add a [repository.NAME] to the configuration")
+    rows, failed = [], False
+    for name in names:
+        shown = progress(quiet=as_json)
+        try:
+            row, trouble = verify_repository(everything, name, shown)
+        finally:
+            shown.close()
+        failed |= trouble
+        rows.append(row)
+        if not as_json:
+            answer(f"{name}: {'ok' if row['ok'] else 'DAMAGED or unreadable'}; {row['read_percent']:g} % of the data was read")
+            for damage in row["damaged"]:
+                answer(f"  {damage}")
+    if as_json:
+        answer_json({"repositories": rows})
+    raise typer.Exit(EXIT_EXTERNAL if failed else EXIT_OK if all(row["ok"] for row in rows) else EXIT_FINDINGS)
+
+
+def _size(count: int) -> str:
+    for unit, size in (("GB", 1000**3), ("MB", 1000**2), ("kB", 1000)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} B"
