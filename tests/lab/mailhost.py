@@ -94,6 +94,10 @@ class MailHost(Host):
         """
         return dict(self._imap("digest", mailbox))
 
+    def delete(self, mailbox: str, folder: str, lab_id: str) -> int:
+        """Delete and expunge messages by their X-Lab-Id over IMAP, as a person does. Returns how many there were."""
+        return int(self._imap("delete", mailbox, folder, lab_id))
+
     def empty(self, mailbox: str = ALICE) -> None:
         """Delete every message of a mailbox over IMAP, and every folder but INBOX."""
         self._imap("empty", mailbox)

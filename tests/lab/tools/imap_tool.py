@@ -3,6 +3,7 @@
 ids FOLDER        the X-Lab-Id of every message
 seed COUNT TAG    folders, flags, keywords, dates, sizes, a copy and a hole in the UIDs
 digest            folders, UIDs, flags, dates and the SHA-256 of every message
+delete FOLDER ID  expunge the messages with this X-Lab-Id
 empty             delete it all
 
 Standard library only, and nothing of failsafe: what it reports is an independent witness.
@@ -152,6 +153,16 @@ def digest(imap: imaplib.IMAP4_SSL) -> dict[str, Any]:
     return found
 
 
+def delete(imap: imaplib.IMAP4_SSL, folder: str, lab_id: str) -> int:
+    """How many there were."""
+    select(imap, folder, readonly=False)
+    found = checked(imap.uid("SEARCH", "HEADER", "X-Lab-Id", f'"{lab_id}"'))[0].split()
+    for uid in found:
+        checked(imap.uid("STORE", uid.decode(), "+FLAGS", r"(\Deleted)"))
+    checked(imap.expunge())
+    return len(found)
+
+
 def empty(imap: imaplib.IMAP4_SSL) -> None:
     if select(imap, "INBOX", readonly=False):
         checked(imap.store("1:*", "+FLAGS", r"(\Deleted)"))
@@ -165,7 +176,7 @@ def main(verb: str, server: str, user: str, password: str, ca_file: str, *words:
     trust = ssl.create_default_context(cafile=ca_file)
     with imaplib.IMAP4_SSL(server, 993, ssl_context=trust, timeout=30) as imap:
         imap.login(user, password)
-        verbs: dict[str, Callable[..., Any]] = {"ids": ids, "seed": seed, "digest": digest, "empty": empty}
+        verbs: dict[str, Callable[..., Any]] = {"ids": ids, "seed": seed, "digest": digest, "delete": delete, "empty": empty}
         return verbs[verb](imap, *words)
 
 
