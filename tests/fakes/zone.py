@@ -90,7 +90,8 @@ class FakeZone:
     def _write(self, change: MxChange) -> None:
         if not self.sets.get(change.domain, MxSet(())).same_records(change.expected):
             raise ZoneChanged(f"{change.domain} holds something else")
-        self.put(change.domain, change.desired)
+        ttl = change.desired.ttl_seconds if change.desired.ttl_seconds is not None else self.sets[change.domain].ttl_seconds
+        self.put(change.domain, MxSet(change.desired.records, ttl))
 
 
 class FakeAuthorities:

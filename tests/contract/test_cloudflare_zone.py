@@ -1,0 +1,241 @@
+"""The Cloudflare adapter against a strict server: never an empty MX set, never a blind repeat, whatever is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from failsafe.adapters.cloudflare import CloudflareZone
+from failsafe.errors import DnsError, OutcomeUnknown, SecretError, ZoneChanged
+from failsafe.failover.zone import MxLayout, plan_failover
+from failsafe.model import MxChange, MxSet, Strategy
+from tests.contract.dns_servers import free_port
+from tests.fakes.cloudflare_server import TOKEN, ZONE_ID, CloudflareServer
+
+DOMAIN, MAIL, SECOND, AWAY, AWAY_TOO = (
+    "example.org",
+    "mail.example.org",
+    "mail2.example.org",
+    "mx.away.example",
+    "mx2.away.example",
+)
+PEACE = MxSet.of((10, MAIL), ttl_seconds=60)
+OUTAGE = MxSet.of((5, AWAY), (10, MAIL), ttl_seconds=60)
+VISIBLE_OUTAGE = frozenset({(5, AWAY), (10, MAIL)})
+
+
+@pytest.fixture
+def token_file(tmp_path: Path) -> Path:
+    file = tmp_path / "token"
+    file.write_text(f"{TOKEN}\n")
+    file.chmod(0o600)
+    return file
+
+
+@pytest.fixture
+def server() -> Iterator[CloudflareServer]:
+    with CloudflareServer.running({DOMAIN: [(10, MAIL, 60)]}) as running:
+        yield running
+
+
+@pytest.fixture
+def zone(server: CloudflareServer, token_file: Path) -> CloudflareZone:
+    return client(server, token_file)
+
+
+def client(server: CloudflareServer, token_file: Path) -> CloudflareZone:
+    return CloudflareZone(ZONE_ID, token_file=token_file, base_url=server.url, answer_seconds=1.0)
+
+
+def change(expected: MxSet = PEACE, desired: MxSet = OUTAGE) -> MxChange:
+    return MxChange(DOMAIN, DOMAIN, expected, desired, "failsafe failover epoch 7 " + "x" * 200)
+
+
+SIDES = [((MAIL,), (AWAY,)), ((MAIL, SECOND), (AWAY,)), ((MAIL,), (AWAY, AWAY_TOO)), ((MAIL, SECOND), (AWAY, AWAY_TOO))]
+
+
+@pytest.mark.parametrize("strategy", list(Strategy))
+@pytest.mark.parametrize("sides", SIDES, ids=["1+1", "2+1", "1+2", "2+2"])
+def test_no_state_that_anybody_can_see_is_empty(
+    strategy: Strategy, sides: tuple[tuple[str, ...], tuple[str, ...]], token_file: Path
+) -> None:
+    layout = MxLayout(strategy, *sides)
+    records = [(10 + index, name) for index, name in enumerate(layout.primaries)]
+    if strategy is Strategy.SWAP:
+        records += [(20 + index, name) for index, name in enumerate(layout.secondaries)]
+    peace = MxSet.of(*records, ttl_seconds=60)
+    outage = plan_failover(peace, layout)
+    with CloudflareServer.running({DOMAIN: [(preference, name, 60) for preference, name in records]}) as server:
+        zone = client(server, token_file)
+        for _ in range(3):
+            zone.apply(change(peace, outage))
+            zone.apply(change(outage, peace))
+        assert all(server.states), "a set was seen empty"
+        assert server.writes == 6
+
+
+def test_a_swap_with_one_primary_is_one_record_changed_in_place(server: CloudflareServer, token_file: Path) -> None:
+    with CloudflareServer.running({DOMAIN: [(10, MAIL, 60), (20, AWAY, 60)]}) as both:
+        client(both, token_file).apply(change(MxSet.of((10, MAIL), (20, AWAY)), MxSet.of((20, AWAY), (30, MAIL))))
+        (batch,) = both.batches
+    assert set(batch) == {"patches"}
+    assert [set(patch) for patch in batch["patches"]] == [{"id", "priority"}]
+
+
+def test_what_is_added_bears_our_mark_and_the_ttl_found(server: CloudflareServer, zone: CloudflareZone) -> None:
+    zone.apply(change())
+    (added,) = [record for record in server.records.values() if record["content"] == AWAY]
+    assert added["comment"].startswith("failsafe failover epoch 7")
+    assert len(added["comment"]) <= 100
+    assert added["ttl"] == 60
+
+
+def test_an_automatic_ttl_stays_automatic(token_file: Path) -> None:
+    with CloudflareServer.running({DOMAIN: [(10, MAIL, 1)]}) as server:
+        zone = client(server, token_file)
+        found = zone.read(DOMAIN, DOMAIN)
+        assert found.ttl_seconds == 300
+        zone.apply(change(found, MxSet(OUTAGE.records, found.ttl_seconds)))
+        assert {record["ttl"] for record in server.records.values()} == {1}
+
+
+def test_a_set_larger_than_one_page_is_read_whole(token_file: Path) -> None:
+    many = [(number, f"mx{number}.example.net", 60) for number in range(150)]
+    with CloudflareServer.running({DOMAIN: many}) as server:
+        found = client(server, token_file).read(DOMAIN, DOMAIN)
+        assert len(found.records) == 150
+        assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("fault", ["unsuccessful", "html", "html-403", "500", "garbage", "hang-before", "empty", "shift", "429"])
+def test_an_answer_that_cannot_be_trusted_is_never_an_empty_set(
+    fault: str, server: CloudflareServer, zone: CloudflareZone
+) -> None:
+    server.read_faults.append(fault)
+    with pytest.raises(DnsError) as caught:
+        zone.read(DOMAIN, DOMAIN)
+    assert not isinstance(caught.value, OutcomeUnknown)
+    assert server.read_faults == type(server.read_faults)()
+    assert TOKEN not in str(caught.value)
+
+
+@pytest.mark.parametrize("fault", ["unsuccessful", "html", "html-403", "500", "garbage", "hang-before", "empty", "shift"])
+def test_a_write_is_not_sent_when_the_comparison_cannot_be_made(
+    fault: str, server: CloudflareServer, zone: CloudflareZone
+) -> None:
+    server.read_faults.append(fault)
+    with pytest.raises(DnsError):
+        zone.apply(change())
+    assert server.writes == 0
+
+
+@pytest.mark.parametrize("fault", ["commit-then-hang", "commit-then-500", "commit-then-garbage"])
+def test_a_change_that_was_made_and_not_confirmed_is_an_unknown_outcome_and_is_not_repeated(
+    fault: str, server: CloudflareServer, zone: CloudflareZone
+) -> None:
+    server.write_faults.append(fault)
+    with pytest.raises(OutcomeUnknown):
+        zone.apply(change())
+    assert server.writes == 1
+    assert server.mx() == VISIBLE_OUTAGE
+    assert zone.read(DOMAIN, DOMAIN).same_records(OUTAGE)
+
+
+@pytest.mark.parametrize("fault", ["hang-before", "500", "unsuccessful", "html", "html-403", "garbage"])
+def test_a_change_that_was_not_made_and_not_denied_is_an_unknown_outcome(
+    fault: str, server: CloudflareServer, zone: CloudflareZone
+) -> None:
+    server.write_faults.append(fault)
+    with pytest.raises(OutcomeUnknown):
+        zone.apply(change())
+    assert server.writes == 1
+    assert server.states == [frozenset({(10, MAIL)})]
+
+
+def test_the_rate_limit_is_told_with_its_time_and_nothing_is_repeated(server: CloudflareServer, zone: CloudflareZone) -> None:
+    server.write_faults.append("429")
+    with pytest.raises(DnsError, match="not before 271 s") as caught:
+        zone.apply(change())
+    assert not isinstance(caught.value, OutcomeUnknown)
+    assert server.writes == 1
+
+
+def test_a_record_touched_between_reading_and_writing_is_noticed(server: CloudflareServer, zone: CloudflareZone) -> None:
+    zone.read(DOMAIN, DOMAIN)
+    (identifier,) = server.records
+    server.by_hand(identifier, comment="mine")
+    with pytest.raises(ZoneChanged, match="touched"):
+        zone.apply(change())
+    assert server.writes == 0
+
+
+def test_a_ttl_outside_the_documented_range_is_refused_whole(server: CloudflareServer, zone: CloudflareZone) -> None:
+    with pytest.raises(DnsError, match="9021") as caught:
+        zone.apply(change(desired=MxSet(OUTAGE.records, 30)))
+    assert not isinstance(caught.value, OutcomeUnknown)
+    assert server.states == [frozenset({(10, MAIL)})]
+
+
+def test_a_wrong_token_is_a_mistake_in_the_configuration(
+    server: CloudflareServer, zone: CloudflareZone, token_file: Path
+) -> None:
+    token_file.write_text("another-token")
+    with pytest.raises(DnsError, match="refuses the token") as caught:
+        zone.read(DOMAIN, DOMAIN)
+    assert "DNS:Edit" in caught.value.mend
+    assert not caught.value.transient
+    assert "another-token" not in str(caught.value)
+
+
+def test_a_new_token_is_used_at_once(server: CloudflareServer, zone: CloudflareZone, token_file: Path) -> None:
+    token_file.write_text("another-token")
+    with pytest.raises(DnsError):
+        zone.read(DOMAIN, DOMAIN)
+    token_file.write_text(TOKEN)
+    assert zone.read(DOMAIN, DOMAIN) == PEACE
+
+
+def test_a_token_file_that_others_can_read_is_refused(zone: CloudflareZone, token_file: Path) -> None:
+    token_file.chmod(0o644)
+    with pytest.raises(SecretError, match="readable by others"):
+        zone.read(DOMAIN, DOMAIN)
+
+
+def test_a_wrong_zone_id_is_an_error_and_not_an_empty_set(server: CloudflareServer, token_file: Path) -> None:
+    with pytest.raises(DnsError, match="7003"):
+        CloudflareZone("0" * 32, token_file=token_file, base_url=server.url).read(DOMAIN, DOMAIN)
+
+
+def test_an_api_that_cannot_be_reached_is_no_unknown_outcome(token_file: Path) -> None:
+    zone = CloudflareZone(ZONE_ID, token_file=token_file, base_url=f"http://127.0.0.1:{free_port()}/client/v4")
+    with pytest.raises(DnsError) as caught:
+        zone.apply(change())
+    assert not isinstance(caught.value, OutcomeUnknown)
+
+
+def test_the_environment_can_neither_redirect_the_token_nor_change_who_we_are(
+    server: CloudflareServer, zone: CloudflareZone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "CLOUDFLARE_BASE_URL"):
+        monkeypatch.setenv(name, nowhere)
+    for name in ("CLOUDFLARE_API_TOKEN", "CLOUDFLARE_API_KEY", "CLOUDFLARE_EMAIL", "CLOUDFLARE_API_USER_SERVICE_KEY"):
+        monkeypatch.setenv(name, "wrong@example.net")
+    monkeypatch.setenv("CLOUDFLARE_CUSTOM_HEADERS", "Authorization: Bearer wrong")
+    assert zone.read(DOMAIN, DOMAIN) == PEACE
+
+
+def test_the_version_of_the_api_is_pinned(server: CloudflareServer, zone: CloudflareZone) -> None:
+    zone.apply(change())
+    assert {headers["api-version"] for headers in server.headers} == {"2026-11-01"}
+
+
+def test_the_strict_server_rolls_a_batch_back_whole(server: CloudflareServer) -> None:
+    (identifier,) = server.records
+    before = dict(server.records)
+    broken = {"deletes": [{"id": identifier}], "posts": [{"type": "MX", "name": DOMAIN, "content": AWAY, "ttl": 60}]}
+    with pytest.raises(Exception, match="valid priority"):
+        server.batch(broken)
+    assert server.records == before

@@ -1,0 +1,247 @@
+"""One conformance suite for every DNS provider: the fake in memory, a real Knot, a real BIND and a strict Cloudflare server."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from failsafe.adapters.cloudflare import CloudflareZone
+from failsafe.adapters.resolver import AuthoritativeServers
+from failsafe.adapters.rfc2136 import Rfc2136Zone
+from failsafe.errors import DnsError, OutcomeUnknown, SecretError, ZoneChanged
+from failsafe.model import MxChange, MxSet
+from failsafe.ports import DnsZone
+from tests.contract.dns_servers import ZONE, NameServer, missing, name_server
+from tests.fakes.cloudflare_server import TOKEN, ZONE_ID, CloudflareServer
+from tests.fakes.zone import FakeZone
+
+MAIL, AWAY, AWAY_TOO = "mail.example.org", "mx.away.example", "mx2.away.example"
+PEACE = MxSet.of((10, MAIL), ttl_seconds=60)
+OUTAGE = MxSet.of((5, AWAY), (10, MAIL), ttl_seconds=60)
+AWAY_ALONE = MxSet.of((10, AWAY), (11, AWAY_TOO), ttl_seconds=60)
+
+
+@dataclass
+class Provider:
+    """A provider whose zone holds PEACE for example.org; `make` gives another client of the same zone."""
+
+    name: str
+    zone: DnsZone
+    make: Callable[[], DnsZone]
+    fences: bool  # the provider itself compares and sets
+    server: NameServer | None = None
+
+
+@pytest.fixture(params=["fake", "knot", "bind", "cloudflare"])
+def provider(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Provider]:
+    kind = request.param
+    if kind == "fake":
+        fake = FakeZone({ZONE: PEACE})
+        yield Provider(kind, fake, lambda: fake, fences=True)
+    elif kind == "cloudflare":
+        token_file = tmp_path / "token"
+        token_file.write_text(TOKEN)
+        token_file.chmod(0o600)
+        with CloudflareServer.running({ZONE: [(10, MAIL, 60)]}) as server:
+            zone = CloudflareZone(ZONE_ID, token_file=token_file, base_url=server.url)
+            yield Provider(kind, zone, lambda: CloudflareZone(ZONE_ID, token_file=token_file, base_url=server.url), fences=False)
+    else:
+        if missing(kind):
+            pytest.skip(missing(kind))
+        with name_server(kind, tmp_path / kind) as server:
+            yield Provider(kind, client(server), lambda: client(server), fences=True, server=server)
+
+
+def client(server: NameServer, **more: object) -> Rfc2136Zone:
+    settings = {"key_name": "failsafe.", "key_file": server.key_file, **more}
+    return Rfc2136Zone(server.address, **settings)  # type: ignore[arg-type]
+
+
+def change(expected: MxSet, desired: MxSet, domain: str = ZONE) -> MxChange:
+    return MxChange(domain, ZONE, expected, desired, "failsafe failover epoch 1")
+
+
+def test_reading_gives_the_records_and_their_ttl(provider: Provider) -> None:
+    assert provider.zone.read(ZONE, ZONE) == PEACE
+
+
+def test_a_name_without_mx_records_reads_as_an_empty_set(provider: Provider) -> None:
+    assert provider.zone.read(ZONE, f"empty.{ZONE}") == MxSet(())
+
+
+@pytest.mark.parametrize("desired", [OUTAGE, AWAY_ALONE, MxSet.of((30, MAIL), ttl_seconds=60)], ids=["add", "replace", "move"])
+def test_a_change_is_written_and_can_be_taken_back(provider: Provider, desired: MxSet) -> None:
+    provider.zone.apply(change(PEACE, desired))
+    assert provider.zone.read(ZONE, ZONE) == desired
+    provider.zone.apply(change(desired, PEACE))
+    assert provider.zone.read(ZONE, ZONE) == PEACE
+
+
+def test_the_ttl_is_written_where_the_plan_says_one(provider: Provider) -> None:
+    provider.zone.apply(change(PEACE, MxSet(OUTAGE.records, 120)))
+    assert provider.zone.read(ZONE, ZONE).ttl_seconds == 120
+
+
+def test_the_ttl_is_kept_where_the_plan_knows_none(provider: Provider) -> None:
+    provider.zone.apply(change(PEACE, MxSet(OUTAGE.records)))
+    assert provider.zone.read(ZONE, ZONE).ttl_seconds == 60
+
+
+@pytest.mark.parametrize(
+    "expected",
+    [MxSet.of((11, MAIL)), MxSet.of((10, MAIL), (20, AWAY)), MxSet.of((10, AWAY)), OUTAGE],
+    ids=["preference", "superset", "exchange", "another layout"],
+)
+def test_a_zone_that_holds_something_else_is_not_touched(provider: Provider, expected: MxSet) -> None:
+    with pytest.raises(ZoneChanged):
+        provider.zone.apply(change(expected, AWAY_ALONE))
+    assert provider.zone.read(ZONE, ZONE) == PEACE
+
+
+def test_part_of_the_set_is_not_the_set(provider: Provider) -> None:
+    provider.zone.apply(change(PEACE, OUTAGE))
+    with pytest.raises(ZoneChanged):
+        provider.zone.apply(change(PEACE, AWAY_ALONE))
+    assert provider.zone.read(ZONE, ZONE) == OUTAGE
+
+
+def test_of_many_writers_at_once_exactly_one_wins(provider: Provider) -> None:
+    if not provider.fences:
+        pytest.skip("this provider has no compare-and-set of its own, and says so")
+
+    def write(number: int) -> str:
+        try:
+            provider.make().apply(change(PEACE, MxSet.of((10, MAIL), (100 + number, AWAY), ttl_seconds=60)))
+        except ZoneChanged:
+            return "lost"
+        return str(100 + number)
+
+    with ThreadPoolExecutor(16) as pool:
+        outcomes = list(pool.map(write, range(16)))
+    (winner,) = [outcome for outcome in outcomes if outcome != "lost"]
+    assert provider.zone.read(ZONE, ZONE) == MxSet.of((10, MAIL), (int(winner), AWAY), ttl_seconds=60)
+
+
+def test_the_promises_are_said(provider: Provider) -> None:
+    assert provider.zone.promises.atomic
+    assert provider.zone.promises.compare_and_set is provider.fences
+
+
+@pytest.fixture(params=["knot", "bind"])
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NameServer]:
+    if missing(request.param):
+        pytest.skip(missing(request.param))
+    with name_server(request.param, tmp_path / request.param) as running:
+        yield running
+
+
+def test_the_first_mx_record_is_written_only_where_there_is_none(server: NameServer) -> None:
+    zone, name = client(server), f"empty.{ZONE}"
+    zone.apply(change(MxSet(()), PEACE, name))
+    assert zone.read(ZONE, name).same_records(PEACE)
+    with pytest.raises(ZoneChanged):
+        zone.apply(change(MxSet(()), OUTAGE, name))
+
+
+def test_a_key_file_may_be_a_block_as_bind_writes_it(server: NameServer) -> None:
+    server.key_file.write_text(f'key "failsafe." {{\n\talgorithm hmac-sha256;\n\tsecret "{server.secret}";\n}};\n')
+    client(server).apply(change(PEACE, OUTAGE))
+    assert client(server).read(ZONE, ZONE) == OUTAGE
+
+
+def test_a_key_that_may_not_write_is_a_mistake_in_the_configuration(server: NameServer) -> None:
+    with pytest.raises(DnsError, match=r"refuses|rejects") as caught:
+        client(server, key_name="reader.").apply(change(PEACE, OUTAGE))
+    assert not isinstance(caught.value, OutcomeUnknown)
+    assert "not an outage" in caught.value.mend
+    assert client(server).read(ZONE, ZONE) == PEACE
+
+
+@pytest.mark.parametrize("fault", ["name", "secret"])
+def test_a_key_that_the_server_does_not_know_is_a_mistake_in_the_configuration(server: NameServer, fault: str) -> None:
+    if fault == "secret":
+        server.key_file.write_text("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")
+    zone = client(server, **({"key_name": "stranger."} if fault == "name" else {}))
+    for attempt in (lambda: zone.apply(change(PEACE, OUTAGE)), lambda: zone.read(ZONE, ZONE)):
+        with pytest.raises(DnsError, match="rejects our key") as caught:
+            attempt()
+        assert not isinstance(caught.value, OutcomeUnknown)
+        assert "not an outage" in caught.value.mend
+        assert server.secret not in str(caught.value)
+
+
+def test_a_wrong_clock_is_named(server: NameServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    import dns.message
+
+    real = dns.message.time.time
+
+    class HourAhead:
+        time = staticmethod(lambda: real() + 3600)
+
+    monkeypatch.setattr(dns.message, "time", HourAhead)
+    with pytest.raises(DnsError, match="BADTIME") as caught:
+        client(server).apply(change(PEACE, OUTAGE))
+    assert "clock" in caught.value.mend
+
+
+def test_a_server_that_hangs_leaves_an_unknown_outcome(server: NameServer) -> None:
+    server.pause()
+    with pytest.raises(OutcomeUnknown):
+        client(server, answer_seconds=0.5).apply(change(PEACE, OUTAGE))
+    with pytest.raises(DnsError) as caught:
+        client(server, answer_seconds=0.5).read(ZONE, ZONE)
+    assert not isinstance(caught.value, OutcomeUnknown)
+
+
+def test_a_server_that_is_not_there_is_no_unknown_outcome(server: NameServer) -> None:
+    server.process.terminate()
+    server.process.wait(20)
+    with pytest.raises(DnsError, match="cannot connect") as caught:
+        client(server).apply(change(PEACE, OUTAGE))
+    assert not isinstance(caught.value, OutcomeUnknown)
+
+
+def test_a_key_file_that_is_no_key_is_told(server: NameServer) -> None:
+    server.key_file.write_text("not base64 at all!")
+    with pytest.raises(SecretError, match="base64"):
+        client(server).read(ZONE, ZONE)
+
+
+def test_an_alias_is_told(server: NameServer) -> None:
+    with pytest.raises(DnsError, match="alias"):
+        client(server).read(ZONE, f"alias.{ZONE}")
+
+
+def test_every_authoritative_server_is_asked_and_silent_ones_are_named(server: NameServer) -> None:
+    dead = "127.0.0.1:1"
+    answers = AuthoritativeServers([server.address, dead], query_seconds=0.5).mx(ZONE)
+    assert [answer.nameserver for answer in answers] == [server.address, dead]
+    assert answers[0].mx == PEACE
+    assert answers[1].mx is None
+    assert answers[1].error
+
+
+def test_a_server_that_is_not_authoritative_is_no_witness(server: NameServer) -> None:
+    (answer,) = AuthoritativeServers([server.address]).mx("example.net")
+    assert answer.mx is None
+    assert answer.error
+
+
+def test_a_large_set_is_read_over_tcp(server: NameServer) -> None:
+    many = MxSet.of(
+        *((number, f"a-rather-long-name-of-host-number-{number}.mail.example.net") for number in range(60)), ttl_seconds=60
+    )
+    client(server).apply(change(PEACE, many))
+    (answer,) = AuthoritativeServers([server.address]).mx(ZONE)
+    assert answer.mx == many
+
+
+def test_both_real_servers_are_there_where_everything_is_installed() -> None:
+    if shutil.which("apt-get") is None:
+        pytest.skip("no apt-get: servers are installed by hand here")
+    assert [kind for kind in ("knot", "bind") if missing(kind)] == []
