@@ -76,7 +76,10 @@ def configure_logs(*, level: str = "info", as_json: bool | None = None) -> None:
     root.setLevel(logging.WARNING)
 
 
-def get_log(name: str = "failsafe") -> Any:
+def get_log() -> Any:
+    """The logger. A verb that configured nothing is quiet but for warnings: what it has to say is its answer."""
     import structlog
 
-    return structlog.get_logger(logger=name)
+    if not structlog.is_configured():
+        configure_logs(level="warning")
+    return structlog.get_logger()

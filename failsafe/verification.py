@@ -3,85 +3,67 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from failsafe.adapters.lock import FileLock
 from failsafe.app import App
 from failsafe.backup.archive.reader import Archive
+from failsafe.backup.report import Trouble
+from failsafe.backup.verify import ArchiveVerdict, RepositoryVerdict, newest_snapshot, verify_repository
 from failsafe.backups import HEAVY_LOCK, WAIT_FOR_HEAVY
-from failsafe.errors import ExternalError
-from failsafe.events import Event
+from failsafe.errors import ArchiveError, ExternalError, NothingFound
+from failsafe.model import SnapshotInfo
 from failsafe.ports import Progress, Repository
 
-NAMED = 20  # problems told for each repository; restic and the archive have the rest
 
-
-def verify_repository(app: App, name: str, progress: Progress) -> tuple[dict[str, Any], bool]:
-    """(a row of `verify --json`, whether something outside failed). Damage is in the row; what is read rotates through the whole repository."""
-    share = app.config.repository[name].check.share if name in app.config.repository else 1
-    repository = app.repository(name)
-    now = app.clock.now()
-    app.duties.started(f"check:{name}", now)
+def check_repository(app: App, name: str, progress: Progress) -> tuple[RepositoryVerdict, tuple[ArchiveVerdict, ...]]:
+    """Reads the next share of the data, and compares the newest snapshot of every server with its manifests. Damage is in the verdicts."""
+    repository = app.repository(name)  # raises UsageError for a name that is not configured
+    parts = app.config.repository[name].check.share
     state = app.duties.repositories().get(name)
-    part = min(state.next_check_part, share) if state is not None else 1
+    part = min(state.next_check_part, parts) if state is not None else 1
+    app.duties.started(f"check:{name}", app.clock.now())
+    with FileLock(app.lock_file(HEAVY_LOCK), f"check of {name}").hold(wait_seconds=WAIT_FOR_HEAVY):
+        progress.stage(f"checking {name}, reading part {part} of {parts}")
+        verdict = verify_repository(repository, part=part, parts=parts, clock=app.clock, record=app.record)
+        archives = tuple(_newest(app, repository, server, progress) for server in sorted(app.config.mail_server))
+    _keep(app, name, verdict, archives, next_part=part % parts + 1)
+    return verdict, archives
+
+
+def _newest(app: App, repository: Repository, server: str, progress: Progress) -> ArchiveVerdict:
+    progress.stage(f"reading the manifests of {server} in {repository.name}")
     try:
-        with FileLock(app.lock_file(HEAVY_LOCK), f"check of {name}").hold(wait_seconds=WAIT_FOR_HEAVY):
-            progress.stage(f"checking {name}")
-            report = repository.check(part=part, parts=share)
-            damaged = [*report.damaged, *_against_manifests(app, name, repository, progress)]
+        newest = newest_snapshot(repository, server)
+        with tempfile.TemporaryDirectory(prefix="verify-", dir=app.state_dir) as folder:
+            return _compare(repository, server, newest, Path(folder))
+    except NothingFound:
+        return ArchiveVerdict(server, repository.name, ok=True)  # nothing is stored, so nothing is damaged; `status` says that
+    except ArchiveError as error:
+        return ArchiveVerdict(server, repository.name, ok=False, problems=(str(error),))
     except ExternalError as error:
-        app.duties.ended(f"check:{name}", app.clock.now(), ok=False, result="failed")
-        return {"repository": name, "ok": False, "read_percent": 0.0, "damaged": [str(error)]}, True
-    ok = report.ok and not damaged
-    _keep(app, name, part, share, ok=ok, damaged=damaged, read_percent=report.read_percent)
-    return {"repository": name, "ok": ok, "read_percent": report.read_percent, "damaged": damaged[:NAMED]}, False
+        return ArchiveVerdict(server, repository.name, ok=False, trouble=Trouble(str(error), error.mend))
 
 
-def _against_manifests(app: App, name: str, repository: Repository, progress: Progress) -> list[str]:
-    """The newest snapshot of each server: are its manifests whole, and are all the files there that they name?"""
-    problems = []
-    for server in sorted(app.config.mail_server):
-        taken = repository.snapshots(f"failsafe-{server}")
-        if not taken:
-            continue
-        progress.stage(f"reading the manifests of {server} in {name}")
-        with tempfile.TemporaryDirectory(prefix="failsafe-verify-", dir=app.state_dir) as folder:
-            problems += [f"{server}: {problem}" for problem in _compare(repository, taken[-1].id, Path(folder))]
-    return problems
-
-
-def _compare(repository: Repository, snapshot_id: str, folder: Path) -> list[str]:
-    there = repository.list_files(snapshot_id, "")
-    generations = [path for path in there if path.startswith("generations/")]
-    if len(generations) != 1:
-        return [f"snapshot {snapshot_id[:8]} holds {len(generations)} generations instead of one"]
-    repository.fetch(snapshot_id, generations, folder)
+def _compare(repository: Repository, server: str, newest: SnapshotInfo, folder: Path) -> ArchiveVerdict:
+    """Fetches the manifests only; that every file they name is in the snapshot is read from its list. The data itself is `restic check`'s part."""
+    there = repository.list_files(newest.id, "")
+    repository.fetch(newest.id, [path for path in there if path.startswith("generations/")], folder)
     archive = Archive(folder)
     generation = archive.generation()
-    repository.fetch(snapshot_id, archive.manifest_files(generation), folder)
-    repository.fetch(snapshot_id, archive.metadata_files(generation), folder)
+    for step in (archive.manifest_files, archive.metadata_files):
+        repository.fetch(newest.id, step(generation), folder)
     lacking = sorted(set(archive.files_needed(generation)) - set(there))
-    return [f"snapshot {snapshot_id[:8]} lacks {path}" for path in lacking]
+    problems = tuple(f"snapshot {newest.id[:8]} lacks {path}" for path in lacking)
+    return ArchiveVerdict(server, repository.name, not problems, generation.number, problems)
 
 
-def _keep(app: App, name: str, part: int, share: int, *, ok: bool, damaged: list[str], read_percent: float) -> None:
+def _keep(app: App, name: str, verdict: RepositoryVerdict, archives: Sequence[ArchiveVerdict], *, next_part: int) -> None:
     now = app.clock.now()
-    app.duties.ended(f"check:{name}", now, ok=ok, result="ok" if ok else "damaged", details={"read_percent": read_percent})
-    app.duties.change_repository(name, last_check_at=now, next_check_part=part % share + 1)
-    text = (
-        f"part {part} of {share} was read"
-        if ok
-        else f"{len(damaged)} problem(s), such as {damaged[0]}"
-        if damaged
-        else "restic found damage"
-    )
-    app.record(
-        Event(
-            "repository.checked" if ok else "repository.damaged",
-            name,
-            text,
-            now,
-            {"part": part, "parts": share, "damaged": damaged[:NAMED]},
-        )
-    )
+    asked = verdict.trouble is None
+    ok = verdict.ok and all(archive.ok for archive in archives)
+    result = "ok" if ok else "damaged" if asked else "failed"
+    app.duties.ended(f"check:{name}", now, ok=ok, result=result, details={"read_percent": verdict.read_percent})
+    if asked:
+        app.duties.change_repository(name, last_check_at=now, next_check_part=next_part)

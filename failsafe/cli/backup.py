@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from failsafe.cli.common import JSON_OPTION, answer, answer_json, open_app, progress, say, verbs_app
-from failsafe.errors import EXIT_EXTERNAL, EXIT_FINDINGS, EXIT_OK, UsageError
+from failsafe.errors import EXIT_OK, UsageError
 
 app = verbs_app()
 SERVERS = typer.Argument(None, metavar="[SERVER]…", help="Which mail servers (default: all).")
@@ -110,28 +110,42 @@ def verify(repository: str = ONE_REPOSITORY, as_json: bool = JSON_OPTION) -> Non
 
     Example: failsafe verify --repository offsite
     """
-    from failsafe.verification import verify_repository
+    from failsafe.backup.verify import exit_code
+    from failsafe.verification import check_repository
 
     everything = open_app()
     names = [repository] if repository else sorted(everything.config.repository)
     if not names:
         raise UsageError("no repository is configured", mend="add a [repository.NAME] to the configuration")
-    rows, failed = [], False
+    verdicts = []
     for name in names:
         shown = progress(quiet=as_json)
         try:
-            row, trouble = verify_repository(everything, name, shown)
+            verdicts.append(check_repository(everything, name, shown))
         finally:
             shown.close()
-        failed |= trouble
-        rows.append(row)
         if not as_json:
-            answer(f"{name}: {'ok' if row['ok'] else 'DAMAGED or unreadable'}; {row['read_percent']:g} % of the data was read")
-            for damage in row["damaged"]:
-                answer(f"  {damage}")
+            _tell_verdict(*verdicts[-1])
+    repositories = [one for one, _archives in verdicts]
+    archives = [archive for _one, many in verdicts for archive in many]
     if as_json:
-        answer_json({"repositories": rows})
-    raise typer.Exit(EXIT_EXTERNAL if failed else EXIT_OK if all(row["ok"] for row in rows) else EXIT_FINDINGS)
+        answer_json({"repositories": [one.to_json() for one in repositories], "archives": [one.to_json() for one in archives]})
+    raise typer.Exit(exit_code(repositories, archives))
+
+
+def _tell_verdict(repository: Any, archives: Any) -> None:
+    answer(
+        f"{repository.repository}: {'sound' if repository.ok else 'NOT sound'}; {repository.read_percent:g} % of the data was read"
+    )
+    for damage in repository.damaged:
+        answer(f"  {damage}")
+    for archive in archives:
+        for problem in archive.problems[:20]:
+            answer(f"  {archive.server}: {problem}")
+    for trouble in (one.trouble for one in (repository, *archives) if one.trouble is not None):
+        say(f"failsafe: {trouble.text}")
+        if trouble.mend:
+            say(f"  what to do: {trouble.mend}")
 
 
 def _size(count: int) -> str:
