@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from failsafe.failover.evidence import against, describe_span, votes
 from failsafe.failover.facts import DomainFacts
 from failsafe.failover.zone import describe, mx_layout_fault
-from failsafe.model import FlipKind, Guard, MxSet, Side
+from failsafe.model import FlipKind, Guard, MxSet, Side, Verdict
 
 CODES = (
     "held", "not-leader", "own-line-down", "monitor-banned", "no-quorum", "secondary-not-ready", "dwell", "flip-budget", "unfinished-intent",
@@ -115,7 +115,8 @@ def _budget(facts: DomainFacts, now: datetime) -> Iterator[Guard]:
 
 def _start_grace(facts: DomainFacts, now: datetime) -> Iterator[Guard]:
     grace = facts.policy.probe_every * START_GRACE
-    told_before = any(view.since_at is not None and view.since_at < facts.started_at for view in facts.views)
+    known = [view for view in facts.views if view.verdict is not Verdict.UNKNOWN]
+    told_before = any(view.since_at is not None and view.since_at < facts.started_at for view in known)
     if now - facts.started_at < grace and not told_before:
         yield Guard(
             "start-grace", f"the controller started {describe_span(now - facts.started_at)} ago and has no older evidence"

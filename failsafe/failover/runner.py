@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from failsafe.errors import DnsError, OutcomeUnknown, Refused, ZoneChanged
+from failsafe.errors import DnsError, OutcomeUnknown, Refused, SecretError, ZoneChanged
 from failsafe.failover import notices
 from failsafe.failover.decide import Decision, Order
 from failsafe.failover.facts import DomainFacts, Policy, ZoneReading
@@ -141,7 +141,7 @@ class FlipRunner:
                 if progress is Progress.NOT_WRITTEN
                 else self._conclude(policy, record, intent, progress, text)
             )
-        except DnsError as error:
+        except (DnsError, SecretError) as error:  # a key that cannot be read is found before anything is sent
             return self._refused(policy, record, intent, error, patience)
         progress, text = self._settle(policy, intent, patience, until=(Progress.DONE, Progress.DRIFT))
         if (
@@ -150,7 +150,9 @@ class FlipRunner:
             return self._conclude(policy, record, intent, Progress.WAITING, text)
         return self._conclude(policy, record, intent, progress, text)
 
-    def _refused(self, policy: Policy, record: DomainRecord, intent: Intent, error: DnsError, patience: timedelta) -> Ending:
+    def _refused(
+        self, policy: Policy, record: DomainRecord, intent: Intent, error: DnsError | SecretError, patience: timedelta
+    ) -> Ending:
         """The provider says that nothing was written by us. Reality decides whether that is all there is to it."""
         progress, text = self._settle(policy, intent, timedelta(0), until=tuple(Progress))
         if progress is Progress.DRIFT or (isinstance(error, ZoneChanged) and progress is Progress.WAITING):

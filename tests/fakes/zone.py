@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
-from failsafe.errors import DnsError, OutcomeUnknown, ZoneChanged
+from failsafe.errors import DnsError, OutcomeUnknown, SecretError, ZoneChanged
 from failsafe.model import MxChange, MxSet, ServerAnswer, ZonePromises
 
 
@@ -41,7 +41,7 @@ class FakeClock:
 class FakeZone:
     """One RRset per domain with compare-and-set. `faults` holds what the next writes meet, `read_faults` what the next reads meet.
 
-    Faults: "ok", "refused", "lost-before" (the request never arrived), "lost-after" (written, the answer was lost),
+    Faults: "ok", "refused", "no-key" (its file is gone), "lost-before" (the request never arrived), "lost-after" (written, the answer was lost),
     "late" (the answer was lost, and it is written when `land` is called), "deaf" (the provider says yes and writes nothing).
     """
 
@@ -65,6 +65,8 @@ class FakeZone:
         fault = self.faults.popleft() if self.faults else "ok"
         if fault == "refused":
             raise DnsError("the provider refused", mend="look at the token")
+        if fault == "no-key":
+            raise SecretError("the key's file is gone", mend="put it back")
         if fault == "lost-before":
             raise OutcomeUnknown("no answer")
         if fault == "late":

@@ -148,6 +148,12 @@ def test_evidence_from_before_a_restart_needs_no_grace() -> None:
     assert decide(facts, NOW).trigger is Trigger.PRIMARY_DOWN
 
 
+def test_a_vantage_that_knows_nothing_is_no_older_evidence() -> None:
+    young = GUARDED["start-grace"]
+    facts = replace(young, views=(*young.views, view("robot", Verdict.UNKNOWN, 600)))
+    assert codes(decide(facts, NOW)) == {"start-grace"}
+
+
 def test_a_silent_name_server_on_the_dead_primary_guards_nothing() -> None:
     zone = ZoneReading(PEACE, (ServerAnswer("ns1", None, "no answer"), ServerAnswer("ns2", PEACE)))
     assert decide(replace(Scene.down(), zone=zone), NOW).trigger is Trigger.PRIMARY_DOWN

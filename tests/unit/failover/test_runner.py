@@ -210,6 +210,14 @@ def test_a_provider_that_refuses_is_asked_again_later_and_not_at_once(world: Wor
     assert world.zone.attempts == 3
 
 
+def test_a_key_that_cannot_be_read_is_a_refusal_and_not_an_unknown_outcome(world: World) -> None:
+    world.zone.faults.extend(["no-key"])
+    world.turn()
+    world.turn()
+    assert (world.record().state, world.record().failures) == (DomainState.SUSPECT, 1)
+    world.until(DomainState.FAILED_OVER)
+
+
 def test_a_zone_that_a_person_changed_meanwhile_is_never_overwritten(world: World) -> None:
     world.turn()
     facts = world.facts()
@@ -356,7 +364,7 @@ def test_a_kill_at_any_moment_is_mended_by_the_next_start(world: World, moment: 
     assert world.journal.unfinished(DOMAIN) is None
 
 
-FAULTS = ["ok", "ok", "refused", "lost-before", "lost-after", "late", "deaf"]
+FAULTS = ["ok", "ok", "refused", "no-key", "lost-before", "lost-after", "late", "deaf"]
 
 
 @pytest.mark.parametrize("seed", range(30))
