@@ -136,7 +136,7 @@ def missing(kind: str) -> str:
 
 
 @contextmanager
-def name_server(kind: str, folder: Path) -> Iterator[NameServer]:
+def name_server(kind: str, folder: Path, port: int = 0) -> Iterator[NameServer]:
     """A running server that answers with authority; ended with the block."""
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
@@ -145,7 +145,7 @@ def name_server(kind: str, folder: Path) -> Iterator[NameServer]:
     key_file = folder / "failsafe.key"
     key_file.write_text(secret)
     key_file.chmod(0o600)
-    port = free_port()
+    port = port or free_port()
     text = {"knot": KNOT, "bind": BIND}[kind].format(
         folder=folder, port=port, secret=secret, user="root" if os.geteuid() == 0 else "nobody"
     )
