@@ -1,0 +1,154 @@
+"""One server's backup, start to end: pull, prove, snapshot into every repository, tidy staging."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from datetime import UTC, timedelta, tzinfo
+from pathlib import Path
+
+from failsafe.backup.archive.staging import Staging
+from failsafe.backup.proofs import Proofs
+from failsafe.backup.pull import PullReport
+from failsafe.backup.report import BackupReport, Counts, SnapshotReport, Trouble
+from failsafe.backup.snapshot import Snapshotter, Target
+from failsafe.errors import FailsafeError, Interrupted, LeaseLost
+from failsafe.events import Event
+from failsafe.mail.manifest import Generation
+from failsafe.model import Result
+from failsafe.ports import Clock, Progress, Recorder
+
+MISSING_IN_EVENT = 100  # of the report's missing messages; the whole list is in the report and in the generation
+
+# `failsafe.backup.pull.pull` with everything but these two bound to it.
+Puller = Callable[[Staging, Progress], PullReport]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerJob:
+    """What to back up and where to. `by_hand`: windows and `every` do not count, and repositories are asked anew."""
+
+    server: str
+    staging: Path
+    pull: Puller
+    targets: tuple[Target, ...]
+    proofs: Path  # a small file of our own beside staging, not in it
+    zone: tzinfo = UTC
+    by_hand: bool = False
+
+
+def run_backup(
+    job: ServerJob, *, lock: AbstractContextManager[object], clock: Clock, progress: Progress, record: Recorder
+) -> BackupReport:
+    """Runs it under `lock` (one heavy job at a time). What fails outside is in the report; a busy lock raises as the lock does.
+
+    A pull that fails does not keep repositories from catching up, and one repository never keeps another from its snapshot.
+    """
+    with lock:
+        started = clock.monotonic()
+        report = _Backup(job, clock, progress, record).run(started)
+        _tell(report, clock, record)
+        return report
+
+
+class _Backup:
+    def __init__(self, job: ServerJob, clock: Clock, progress: Progress, record: Recorder) -> None:
+        self._job, self._clock, self._progress, self._record = job, clock, progress, record
+        self._proofs = Proofs(job.proofs)
+        self._troubles: list[Trouble] = []
+
+    def run(self, started: float) -> BackupReport:
+        pulled: PullReport | None = None
+        newest: Generation | None = None
+        snapshots: tuple[SnapshotReport, ...] = ()
+        try:
+            with Staging.open(self._job.staging, self._job.server) as staging:
+                pulled = self._pull(staging)
+                newest = staging.newest()
+                if newest is not None:
+                    snapshots = self._snapshot(staging, newest)
+                    staging.collect(keep=self._in_use())
+        except (Interrupted, LeaseLost):
+            raise
+        except FailsafeError as error:
+            self._troubles.append(Trouble(str(error), error.mend))
+        return self._report(pulled, newest, snapshots, timedelta(seconds=self._clock.monotonic() - started))
+
+    def _pull(self, staging: Staging) -> PullReport | None:
+        try:
+            return self._job.pull(staging, self._progress)
+        except (Interrupted, LeaseLost):
+            raise
+        except FailsafeError as error:
+            self._troubles.append(Trouble(str(error), error.mend))
+            return None
+
+    def _snapshot(self, staging: Staging, newest: Generation) -> tuple[SnapshotReport, ...]:
+        snapshotter = Snapshotter(
+            staging,
+            newest,
+            self._proofs,
+            self._clock,
+            self._progress,
+            self._record,
+            zone=self._job.zone,
+            by_hand=self._job.by_hand,
+        )
+        done = (snapshotter.serve(target) for target in self._job.targets)
+        return tuple(report for report in done if report is not None)
+
+    def _in_use(self) -> set[int]:
+        """Generations that a repository's last snapshot names: the next one there is compared with its files."""
+        proofs = (self._proofs.get(target.repository.name) for target in self._job.targets)
+        return {proof.generation for proof in proofs if proof is not None}
+
+    def _report(
+        self, pulled: PullReport | None, newest: Generation | None, snapshots: tuple[SnapshotReport, ...], took: timedelta
+    ) -> BackupReport:
+        number = None if newest is None else newest.number
+        if pulled is None:
+            return BackupReport(
+                self._job.server,
+                Result.FAILED,
+                Counts(total=0 if newest is None else newest.messages),
+                unchanged=False,
+                snapshots=snapshots,
+                troubles=tuple(self._troubles),
+                generation=number,
+                took=took,
+            )
+        return BackupReport(
+            self._job.server,
+            Result.FAILED if self._troubles else pulled.result,
+            Counts(pulled.total, pulled.new, pulled.moved, pulled.reflagged, pulled.gone),
+            unchanged=pulled.unchanged and not snapshots and not self._troubles,
+            snapshots=snapshots,
+            missing=pulled.missing,
+            guards=pulled.guards,
+            troubles=tuple(self._troubles),
+            notes=pulled.notes,
+            generation=number,
+            bytes_pulled=pulled.bytes_pulled,
+            took=took,
+        )
+
+
+def _tell(report: BackupReport, clock: Clock, record: Recorder) -> None:
+    """One event, unless nothing happened: a sleeping disk is not woken to write that."""
+    if report.unchanged and report.result is Result.OK and not report.guards:
+        return
+    names = {Result.OK: "backup.done", Result.INCOMPLETE: "backup.incomplete", Result.FAILED: "backup.failed"}
+    details = replace(report, missing=report.missing[:MISSING_IN_EVENT]).to_json()
+    record(Event(names[report.result], report.server, _sentence(report), clock.now(), details))
+
+
+def _sentence(report: BackupReport) -> str:
+    troubles = [trouble.text for trouble in report.troubles]
+    troubles += [f"{one.repository}: {one.trouble.text}" for one in report.snapshots if one.trouble is not None]
+    if troubles:
+        return troubles[0].splitlines()[0]
+    if report.missing:
+        return f"{len(report.missing)} message(s) or files are missing from generation {report.generation}"
+    counts = report.messages
+    return f"{counts.total} messages, {counts.new} new, in {len(report.snapshots)} snapshot(s)"

@@ -1,0 +1,70 @@
+"""Which generation is proven to lie in which repository. Only a cache: it is made anew from the repositories' own lists."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+MAXIMUM_BYTES = 1 << 20  # of the file: some 200 bytes for each repository
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A snapshot was read back and holds every file of one generation."""
+
+    snapshot_id: str
+    generation: int
+    state: str  # digest of the generation's file: numbers begin again where staging was lost
+    generation_at: datetime
+    proven_at: datetime
+
+
+class Proofs:
+    """One server's proofs, in one small file. A missing or damaged file is an empty one."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def get(self, repository: str) -> Proof | None:
+        row = self._read().get(repository)
+        if not isinstance(row, dict):
+            return None
+        try:
+            return Proof(
+                str(row["snapshot_id"]),
+                int(row["generation"]),
+                str(row["state"]),
+                datetime.fromisoformat(row["generation_at"]),
+                datetime.fromisoformat(row["proven_at"]),
+            )
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    def put(self, repository: str, proof: Proof) -> None:
+        """A full disk is no reason to call a good snapshot bad: then it is proven again next time."""
+        row = {**asdict(proof), "generation_at": proof.generation_at.isoformat(), "proven_at": proof.proven_at.isoformat()}
+        self._write({**self._read(), repository: row})
+
+    def forget(self, repository: str) -> None:
+        rows = self._read()
+        if rows.pop(repository, None) is not None:
+            self._write(rows)
+
+    def _read(self) -> dict[str, object]:
+        try:
+            with self._file.open("rb") as file:
+                rows = json.loads(file.read(MAXIMUM_BYTES))
+        except (OSError, ValueError):
+            return {}
+        return rows if isinstance(rows, dict) else {}
+
+    def _write(self, rows: dict[str, object]) -> None:
+        fresh = self._file.with_name(f"{self._file.name}.{os.getpid()}.new")
+        with contextlib.suppress(OSError):
+            self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            fresh.write_text(json.dumps(rows, indent=1, sort_keys=True))
+            fresh.replace(self._file)

@@ -1,0 +1,219 @@
+"""One repository's part in a backup: bring the newest generation of staging into it, and prove that it is there."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
+
+from failsafe.backup.archive.layout import GENERATIONS, generation_path
+from failsafe.backup.archive.staging import Staging
+from failsafe.backup.due import Duty, LastRun, Window, next_due_at
+from failsafe.backup.proofs import Proof, Proofs
+from failsafe.backup.report import SnapshotReport, Trouble
+from failsafe.errors import ArchiveError, FailsafeError, Interrupted, LeaseLost, ResticError
+from failsafe.events import Event
+from failsafe.mail.manifest import Generation
+from failsafe.model import Result, SnapshotInfo
+from failsafe.ports import Clock, Progress, Recorder, Repository, SnapshotRequest
+
+TRUSTED_FOR = timedelta(days=1)  # how long a proof stands before the repository's own list is read again
+JITTER = 0.9  # of `every`: a backup that begins a little earlier than the last one did is still the next one
+STATE_DIGITS = 16
+NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A repository and when snapshots may go there. `every` zero: with every backup."""
+
+    repository: Repository
+    every: timedelta = timedelta()
+    window: Window | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a snapshot says of itself, in its tags."""
+
+    generation: int | None
+    state: str
+    result: str
+    messages: int | None
+
+
+def host_of(server: str) -> str:
+    """restic's host name for a server's snapshots. A comma or a blank in it would be another host to restic."""
+    return f"failsafe-{server}"
+
+
+def tags_of(generation: Generation, state: str) -> tuple[str, ...]:
+    """Everything that is needed to know what is stored where, without any state of ours."""
+    return (
+        f"generation:{generation.number}",
+        f"state:{state}",
+        f"result:{generation.result}",
+        f"messages:{generation.messages}",
+    )
+
+
+def read_tags(tags: Sequence[str]) -> Held:
+    """The other way round; a snapshot that is not ours holds nothing."""
+    values = dict(tag.split(":", 1) for tag in tags if ":" in tag)
+    number, messages = values.get("generation", ""), values.get("messages", "")
+    return Held(
+        int(number) if number.isdecimal() else None,
+        values.get("state", ""),
+        values.get("result", ""),
+        int(messages) if messages.isdecimal() else None,
+    )
+
+
+def state_of(staging: Staging, number: int) -> str:
+    """Digits that tell this generation from any other of the same number. Raises ArchiveError."""
+    path = staging.folder / generation_path(number)
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:STATE_DIGITS]
+    except OSError as error:
+        raise ArchiveError(f"cannot read {path}: {error.strerror}") from error
+
+
+def is_due(target: Target, last_at: datetime | None, now: datetime, zone: tzinfo) -> bool:
+    """Whether a snapshot may go there now: at most one in `every`, and only while the window is open."""
+    duty = Duty("snapshot", target.every * JITTER, window=target.window)
+    last = LastRun() if last_at is None else LastRun(last_at, last_at, last_at)
+    return next_due_at(duty, last, now, zone) <= now
+
+
+class Snapshotter:
+    """Brings one server's newest generation into repositories, each on its own account."""
+
+    def __init__(
+        self,
+        staging: Staging,
+        generation: Generation,
+        proofs: Proofs,
+        clock: Clock,
+        progress: Progress,
+        record: Recorder,
+        *,
+        zone: tzinfo,
+        by_hand: bool,
+    ) -> None:
+        self._staging, self._generation, self._proofs = staging, generation, proofs
+        self._clock, self._progress, self._record = clock, progress, record
+        self._zone, self._by_hand = zone, by_hand
+        self._host = host_of(staging.server)
+        self._state = state_of(staging, generation.number)
+
+    def serve(self, target: Target) -> SnapshotReport | None:
+        """None where there is nothing to do: the generation is there, or its time has not come. Whatever fails is in the report."""
+        started = self._clock.monotonic()
+        try:
+            made = self._serve(target)
+        except (Interrupted, LeaseLost):
+            raise
+        except FailsafeError as error:
+            incomplete = isinstance(error, ResticError) and error.kind == "incomplete"
+            return SnapshotReport(
+                target.repository.name,
+                Result.INCOMPLETE if incomplete else Result.FAILED,
+                generation=self._generation.number,
+                took=timedelta(seconds=self._clock.monotonic() - started),
+                trouble=Trouble(str(error), error.mend),
+            )
+        if made is None:
+            return None
+        snapshot_id, added = made
+        return SnapshotReport(
+            target.repository.name,
+            self._generation.result,
+            snapshot_id,
+            self._generation.number,
+            added,
+            timedelta(seconds=self._clock.monotonic() - started),
+        )
+
+    def _serve(self, target: Target) -> tuple[str, int] | None:
+        repository, now = target.repository, self._clock.now()
+        proof = self._proofs.get(repository.name)
+        if proof is not None and not self._by_hand and self._settles(target, proof, now):
+            return None  # without waking the repository's disk
+        self._open(repository)
+        listed = repository.snapshots(self._host)
+        for info in self._holders(listed):
+            if self._is_whole(repository, info.id):
+                self._prove(repository, info.id)
+                return None
+        past = [info.at for info in listed if info.at <= now]
+        if not self._by_hand and not is_due(target, max(past, default=None), now, self._zone):
+            return None
+        return self._take(repository)
+
+    def _settles(self, target: Target, proof: Proof, now: datetime) -> bool:
+        """Whether what we know from the last run leaves nothing to do."""
+        if not timedelta() <= now - proof.proven_at < TRUSTED_FOR:
+            return False
+        return self._is_ours(proof.generation, proof.state) or not is_due(target, proof.generation_at, now, self._zone)
+
+    def _open(self, repository: Repository) -> None:
+        """Creates it where there surely is none."""
+        try:
+            repository.open()
+        except ResticError as error:
+            if error.kind != "no-repository":
+                raise
+            restic_id = repository.ensure()
+            text = f"repository {repository.name} was created"
+            self._record(Event("repository.created", repository.name, text, self._clock.now(), {"id": restic_id}))
+
+    def _take(self, repository: Repository) -> tuple[str, int]:
+        number = self._generation.number
+        request = SnapshotRequest(
+            self._staging.folder,
+            self._host,
+            tags_of(self._generation, self._state),
+            self._staging.restic_excludes(number),
+            self._generation.at,
+        )
+        taken = repository.backup(request, self._progress)
+        self._demand_whole(repository, taken.id)
+        self._prove(repository, taken.id)
+        return taken.id, taken.bytes_added
+
+    def _holders(self, listed: Sequence[SnapshotInfo]) -> list[SnapshotInfo]:
+        """Snapshots that say they hold our generation, newest first."""
+        held = ((info, read_tags(info.tags)) for info in reversed(listed))
+        return [info for info, tags in held if tags.generation is not None and self._is_ours(tags.generation, tags.state)]
+
+    def _is_ours(self, generation: int, state: str) -> bool:
+        return (generation, state) == (self._generation.number, self._state)
+
+    def _is_whole(self, repository: Repository, snapshot_id: str) -> bool:
+        lacking, generations = self._compare(repository, snapshot_id)
+        return not lacking and len(generations) == 1
+
+    def _demand_whole(self, repository: Repository, snapshot_id: str) -> None:
+        """restic's word is not enough: from 0.18 on it leaves out what vanished during the run, and calls that a success."""
+        lacking, generations = self._compare(repository, snapshot_id)
+        if lacking:
+            text = f"snapshot {snapshot_id[:8]} lacks {len(lacking)} file(s) of generation {self._generation.number}"
+            raise ResticError(
+                f"repository {repository.name}: {text}, such as {', '.join(lacking[:NAMED])}",
+                kind="incomplete",
+                mend="run the backup again; if it happens twice, run `failsafe verify`",
+            )
+        if len(generations) != 1:
+            raise ResticError(f"repository {repository.name}: snapshot {snapshot_id[:8]} holds {len(generations)} generations")
+
+    def _compare(self, repository: Repository, snapshot_id: str) -> tuple[list[str], list[str]]:
+        """(files that it lacks, generations that it holds)."""
+        there = set(repository.list_files(snapshot_id, ""))
+        needed = self._staging.archive.files_needed(self._generation)
+        generations = [path for path in there if path.startswith(f"{GENERATIONS}/")]
+        return sorted(path for path in needed if path not in there), generations
+
+    def _prove(self, repository: Repository, snapshot_id: str) -> None:
+        proof = Proof(snapshot_id, self._generation.number, self._state, self._generation.at, self._clock.now())
+        self._proofs.put(repository.name, proof)
