@@ -16,7 +16,9 @@ from failsafe.errors import HostKeyError, ProcessError, SshError
 if TYPE_CHECKING:
     import paramiko
 
-WINDOW = 32 << 20  # bytes under way before we must answer: 2.5 Gbit/s at 100 ms of round trip
+WINDOW = (
+    4 << 20
+)  # bytes under way; measured on loopback: 1 MiB 70 MB/s, 4 MiB 98, 8 MiB 52, 32 MiB 26 (paramiko copies its buffer)
 KEEPALIVE = 15  # seconds; below the shortest idle time-outs of home routers (30 s)
 TAIL = 2000  # bytes of stderr that go into an error
 
