@@ -46,6 +46,11 @@ class Domains:
         self._proofs: dict[str, PrimaryProof] = {}
         self.journal = Journal(app.store, lease, heard=self._heard)
 
+    def take(self, lease: Lease | None) -> None:
+        """From now on this controller leads with `lease`, or (None) only reads."""
+        self.lease = lease
+        self.journal = Journal(self.app.store, lease, heard=self._heard)
+
     def _heard(self, event: Any) -> None:
         from failsafe.logs import get_log
 

@@ -50,6 +50,7 @@ NAMES: dict[str, str] = {
     "flip.failed": "a plan could not be finished; the domain is halted",
     "domain.held": "a person put a hold on a domain",
     "domain.released": "a hold ended",
+    "domain.reminded": "a person was reminded of a state that lasts",
     "domain.acknowledged": "a person said which side serves",
     "doctor.done": "the doctor looked at everything; details count the findings",
     "duty.overdue": "a duty is late",

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ USAGE_FAULT: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__na
 
 JSON_OPTION = typer.Option(False, "--json", help="Answer in JSON; nothing else on stdout.")
 YES_OPTION = typer.Option(False, "--yes", help="Do not ask.")
+
+
+EXIT_BUG = 70  # sysexits.h EX_SOFTWARE; Python's own 1 would read as "done, with findings"
 
 
 def verbs_app(help_text: str | None = None) -> typer.Typer:
@@ -166,6 +170,9 @@ def run_cli(app: typer.Typer) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went away, as `| head` does
         return 0
+    except Exception:  # noqa: BLE001 - a programmer's mistake: told whole, and never with an exit code that means something else
+        traceback.print_exc()
+        return EXIT_BUG
     return outcome if isinstance(outcome, int) else 0
 
 

@@ -133,10 +133,14 @@ class HistoryStore:
         witnesses = select(func.max(table.c.id)).where(accepting).group_by(*columns, table.c.target)
         newest = select(func.max(table.c.id)).group_by(*columns)
         with self._store.begin() as connection:
-            oldest_kept = connection.execute(select(table.c.id).order_by(table.c.id.desc()).offset(ROWS_KEPT).limit(1)).scalar() or 0
+            oldest_kept = (
+                connection.execute(select(table.c.id).order_by(table.c.id.desc()).offset(ROWS_KEPT).limit(1)).scalar() or 0
+            )
             old = (table.c.last_at < now - KEPT) | (table.c.id <= oldest_kept)
             connection.execute(delete(table).where(old, table.c.id.not_in(witnesses), table.c.id.not_in(newest)))
-            connection.execute(update(table).where(table.c.last_at < now - TRANSCRIPTS_KEPT, table.c.transcript != "").values(transcript=""))
+            connection.execute(
+                update(table).where(table.c.last_at < now - TRANSCRIPTS_KEPT, table.c.transcript != "").values(transcript="")
+            )
             connection.execute(delete(own_line_table).where(own_line_table.c.last_at < now - KEPT))
 
     # -- reading ---------------------------------------------------------------------------------------------------------
@@ -151,7 +155,9 @@ class HistoryStore:
         table = evidence_table
         rows: dict[int, EvidenceRun] = {}
         with self._store.read() as connection:
-            for vantage, axis in connection.execute(select(table.c.vantage, table.c.axis).where(table.c.server == server).distinct()).all():
+            for vantage, axis in connection.execute(
+                select(table.c.vantage, table.c.axis).where(table.c.server == server).distinct()
+            ).all():
                 mine = (table.c.server == server) & (table.c.vantage == vantage) & (table.c.axis == axis)
                 query = select(table).where(mine).order_by(table.c.id.desc()).limit(RUNS_READ)
                 if since is not None:
@@ -164,6 +170,15 @@ class HistoryStore:
         overtaken = {each.id for each in held}
         stored = [run for number, run in rows.items() if number not in overtaken]
         return tuple(sorted([*stored, *(each.run for each in held)], key=lambda run: (run.last_at, run.first_at)))
+
+    def newest(self, server: str, vantage: str, axis: Axis) -> tuple[EvidenceRun, ...]:
+        """The newest run of one vantage and axis, alone; empty where there is none. Asks the database once, then knows it."""
+        with self._lock:
+            key = (server, vantage, axis)
+            held = self._open.get(key)
+            if held is None and (held := self._load(key)) is not None:
+                self._open[key] = held
+        return () if held is None else (held.run,)
 
     def last_line(self) -> OwnLine | None:
         """The newest check of our own line."""
@@ -214,7 +229,11 @@ _COUNTDOWN = re.compile(r"\d+([.,]\d+)?(?=\s*(s|secs?|seconds?|m|mins?|minutes?|
 def _continues(run: EvidenceRun, seen: Evidence, longest_gap: timedelta) -> bool:
     """Whether a look is more of the same: class, target and words are equal and nothing could have happened unseen in between."""
     before = run.evidence
-    same = before.seen is seen.seen and before.target == seen.target and _COUNTDOWN.sub("#", before.text) == _COUNTDOWN.sub("#", seen.text)
+    same = (
+        before.seen is seen.seen
+        and before.target == seen.target
+        and _COUNTDOWN.sub("#", before.text) == _COUNTDOWN.sub("#", seen.text)
+    )
     return same and timedelta(0) <= seen.at - run.last_at <= longest_gap
 
 
@@ -237,11 +256,26 @@ def _row(run: EvidenceRun) -> dict[str, Any]:
 
 def _run(row: RowMapping) -> EvidenceRun:
     seen = Evidence(
-        row["server"], row["vantage"], Axis(row["axis"]), ProbeClass(row["seen"]), row["last_at"], row["text"], row["target"], row["seconds"], row["transcript"]
+        row["server"],
+        row["vantage"],
+        Axis(row["axis"]),
+        ProbeClass(row["seen"]),
+        row["last_at"],
+        row["text"],
+        row["target"],
+        row["seconds"],
+        row["transcript"],
     )
     return EvidenceRun(seen, row["first_at"], row["last_at"], row["count"])
 
 
 def _line_row(held: _OpenLine) -> dict[str, Any]:
     line = held.line
-    return {"up": line.up, "answered": line.answered, "asked": line.asked, "first_at": held.first_at, "last_at": line.at, "count": held.count}
+    return {
+        "up": line.up,
+        "answered": line.answered,
+        "asked": line.asked,
+        "first_at": held.first_at,
+        "last_at": line.at,
+        "count": held.count,
+    }

@@ -1,0 +1,1 @@
+"""`run` and `tick`: watches, decides, starts long jobs as child processes, tells people. Never does long work itself."""

@@ -1,0 +1,214 @@
+"""`failsafe run`: one never-raising ticker, driven by `schedule`, that sleeps until something is due, a child ends or a signal comes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import schedule
+
+from failsafe.adapters.lock import FileLock, LockBusy
+from failsafe.app import App
+from failsafe.clock import SystemClock
+from failsafe.daemon import systemd
+from failsafe.daemon.jobs import Jobs
+from failsafe.daemon.shift import Shift
+from failsafe.errors import ConfigError, FailsafeError, Interrupted
+from failsafe.events import Event
+from failsafe.logs import get_log
+
+if TYPE_CHECKING:
+    from failsafe.web.server import WebServer
+
+DAEMON_LOCK = "daemon"  # held by `run` for its life, by `tick` while it watches and decides
+JOBS_LOCK = "jobs"  # held by whoever starts long jobs
+WHAT_RUN = "failsafe run"
+LONGEST_SLEEP = 15.0  # seconds; a manual backup, a changed clock or a resumed laptop is noticed within that
+SHORTEST_SLEEP = 0.2
+BUSY_SLEEP = 0.5  # while looks, decisions or children are under way
+JOBS_EVERY = timedelta(seconds=5)  # how often the database is asked what is due
+OTHER_JOBS_WAIT = 2.0  # seconds for a `tick` that is just ending
+
+
+class Daemon:
+    """Owns the locks, the signals and the shift; a shift ends with a reload and a new one begins."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._clock = SystemClock()
+        self._started_at = self._clock.now()
+        self._scheduler = schedule.Scheduler()
+        self._stop_signal: int | None = None
+        self._reload = False
+        self._jobs_at: datetime | None = None
+        self._beat_at = 0.0
+        self._locks = contextlib.ExitStack()
+        self._may_start_jobs = False
+        self._web: WebServer | None = None
+
+    def run(self) -> None:
+        """Until SIGTERM (returns) or SIGINT (Interrupted). Raises LockBusy where another one runs, StoreError, SchemaMismatch."""
+        with self._locks, FileLock(self._app.lock_file(DAEMON_LOCK), WHAT_RUN).hold(wait_seconds=OTHER_JOBS_WAIT):
+            migrate(self._app, self._started_at)
+            self._shift, self._jobs = Shift(self._app, self._started_at), Jobs(self._app)
+            self._start_web()
+            with _signals(self._on_signal) as wake:
+                self._scheduler.every(1).seconds.do(self._tick)
+                self._tick()
+                systemd.notify("READY=1")
+                while self._stop_signal is None:
+                    _sleep(wake, self._seconds_to_sleep())
+                    self._scheduler.run_all()  # whatever ended the sleep (an ended child, a signal, the time) is looked at now
+            self._end()
+        if self._stop_signal == signal.SIGINT:
+            raise Interrupted("stopped; nothing is left half-done")
+
+    # -- the ticker ------------------------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        """Never raises: `schedule` forgets the jobs after one that does."""
+        try:
+            if self._reload:
+                self._reload = False
+                self._new_shift()
+            now = self._clock.now()
+            self._shift.step(now)
+            self._step_jobs(now)
+            self._beat()
+        except FailsafeError as error:
+            get_log().error("tick", error=str(error), mend=error.mend)
+        except Exception as error:  # noqa: BLE001 - the ticker outlives every fault of its parts
+            get_log().error("tick", kind=type(error).__name__, exc_info=error)
+
+    def _step_jobs(self, now: datetime) -> None:
+        ended = self._jobs.poll(now)
+        if not ended and self._jobs_at is not None and timedelta(0) <= now - self._jobs_at < JOBS_EVERY:
+            return
+        self._jobs_at = now
+        if self._shift.lease is not None and self._take_jobs_lock():
+            self._jobs.start_due(now)
+
+    def _take_jobs_lock(self) -> bool:
+        """Once taken it is kept; a `tick` from cron may still be waiting for its jobs when we start."""
+        if not self._may_start_jobs:
+            try:
+                self._locks.enter_context(FileLock(self._app.lock_file(JOBS_LOCK), WHAT_RUN).hold())
+            except LockBusy:
+                return False
+            self._may_start_jobs = True
+        return True
+
+    def _seconds_to_sleep(self) -> float:
+        if self._stop_signal is not None:
+            return 0.0
+        if self._shift.watch.busy or self._jobs.running:
+            return BUSY_SLEEP
+        now = self._clock.now()
+        wakes = [at for at in (self._shift.watch.wake_at(now),) if at is not None]
+        seconds = min([(at - now).total_seconds() for at in wakes], default=LONGEST_SLEEP)
+        return min(max(seconds, SHORTEST_SLEEP), LONGEST_SLEEP, systemd.watchdog_seconds() or LONGEST_SLEEP)
+
+    def _beat(self) -> None:
+        every = systemd.watchdog_seconds()
+        if every is not None and self._clock.monotonic() - self._beat_at >= every / 2:
+            self._beat_at = self._clock.monotonic()
+            systemd.notify("WATCHDOG=1")
+
+    # -- beginning and ending --------------------------------------------------------------------------------------------
+
+    def _start_web(self) -> None:
+        if self._app.config.web is None:
+            return
+        from failsafe.web.server import WebServer
+
+        try:
+            self._web = WebServer(self._app)
+            self._web.start()
+        except FailsafeError as error:
+            self._web = None
+            get_log().error("web", error=str(error), mend=error.mend)  # the dashboard is missed less than the watching
+
+    def _new_shift(self) -> None:
+        """SIGHUP: the configuration is read again; one that cannot be used changes nothing."""
+        from failsafe.config.load import load_config
+
+        old = self._app
+        try:
+            config = load_config(old.config_file)
+        except ConfigError as error:
+            get_log().error("reload", error=str(error), text="the configuration in use stays")
+            return
+        if (config.controller, config.web) != (old.config.controller, old.config.web):
+            get_log().error(
+                "reload", error="[controller] or [web] changed", mend="restart failsafe; the configuration in use stays"
+            )
+            return
+        now = self._clock.now()
+        self._shift.close(now)
+        self._app = App(config, old.config_file)
+        old.store.close()
+        self._shift = Shift(self._app, now)
+        self._jobs = self._jobs.with_app(self._app)
+        get_log().info("reload", text="the new configuration is in use")
+
+    def _end(self) -> None:
+        systemd.notify("STOPPING=1")
+        if self._web is not None:
+            self._web.stop()
+        self._jobs.stop(self._clock.now())
+        led = self._shift.lease is not None
+        self._shift.close(self._clock.now())
+        if led:
+            with contextlib.suppress(FailsafeError):
+                controller = self._app.config.controller.id
+                self._app.record(
+                    Event("controller.stopped", controller, "stopped cleanly; nobody watches now", self._clock.now())
+                )
+        self._app.store.close()
+
+    def _on_signal(self, number: int, _frame: object) -> None:
+        if number == signal.SIGHUP:
+            self._reload = True
+        elif number in (signal.SIGTERM, signal.SIGINT):
+            self._stop_signal = number
+
+
+def migrate(app: App, now: datetime) -> bool:
+    """Under the daemon's lock only. True if anything was done."""
+    found = app.unchecked_store.revision()
+    done = app.unchecked_store.upgrade(now)
+    if done and found is not None:
+        app.record(
+            Event("schema.upgraded", app.config.controller.id, f"the database was migrated from {found}; a copy was kept", now)
+        )
+    return done
+
+
+@contextmanager
+def _signals(handler: object) -> Iterator[int]:
+    """Installs the handlers; gives a descriptor that becomes readable with every signal (a flag alone would wait for the sleep to end)."""
+    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+    before = {number: signal.signal(number, handler) for number in numbers}  # type: ignore[arg-type]
+    old = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    try:
+        yield reader
+    finally:
+        signal.set_wakeup_fd(old)
+        for number, previous in before.items():
+            signal.signal(number, previous)
+        os.close(reader)
+        os.close(writer)
+
+
+def _sleep(wake: int, seconds: float) -> None:
+    readable, _, _ = select.select([wake], [], [], seconds)
+    if readable:
+        with contextlib.suppress(BlockingIOError):
+            os.read(wake, 4096)

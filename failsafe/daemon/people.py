@@ -1,0 +1,165 @@
+"""Telling people: the outbox, reminders while something lasts, late duties, and the heartbeat. Runs in one thread of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from failsafe.adapters.notify import failures
+from failsafe.app import App
+from failsafe.backup.freshness import Overdue, may_send_heartbeat
+from failsafe.daemon.remind import reminder_due
+from failsafe.errors import FailsafeError
+from failsafe.events import Event
+from failsafe.failover.notices import thread_of
+from failsafe.logs import get_log
+from failsafe.model import DomainState, Notice, Severity
+from failsafe.render import spoken_age
+from failsafe.status.build import DomainStatus, Status, build_status, last_runs
+from failsafe.status.roster import Roster, roster_of
+from failsafe.store.glance import Glance, glance_file, glance_store
+from failsafe.store.journal import Journal
+
+LOOK_EVERY = timedelta(minutes=1)  # at late duties and reminders
+HEARTBEAT_EVERY = timedelta(minutes=5)
+OUTBOX_EVERY = timedelta(seconds=2)
+OVERDUE_AGAIN = timedelta(days=1)  # a duty that stays late is told once a day
+
+
+@dataclass(slots=True)
+class People:
+    """`step` is called every second or two; each part keeps its own time."""
+
+    app: App
+    roster: Roster
+    _outbox_at: datetime | None = None
+    _looked_at: datetime | None = None
+    _beat_at: datetime | None = None
+
+    @classmethod
+    def of(cls, app: App) -> People:
+        return cls(app, roster_of(app.config))
+
+    def step(self, now: datetime, *, leader: bool) -> None:
+        """Never raises for what the outside does. `leader` False: another controller speaks."""
+        if not leader:
+            return
+        for part in (self._outbox, self._late_and_lasting, self._heartbeat):
+            try:
+                part(now)
+            except FailsafeError as error:
+                get_log().warning("people", part=part.__name__.strip("_"), error=str(error))
+
+    def status(self, now: datetime) -> Status:
+        return build_status(self.roster, self._glance(), now)
+
+    def _glance(self) -> Glance:
+        file = self.roster.database_file
+        return glance_file(file) if file is not None else glance_store(self.app.store)
+
+    # -- the outbox ------------------------------------------------------------------------------------------------------
+
+    def _outbox(self, now: datetime) -> None:
+        if not _due(self._outbox_at, OUTBOX_EVERY, now):
+            return
+        self._outbox_at = now
+        waiting = self.app.events.pending_notices(now)
+        if not waiting:
+            return
+        notifier = self.app.notifier()
+        for pending in waiting:
+            if notifier is None:
+                self.app.events.notice_delivered(pending.id, now)  # nobody wants to be told; `doctor` says so
+                continue
+            try:
+                deliveries = notifier.send(pending.notice)
+            except FailsafeError as error:
+                self._not_told(pending.attempts, pending.notice, str(error), now)
+                self.app.events.notice_failed(pending, str(error), now)
+                continue
+            failed = failures(deliveries)
+            if failed:
+                self._not_told(pending.attempts, pending.notice, failed, now)
+            if any(delivery.arrived for delivery in deliveries):
+                self.app.events.notice_delivered(pending.id, now)  # sending to all again would tell the others twice
+            else:
+                self.app.events.notice_failed(pending, failed, now)
+
+    def _not_told(self, attempts: int, notice: Notice, failed: str, now: datetime) -> None:
+        if attempts == 0:
+            self.app.record(Event("notice.failed", notice.thread, f"{notice.subject}: {failed}", now))
+
+    # -- what lasts ------------------------------------------------------------------------------------------------------
+
+    def _late_and_lasting(self, now: datetime) -> None:
+        if not _due(self._looked_at, LOOK_EVERY, now):
+            return
+        self._looked_at = now
+        status = self.status(now)
+        for late in status.overdue:
+            last = self.app.events.last("duty.overdue", late.name)
+            if last is None or (late.ok_at is not None and last.at < late.ok_at) or now - last.at > OVERDUE_AGAIN:
+                self.app.record(_overdue_event(late, now))
+        for domain in status.domains:
+            if domain.state not in (DomainState.FAILED_OVER, DomainState.HALTED) or domain.since is None:
+                continue
+            reminded = self.app.events.last("domain.reminded", domain.domain)
+            if reminder_due(domain.since, None if reminded is None else reminded.at, now):
+                thread = thread_of(Journal(self.app.store, None).load(domain.domain, now))
+                self.app.record(_reminder(domain, domain.since, thread, now))
+
+    # -- the heartbeat ---------------------------------------------------------------------------------------------------
+
+    def _heartbeat(self, now: datetime) -> None:
+        file = self.app.config.notify.heartbeat_url_file
+        if file is None or not _due(self._beat_at, HEARTBEAT_EVERY, now):
+            return
+        self._beat_at = now
+        glance = self._glance()
+        first = glance.one("first_event")
+        if not may_send_heartbeat(self.roster.duties, last_runs(glance), now, None if first is None else first["at"]):
+            self._beat_at = now - HEARTBEAT_EVERY + LOOK_EVERY  # look again soon
+            return
+        from failsafe.adapters.heartbeat import Heartbeat
+
+        Heartbeat(file).send()
+
+
+def _due(last: datetime | None, every: timedelta, now: datetime) -> bool:
+    return last is None or now < last or now - last >= every
+
+
+def _overdue_event(late: Overdue, now: datetime) -> Event:
+    kind, _, subject = late.name.partition(":")
+    said = "it has never gone well" if late.ok_at is None else f"it last went well {spoken_age(now - late.ok_at)} ago"
+    losing = "Not now, but what arrives is not safe yet." if kind == "backup" else "No."
+    command = {"backup": f"failsafe backup {subject}", "check": f"failsafe verify --repository {subject}"}.get(
+        kind, f"failsafe {kind}"
+    )
+    notice = Notice(
+        subject=f"{kind} {subject} is overdue".replace("  ", " "),
+        losing_mail=losing,
+        mail_goes="Where it went before.",
+        must_do=command,
+        since=late.deadline_at,
+        thread=f"duty/{late.name}",
+        severity=Severity.FAIL,
+        details=f"{late.name}: {said}",
+    )
+    return Event("duty.overdue", late.name, f"{late.name} is overdue: {said}", now, notice=notice)
+
+
+def _reminder(domain: DomainStatus, since: datetime, thread: str, now: datetime) -> Event:
+    name, halted = domain.domain, domain.state is DomainState.HALTED
+    notice = Notice(
+        subject=f"{name} is still {domain.state}",
+        losing_mail="Not known: a person must look." if halted else "No: the secondary takes it.",
+        mail_goes=f"To the {domain.serving}.",
+        must_do=f"failsafe acknowledge {name} --serving primary|secondary"
+        if halted
+        else "bring the primary back; failsafe sees it",
+        since=since,
+        thread=thread,
+        severity=Severity.FAIL if halted else Severity.WARN,
+    )
+    return Event("domain.reminded", name, f"is still {domain.state}, for {spoken_age(now - since)}", now, notice=notice)

@@ -1,0 +1,247 @@
+"""Watching: which probes are due, looking in a small pool of threads, and a decision for every domain after each look.
+
+Looking and deciding are two things that may each take a while (a dead server's timeouts, a silent name server), so each has its own
+future: at most one look a server and one decision a domain are under way, and neither keeps the other waiting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from failsafe.app import App
+from failsafe.daemon.report import WatchReport, report_of
+from failsafe.domains import Domains, Round
+from failsafe.errors import FailsafeError, LeaseLost
+from failsafe.events import Event
+from failsafe.failover.health import discount
+from failsafe.failover.rounds import Probe, due_probes, next_run_at
+from failsafe.logs import get_log
+from failsafe.model import Axis, Evidence, OwnLine
+from failsafe.status.build import WATCH_FLUSH
+
+THREADS = 8  # a home has few mail servers; more of them take turns
+ACCESS_EVERY_ROUNDS = 5  # people's access moves no MX: one IMAP login in five rounds is enough, and spares the server's log
+DECIDE_WITHOUT_LOOK = timedelta(minutes=1)  # also a domain that nobody probes is looked after
+HURRY = timedelta(seconds=1)  # between decisions while a plan is being carried out
+
+
+@dataclass(slots=True)
+class _Target:
+    """One probe of one server. `look` never raises."""
+
+    server: str
+    axis: Axis
+    interval: timedelta
+    look: Callable[[datetime], Evidence]
+    last_run_at: datetime | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.server}/here/{self.axis}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Sight:
+    evidence: tuple[tuple[Evidence, timedelta], ...]
+    line: OwnLine
+
+
+@dataclass(slots=True)
+class _Told:
+    """What the database knows of a domain's watch."""
+
+    report: WatchReport | None = None
+    at: datetime | None = None
+
+
+@dataclass(slots=True)
+class Watch:
+    """All looks and decisions of one configuration. Used by one thread, which calls `step` again and again."""
+
+    app: App
+    domains: Domains
+    pool: ThreadPoolExecutor = field(init=False)
+    _targets: list[_Target] = field(init=False)
+    _looks: dict[str, Future[_Sight]] = field(default_factory=dict)
+    _decisions: dict[str, Future[Round]] = field(default_factory=dict)
+    _decide_at: dict[str, datetime] = field(default_factory=dict)
+    _told: dict[str, _Told] = field(default_factory=dict)
+    looked_at: dict[str, datetime] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.pool = ThreadPoolExecutor(THREADS, thread_name_prefix="watch")
+        self._targets = [target for server in self.app.config.probe for target in _targets(self.app, server)]
+
+    # -- one step --------------------------------------------------------------------------------------------------------
+
+    def step(self, now: datetime, *, looks: bool = True) -> None:
+        """Collects what has ended, begins what is due; returns at once. With `looks` False no new look is begun (a pass that ends)."""
+        self._collect_looks(now)
+        self._collect_decisions(now)
+        if looks:
+            self._begin_looks(now)
+        self._begin_decisions(now)
+
+    def wake_at(self, now: datetime) -> datetime | None:
+        """When `step` has something to do, if nothing ends before."""
+        looks = [next_run_at(self._probe(target), now) for target in self._targets if target.server not in self._looks]
+        decisions = [self._decide_at.get(name, now) for name in self.app.config.domain if name not in self._decisions]
+        return min([*looks, *decisions], default=None)
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._looks or self._decisions)
+
+    def finish(self, now: datetime, *, write: bool = True) -> None:
+        """Waits for what is under way (each part has its own deadline), then writes what is only in memory."""
+        self.pool.shutdown(wait=True, cancel_futures=True)
+        self._collect_looks(now)
+        self._collect_decisions(now)
+        if write:
+            self.app.history.flush(now)
+
+    def forget_decision_times(self) -> None:
+        """Every domain is decided at the next step."""
+        self._decide_at.clear()
+
+    # -- looking ---------------------------------------------------------------------------------------------------------
+
+    def _probe(self, target: _Target) -> Probe:
+        runs = self.app.history.newest(target.server, "here", target.axis)
+        last = target.last_run_at or (runs[-1].last_at if runs else None)
+        return Probe(target.name, target.interval, last, runs)
+
+    def _begin_looks(self, now: datetime) -> None:
+        due = {probe.name for probe in due_probes((self._probe(target) for target in self._targets), now)}
+        by_server: dict[str, list[_Target]] = {}
+        for target in self._targets:
+            if target.name in due and target.server not in self._looks:
+                by_server.setdefault(target.server, []).append(target)
+        for server, targets in by_server.items():
+            for target in targets:
+                target.last_run_at = now
+            self._looks[server] = self.pool.submit(_look, self.app, targets)
+
+    def _collect_looks(self, now: datetime) -> None:
+        for server in [server for server, look in self._looks.items() if look.done()]:
+            look = self._looks.pop(server)
+            if look.cancelled():
+                continue
+            try:
+                sight = look.result()
+                self._note(server, sight)
+            except Exception as error:  # noqa: BLE001 - one server's look must never stop the others
+                get_log().error("watch.look", server=server, error=str(error), kind=type(error).__name__)
+                continue
+            self.looked_at[server] = now
+            for domain in self.domains.by_server(server):
+                self._decide_at[domain] = now
+
+    def _note(self, server: str, sight: _Sight) -> None:
+        history = self.app.history
+        known = history.last_line() is not None
+        if history.record_line(sight.line) and known:
+            said = "works again" if sight.line.up else "is down"
+            text = f"our own line {said}: {sight.line.answered} of {sight.line.asked} references answer"
+            self.app.record(Event("own-line.changed", self.app.config.controller.id, text, sight.line.at))
+        for evidence, interval in sight.evidence:
+            first = not history.newest(server, evidence.vantage, evidence.axis)
+            if history.record(evidence, interval) and not first:
+                text = f"{evidence.vantage} sees {evidence.axis} {evidence.seen}: {evidence.text}"
+                self.app.record(Event("probe.changed", server, text, evidence.at, {"target": evidence.target}))
+
+    # -- deciding --------------------------------------------------------------------------------------------------------
+
+    def _begin_decisions(self, now: datetime) -> None:
+        for domain in self.app.config.domain:
+            due = self._decide_at.get(domain)
+            if domain not in self._decisions and (due is None or due <= now):
+                if due is None and self._first_look_is_coming(domain):
+                    continue
+                self._decide_at[domain] = now + DECIDE_WITHOUT_LOOK
+                self._decisions[domain] = self.pool.submit(self.domains.decide_and_act, domain, now)
+
+    def _first_look_is_coming(self, domain: str) -> bool:
+        server = self.app.config.domain[domain].server
+        return server not in self.looked_at and any(target.server == server for target in self._targets)
+
+    def _collect_decisions(self, now: datetime) -> None:
+        for domain in [domain for domain, decision in self._decisions.items() if decision.done()]:
+            decision = self._decisions.pop(domain)
+            if decision.cancelled():
+                continue
+            try:
+                round_ = decision.result()
+            except LeaseLost as error:
+                self.domains.take(None)
+                get_log().warning("watch.lease", domain=domain, error=str(error))
+                continue
+            except FailsafeError as error:
+                get_log().error("watch.decide", domain=domain, error=str(error))
+                continue
+            except Exception as error:  # noqa: BLE001 - one domain's fault must never stop the others
+                get_log().error("watch.decide", domain=domain, error=str(error), kind=type(error).__name__, exc_info=error)
+                continue
+            if round_.ending is not None and (round_.ending.unfinished or round_.ending.done):
+                self._decide_at[domain] = now + HURRY
+            self._tell(domain, round_, now)
+
+    def _tell(self, domain: str, round_: Round, now: datetime) -> None:
+        """Writes what `status` shows, when it changed, or at most every WATCH_FLUSH."""
+        report = report_of(round_, self._axis_views(round_, now))
+        told = self._told.setdefault(domain, _Told())
+        if (
+            told.report is not None
+            and told.at is not None
+            and told.report.same(report)
+            and timedelta(0) <= now - told.at < WATCH_FLUSH
+        ):
+            return
+        self.app.duties.ended(f"watch:{domain}", now, ok=True, details=report.to_json())
+        self._told[domain] = _Told(report, now)
+
+    def _axis_views(self, round_: Round, now: datetime) -> Iterable[Any]:
+        from failsafe.failover.health import JudgePolicy, judge_all
+
+        policy = round_.facts.policy
+        slow = JudgePolicy(policy.probe_every * ACCESS_EVERY_ROUNDS, policy.down_for)
+        runs = [run for run in self.app.history.runs(policy.server) if run.evidence.axis is not Axis.INBOUND]
+        return (*round_.facts.views, *judge_all(runs, now, slow))
+
+
+def _targets(app: App, server: str) -> list[_Target]:
+    """The probes of one mail server: its way in and, where configured, its mailbox."""
+    table = app.config.probe[server]
+    from failsafe.adapters.smtp import Patience, SmtpProbe
+
+    domains = [domain for domain in app.config.domain.values() if domain.server == server]
+    addresses = [str(address) for address in table.smtp] or sorted(
+        {f"{name}:25" for domain in domains for name in domain.primary}
+    )
+    ca_file = None if table.ca_file is None else str(table.ca_file)
+    targets = []
+    if addresses:
+        probe = SmtpProbe(server, addresses, table.recipient, table.helo, patience=Patience.within(table.every), ca_file=ca_file)
+        targets.append(_Target(server, Axis.INBOUND, table.every, probe.probe))
+    if table.imap is not None:
+        from failsafe.adapters.imap_probe import ImapProbe
+
+        imap = ImapProbe(server, table.imap.endpoint(), table.imap.user, str(table.imap.password_file))
+        targets.append(_Target(server, Axis.ACCESS, table.every * ACCESS_EVERY_ROUNDS, imap.probe))
+    return targets
+
+
+def _look(app: App, targets: list[_Target]) -> _Sight:
+    """In a thread: our own line, the probes, our own line again; evidence through a line that was down says nothing."""
+    from failsafe.adapters.own_line import OwnLineCheck
+
+    check = OwnLineCheck([str(address) for address in app.config.own_line.references])
+    before = check.look(app.clock.now())
+    seen = [(target.look(app.clock.now()), target.interval) for target in targets]
+    after = check.look(app.clock.now())
+    worse = before if not before.up else after
+    return _Sight(tuple((discount(evidence, before, after), interval) for evidence, interval in seen), worse)
