@@ -187,15 +187,34 @@ class App:
             raise UsageError(f'there is no [domain."{name}"] in {self.config_file}', mend=_known(self.config.domain)) from None
 
     def zone(self, domain: str) -> DnsZone | None:
-        """The provider's adapter; None where the domain names no `dns` (then people make the change)."""
+        """The provider's adapter; None where the domain names no `dns` (then people make the change).
+
+        One for the life of this program: it remembers what it read last, to notice who else touched it.
+        """
         table = self.domain(domain)
-        return None if table.dns is None else _zone(self.config.dns[table.dns], table)
+        if table.dns is None:
+            return None
+        if domain not in self._zones:
+            self._zones[domain] = _zone(self.config.dns[table.dns], table)
+        return self._zones[domain]
 
     def authorities(self, domain: str) -> Authorities:
+        """One for the life of this program: it remembers the delegated servers, for when our resolver fails."""
         from failsafe.adapters.resolver import AuthoritativeServers
 
         table = self.domain(domain)
-        return AuthoritativeServers(zone=table.zone, nameservers=tuple(str(server) for server in table.nameservers))
+        if domain not in self._authorities:
+            servers = tuple(str(server) for server in table.nameservers)
+            self._authorities[domain] = AuthoritativeServers(zone=table.zone, nameservers=servers)
+        return self._authorities[domain]
+
+    @cached_property
+    def _zones(self) -> dict[str, DnsZone]:
+        return {}
+
+    @cached_property
+    def _authorities(self) -> dict[str, Authorities]:
+        return {}
 
     # -- people ----------------------------------------------------------------------------------------------------------
 
