@@ -1,21 +1,24 @@
 """The IMAP probe: a real login over verified TLS, INBOX opened read-only, NOOP, logout.
 
 It logs in for real, since a connection that comes and goes without a login is what fail2ban's stricter filters count. The password never crosses an
-unverified connection. Two bounds: each read has a timeout, and a watchdog cuts the connection when the whole takes too long.
+unverified connection. The library bounds neither the whole nor what it collects, so it is handed our own connected socket: a watchdog cuts that when
+the probe takes too long, and what is read is counted.
 """
 
 from __future__ import annotations
 
 import contextlib
+import imaplib
 import re
+import socket
 import ssl
 import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from failsafe.adapters.sockets import Deadline, LookupFailed, look_up
+from failsafe.adapters.sockets import CannotLook, ConnectFailed, Deadline, connect, look_up, verifying_context
 from failsafe.errors import SecretError
 from failsafe.failover.rounds import LOGIN_REFUSED
 from failsafe.mail.replies import printable
@@ -26,9 +29,12 @@ if TYPE_CHECKING:
     from imapclient import IMAPClient
 
 WHOLE_SECONDS = 40.0
-READ_SECONDS = 15.0
+CONNECT_SECONDS = 15.0
+READ_BYTES = 256 * 1024  # a whole probe reads about 2 KB
 # RFC 5530: the login failed for a reason that is not the password.
-_NOT_OUR_PASSWORD = re.compile(r"\[(UNAVAILABLE|INUSE|SERVERBUG|LIMIT|CONTACTADMIN)\]|temporar|internal error|try again", re.IGNORECASE)
+_NOT_OUR_PASSWORD = re.compile(
+    r"\[(UNAVAILABLE|INUSE|SERVERBUG|LIMIT|CONTACTADMIN)\]|temporar|internal error|try again", re.IGNORECASE
+)
 
 
 class _Seen(Exception):
@@ -43,7 +49,16 @@ class _Seen(Exception):
 class ImapProbe:
     """Looks at one mailbox as its owner would. `password_file` is read at every look."""
 
-    def __init__(self, server: str, endpoint: Endpoint, user: str, password_file: str, *, vantage: str = "here", whole: float = WHOLE_SECONDS) -> None:
+    def __init__(
+        self,
+        server: str,
+        endpoint: Endpoint,
+        user: str,
+        password_file: str,
+        *,
+        vantage: str = "here",
+        whole: float = WHOLE_SECONDS,
+    ) -> None:
         assert endpoint.tls in {"implicit", "starttls", "none"}, endpoint.tls
         self._server, self._vantage = server, vantage
         self._endpoint, self._user, self._password_file = endpoint, user, password_file
@@ -68,11 +83,11 @@ class ImapProbe:
     def _look(self, steps: list[str]) -> None:
         try:
             password = read_secret(self._password_file)
-        except SecretError as error:
+            context = verifying_context(self._endpoint.ca_file)
+        except (SecretError, CannotLook) as error:
             raise _Seen(ProbeClass.UNKNOWN, f"cannot look: {error}") from error
         deadline = Deadline(self._whole)
-        self._reach(deadline, steps)
-        with self._connected(deadline, steps) as client:
+        with _Line(self._connect(deadline, steps), deadline) as line, self._talking(line, context, steps) as client:
             self._log_in(client, password.reveal(), steps)
             with _told(ProbeClass.DOWN, "logged in, but INBOX cannot be opened"):
                 client.select_folder("INBOX", readonly=True)
@@ -80,45 +95,43 @@ class ImapProbe:
                 client.noop()
                 steps.append("NOOP: OK")
 
-    def _reach(self, deadline: Deadline, steps: list[str]) -> None:
-        """Finds out whether the name resolves within our time; connecting is left to the library."""
+    def _connect(self, deadline: Deadline, steps: list[str]) -> socket.socket:
+        """The first address that answers, as a mail client does."""
         try:
             addresses = look_up(self._endpoint.host, self._endpoint.port, deadline.sooner(10))
-        except LookupFailed as error:
+        except CannotLook as error:
             raise _Seen(ProbeClass.UNKNOWN, str(error)) from error
-        steps.append(f"connecting to {', '.join(map(str, addresses))}")
+        failures: list[ConnectFailed] = []
+        for address in addresses:
+            steps.append(f"connecting to {address}")
+            try:
+                return connect(address, deadline.sooner(CONNECT_SECONDS))
+            except ConnectFailed as error:
+                failures.append(error)
+        ours = all(failure.ours for failure in failures)
+        raise _Seen(ProbeClass.UNKNOWN if ours else ProbeClass.DOWN, printable("; ".join(map(str, failures))))
 
     @contextlib.contextmanager
-    def _connected(self, deadline: Deadline, steps: list[str]) -> Iterator[IMAPClient]:
-        client = self._open(deadline, steps)
-        watchdog = threading.Timer(deadline.left, lambda: _cut(client))
-        watchdog.daemon = True
-        watchdog.start()
+    def _talking(self, line: _Line, context: ssl.SSLContext, steps: list[str]) -> Iterator[IMAPClient]:
+        at = self._endpoint
+        with _told(ProbeClass.DOWN, f"no IMAP at {at.host}:{at.port}"):
+            if at.tls == "implicit":
+                line.socket = context.wrap_socket(line.socket, server_hostname=at.host)
+            client = _client(line, at.host)
+        steps.append(f"greeting: {printable(repr(client.welcome))}")
         try:
-            self._secure(client, steps)
+            self._secure(client, context, steps)
+            line.socket = client.socket()
             yield client
         finally:
             with contextlib.suppress(*_library_errors()):
                 client.logout()
                 steps.append("LOGOUT: BYE")
-            watchdog.cancel()
-            _cut(client)
 
-    def _open(self, deadline: Deadline, steps: list[str]) -> IMAPClient:
-        from imapclient import IMAPClient, SocketTimeout
-
-        at = self._endpoint
-        implicit = at.tls == "implicit"
-        timeout = SocketTimeout(connect=min(READ_SECONDS, deadline.left), read=min(READ_SECONDS, deadline.left))
-        with _told(ProbeClass.DOWN, f"no IMAP at {at.host}:{at.port}"):
-            client = IMAPClient(at.host, at.port, ssl=implicit, ssl_context=self._context() if implicit else None, timeout=timeout)
-        steps.append(f"greeting: {printable(repr(client.welcome))}")
-        return client
-
-    def _secure(self, client: IMAPClient, steps: list[str]) -> None:
+    def _secure(self, client: IMAPClient, context: ssl.SSLContext, steps: list[str]) -> None:
         if self._endpoint.tls == "starttls":
             with _told(ProbeClass.DOWN, "STARTTLS failed"):
-                client.starttls(self._context())
+                client.starttls(context)
             steps.append("STARTTLS: OK")
 
     def _log_in(self, client: IMAPClient, password: str, steps: list[str]) -> None:
@@ -132,14 +145,10 @@ class ImapProbe:
             steps.append(f"LOGIN {self._user}: {said}")
             if _NOT_OUR_PASSWORD.search(said):
                 raise _Seen(ProbeClass.DEGRADED, f"logins are put off: {said}") from None
-            raise _Seen(ProbeClass.UNKNOWN, f"{LOGIN_REFUSED} for {self._user}: {said}; check the probe's password_file") from None
+            raise _Seen(
+                ProbeClass.UNKNOWN, f"{LOGIN_REFUSED} for {self._user}: {said}; check the probe's password_file"
+            ) from None
         steps.append(f"LOGIN {self._user}: OK")
-
-    def _context(self) -> ssl.SSLContext:
-        context = ssl.create_default_context()
-        if self._endpoint.ca_file is not None:
-            context.load_verify_locations(self._endpoint.ca_file)
-        return context
 
 
 @contextlib.contextmanager
@@ -155,7 +164,9 @@ def _told(seen: ProbeClass, what: str, leave: tuple[type[Exception], ...] = ()) 
     except TimeoutError as error:
         raise _Seen(seen, f"{what}: no answer in time") from error
     except _library_errors() as error:
-        raise _Seen(seen, f"{what}: {printable(str(getattr(error, 'strerror', None) or error) or type(error).__name__)}") from error
+        raise _Seen(
+            seen, f"{what}: {printable(str(getattr(error, 'strerror', None) or error) or type(error).__name__)}"
+        ) from error
 
 
 def _library_errors() -> tuple[type[Exception], ...]:
@@ -165,6 +176,48 @@ def _library_errors() -> tuple[type[Exception], ...]:
     return (IMAPClientError, OSError, ValueError, AttributeError, IndexError, KeyError, TypeError, AssertionError)
 
 
-def _cut(client: Any) -> None:
-    with contextlib.suppress(*_library_errors()):
-        client.shutdown()
+class _Line:
+    """Our own socket under the library, cut by a watchdog when the probe takes too long."""
+
+    def __init__(self, connection: socket.socket, deadline: Deadline) -> None:
+        self.socket = connection
+        self._watchdog = threading.Timer(deadline.left, self._cut)
+        self._watchdog.daemon = True
+        connection.settimeout(max(deadline.left, 0.001))
+
+    def __enter__(self) -> _Line:
+        self._watchdog.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._watchdog.cancel()
+        with contextlib.suppress(OSError):
+            self.socket.close()
+
+    def _cut(self) -> None:
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(self.socket, socket.SHUT_RDWR)  # not the TLS object's own: that one is in use by the reader
+
+
+def _client(line: _Line, host: str) -> IMAPClient:
+    """An IMAPClient on our socket, which reads at most READ_BYTES. Both hooks are where the libraries themselves put their TLS sockets in."""
+    from imapclient import IMAPClient
+
+    class Bounded(imaplib.IMAP4):
+        _bytes = 0
+
+        def _create_socket(self, timeout: float | None = None) -> socket.socket:  # noqa: ARG002 - the library's signature
+            return line.socket
+
+        def readline(self) -> bytes:
+            got = super().readline()
+            self._bytes += len(got)
+            if self._bytes > READ_BYTES:
+                raise self.abort(f"more than {READ_BYTES} bytes in one session")
+            return got
+
+    class Client(IMAPClient):  # type: ignore[misc]  # the library has no types
+        def _create_IMAP4(self) -> imaplib.IMAP4:  # noqa: N802 - the library's name
+            return Bounded(host)
+
+    return Client(host, ssl=False)

@@ -27,7 +27,10 @@ class OwnLineCheck:
         """Asks all of them once; never raises."""
         deadline = Deadline(self._patience)
         answered: list[str] = []
-        askers = [threading.Thread(target=_ask, args=(host, port, deadline, answered), name=f"reference {host}", daemon=True) for host, port in self._references]
+        askers = [
+            threading.Thread(target=_ask, args=(host, port, deadline, answered), name=f"reference {host}", daemon=True)
+            for host, port in self._references
+        ]
         for asker in askers:
             asker.start()
         for asker in askers:

@@ -5,11 +5,12 @@ verified for chain and name, EHLO again, MAIL FROM:<>, RCPT TO the known-good re
 no unknown recipient: a session like this leaves no line that fail2ban's filters count.
 
 A certificate that does not verify, or a handshake that fails, does not stop most senders (they deliver in whatever way works), so a second session
-finds out whether mail gets in; the fault is told in the text. Addresses and targets are tried in order, as a sender would.
+finds out whether mail gets in; the fault is told in the text, and remembered for an hour, since each broken handshake is a line in the server's log. Addresses and targets are tried in order, as a sender would.
 """
 
 from __future__ import annotations
 
+import re
 import ssl
 import time
 from collections.abc import Sequence
@@ -17,7 +18,17 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from failsafe.adapters.smtp_wire import SmtpWire, TlsFault, Transcript, WireFault
-from failsafe.adapters.sockets import Address, ConnectFailed, Deadline, LookupFailed, connect, look_up, split_address
+from failsafe.adapters.sockets import (
+    Address,
+    CannotLook,
+    ConnectFailed,
+    Deadline,
+    connect,
+    look_up,
+    split_address,
+    verifying_context,
+)
+from failsafe.errors import ConfigError
 from failsafe.mail.replies import Reply, Stage, classify, printable
 from failsafe.model import Axis, Evidence, ProbeClass
 
@@ -63,6 +74,8 @@ class SmtpSight:
         return self.tls == TLS_VERIFIED
 
 
+_PLAIN = re.compile(r"[!-;=?-~]+")  # printable ASCII without spaces and angle brackets
+TLS_FAULT_REMEMBERED = 3600.0  # seconds
 TLS_VERIFIED = "verified"
 TLS_NOT_OFFERED = "not offered"
 # A sender stops here: the message is taken, or refused by somebody who was asked properly.
@@ -78,7 +91,15 @@ class SmtpProbe:
     """
 
     def __init__(
-        self, server: str, targets: Sequence[str], recipient: str | None, helo: str | None, *, vantage: str = "here", patience: Patience | None = None, ca_file: str | None = None
+        self,
+        server: str,
+        targets: Sequence[str],
+        recipient: str | None,
+        helo: str | None,
+        *,
+        vantage: str = "here",
+        patience: Patience | None = None,
+        ca_file: str | None = None,
     ) -> None:
         self._server, self._vantage = server, vantage
         self._targets = tuple(split_address(target, 25) for target in targets)
@@ -86,6 +107,12 @@ class SmtpProbe:
         self._recipient, self._helo = recipient, helo
         self._patience = patience or Patience()
         self._ca_file = ca_file
+        self._tls_faults: dict[Address, tuple[TlsFault, Deadline]] = {}
+        for what, words in (("recipient", recipient), ("helo", helo)):
+            if words is not None and not _PLAIN.fullmatch(words):
+                raise ConfigError(
+                    f"[probe.{server}]", [(what, f"{words!r} has characters that SMTP does not take; write it in plain ASCII")]
+                )
 
     @property
     def target(self) -> str:
@@ -94,9 +121,19 @@ class SmtpProbe:
         return f"{self._recipient} at {places}" if self._recipient else places
 
     def probe(self, now: datetime) -> Evidence:
-        """One look; never raises for anything that a server or a network can do."""
+        """One look; never raises for anything that a server or a network can do. Keep the object: it remembers broken TLS."""
         sight = self.look()
-        return Evidence(self._server, self._vantage, Axis.INBOUND, sight.seen, now, sight.text, self.target, round(sight.seconds, 3), sight.transcript)
+        return Evidence(
+            self._server,
+            self._vantage,
+            Axis.INBOUND,
+            sight.seen,
+            now,
+            sight.text,
+            self.target,
+            round(sight.seconds, 3),
+            sight.transcript,
+        )
 
     def look(self) -> SmtpSight:
         """As `probe`, with the particulars that a doctor wants."""
@@ -110,25 +147,28 @@ class SmtpProbe:
 
     def _look_at_host(self, host: str, port: int, whole: Deadline) -> list[SmtpSight]:
         try:
+            context = verifying_context(self._ca_file)
             addresses = look_up(host, port, whole.sooner(self._patience.look_up))
-        except LookupFailed as error:
+        except CannotLook as error:
             return [SmtpSight(ProbeClass.UNKNOWN, str(error))]
         sights: list[SmtpSight] = []
         for address in addresses:
             if whole.left <= 0:
                 break
-            sights.append(self._look_at_address(address, host, whole))
+            sights.append(self._look_at_address(address, host, context, whole))
             if sights[-1].seen in _FINAL:
                 break
         return sights
 
-    def _look_at_address(self, address: Address, host: str, whole: Deadline) -> SmtpSight:
-        context = ssl.create_default_context()
-        if self._ca_file is not None:
-            context.load_verify_locations(self._ca_file)
-        first = self._attempt(address, host, context, whole)
+    def _look_at_address(self, address: Address, host: str, context: ssl.SSLContext, whole: Deadline) -> SmtpSight:
+        known, until = self._tls_faults.get(address, (None, whole))
+        remembered = known if until.left > 0 else None
+        first = remembered or self._attempt(address, host, context, whole)
         if not isinstance(first, TlsFault):
+            self._tls_faults.pop(address, None)
             return first
+        if first is not remembered:
+            self._tls_faults[address] = (first, Deadline(TLS_FAULT_REMEMBERED))
         fault = printable(str(first))
         second = self._attempt(address, host, _any_certificate() if first.certificate else None, whole)
         if isinstance(second, TlsFault):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
+import ssl
 import threading
 import time
 from dataclasses import dataclass
@@ -28,8 +29,12 @@ class Address:
         return f"[{self.ip}]:{self.port}" if self.family is socket.AddressFamily.AF_INET6 else f"{self.ip}:{self.port}"
 
 
-class LookupFailed(Exception):
-    """The name gave no address; that may be our resolver's fault, so it says nothing about the server."""
+class CannotLook(Exception):
+    """Something on our side keeps us from looking, so nothing is known about the server."""
+
+
+class LookupFailed(CannotLook):
+    """The name gave no address; that may be our resolver's fault."""
 
 
 class ConnectFailed(Exception):
@@ -96,6 +101,17 @@ def _look_up_name(host: str, port: int, deadline: Deadline) -> tuple[Address, ..
     if failure or not found:
         raise LookupFailed(f"{host} has no address: {failure[0] if failure else 'nothing found'}")
     return tuple(dict.fromkeys(found))[:ADDRESSES_TRIED]
+
+
+def verifying_context(ca_file: str | None) -> ssl.SSLContext:
+    """Trusts the system's authorities and those in `ca_file`; checks the name. Raises CannotLook where the file is of no use."""
+    context = ssl.create_default_context()
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise CannotLook(f"cannot use ca_file {ca_file}: {error.strerror or error}") from error
+    return context
 
 
 def connect(address: Address, deadline: Deadline) -> socket.socket:

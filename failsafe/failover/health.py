@@ -91,7 +91,9 @@ def judge(history: Iterable[EvidenceRun], now: datetime, policy: JudgePolicy) ->
         verdict, since_at, reasons = Verdict.UNKNOWN, now, ("the clock went back: the newest evidence lies in the future",)
     elif verdict in {Verdict.DOWN, Verdict.LYING} and not _is_witness(runs):
         verdict = Verdict.UNKNOWN
-        reasons = (f"it has never seen {newest.evidence.target or 'this server'} up, so it is no witness: {newest.evidence.text}",)
+        reasons = (
+            f"it has never seen {newest.evidence.target or 'this server'} up, so it is no witness: {newest.evidence.text}",
+        )
     blocked = newest.evidence.seen in {ProbeClass.PROBE_BLOCKED, ProbeClass.BANNED}
     return VantageView(newest.evidence.vantage, verdict, since_at, newest.last_at, reasons, newest.evidence.axis, blocked)
 

@@ -39,7 +39,12 @@ class AxisHealth:
 
 
 def combine(
-    views: Iterable[VantageView], quorum: int, *, axis: Axis = Axis.INBOUND, configured: int = 0, near: frozenset[str] = frozenset()
+    views: Iterable[VantageView],
+    quorum: int,
+    *,
+    axis: Axis = Axis.INBOUND,
+    configured: int = 0,
+    near: frozenset[str] = frozenset(),
 ) -> AxisHealth:
     """The health of one axis.
 
@@ -47,7 +52,12 @@ def combine(
     server's own network, which may say down but never up: senders are not in there.
     """
     assert quorum >= 1
-    seen = tuple(sorted((_without_up(view) if view.vantage in near else view for view in views if view.axis is axis), key=lambda view: view.vantage))
+    seen = tuple(
+        sorted(
+            (_without_up(view) if view.vantage in near else view for view in views if view.axis is axis),
+            key=lambda view: view.vantage,
+        )
+    )
     up = [view for view in seen if view.verdict is Verdict.UP]
     bad = sorted((view for view in seen if view.verdict in BAD), key=lambda view: (view.since_at is None, view.since_at))
     reasons = [f"{view.vantage} says {view.verdict}: {'; '.join(view.reasons)}" for view in seen]

@@ -11,7 +11,9 @@ from failsafe.failover.health import EvidenceRun
 from failsafe.model import ProbeClass
 
 JITTER = 0.2  # of the interval, both ways: probes of several servers and controllers do not march in step
-REFUSED_PROBER_PAUSE = timedelta(days=3, hours=12)  # twice a week: six mistakes in a week are a week's ban with docker-mailserver's fail2ban
+REFUSED_PROBER_PAUSE = timedelta(
+    days=3, hours=12
+)  # twice a week: six mistakes in a week are a week's ban with docker-mailserver's fail2ban
 REFUSED_LOGIN_PAUSE = timedelta(hours=1)  # a wrong password in a loop bans us and locks the account
 LOGIN_REFUSED = "login refused"  # how the text of such evidence begins, whatever the adapter
 

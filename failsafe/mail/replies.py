@@ -96,10 +96,15 @@ _CLIENT_REFUSED = re.compile(
 # RFC 7372 and RFC 7505: reverse DNS, SPF and the like of the client. 5.5.2 comes with a HELO that is no full name (Postfix), x.1.7 and x.1.8 blame the sender.
 _CLIENT_CODES = frozenset({"7.23", "7.25", "7.26", "7.27", "7.28", "5.2", "1.7", "1.8"})
 # The blocklist answers an error, not a listing, and the server takes it for one: every sender is refused, so this is the server's fault.
-_BROKEN_BLOCKLIST = re.compile(r"open resolver|public resolver|127\.255\.255\.\d|returnc/(pub|vol)|excessive (number of )?queries", re.IGNORECASE)
+_BROKEN_BLOCKLIST = re.compile(
+    r"open resolver|public resolver|127\.255\.255\.\d|returnc/(pub|vol)|excessive (number of )?queries", re.IGNORECASE
+)
 _GREYLIST = re.compile(r"gr[ae]y[- ]?list|postgrey", re.IGNORECASE)
 # Rspamd says "451 4.7.1 Try again later" for greylisting; a dead milter gives "451 4.7.1 Service unavailable - try again later", which is a fault.
-_TRY_AGAIN = re.compile(r"^(\d\.\d+\.\d+ )?(<[^>]*>:? )?((recipient address rejected|temporarily rejected|deferred):? )?.{0,20}try again( later)?\.?$", re.IGNORECASE)
+_TRY_AGAIN = re.compile(
+    r"^(\d\.\d+\.\d+ )?(<[^>]*>:? )?((recipient address rejected|temporarily rejected|deferred):? )?.{0,20}try again( later)?\.?$",
+    re.IGNORECASE,
+)
 _OUT_OF_ORDER = re.compile(r"unavailable|configuration|lookup|storage|internal|local (problem|error)|resources", re.IGNORECASE)
 
 
