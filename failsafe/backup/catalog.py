@@ -28,8 +28,8 @@ PARSED_AT_ONCE = 2_000  # messages whose headers are read in one transaction
 
 _SCHEMA = """
 CREATE TABLE server (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, generation INTEGER NOT NULL DEFAULT 0, generation_at INTEGER);
-CREATE TABLE mailbox (id INTEGER PRIMARY KEY, server INTEGER NOT NULL REFERENCES server, name TEXT NOT NULL, manifest TEXT, UNIQUE (server, name));
-CREATE TABLE folder (id INTEGER PRIMARY KEY, mailbox INTEGER NOT NULL REFERENCES mailbox, name BLOB NOT NULL, UNIQUE (mailbox, name));
+CREATE TABLE mailbox (id INTEGER PRIMARY KEY, server INTEGER NOT NULL REFERENCES server, name TEXT NOT NULL, manifest TEXT, layout TEXT, UNIQUE (server, name));
+CREATE TABLE folder (id INTEGER PRIMARY KEY, mailbox INTEGER NOT NULL REFERENCES mailbox, name BLOB NOT NULL, directory BLOB, UNIQUE (mailbox, name));
 CREATE TABLE shard (id INTEGER PRIMARY KEY, folder INTEGER NOT NULL REFERENCES folder, name TEXT NOT NULL, UNIQUE (folder, name));
 CREATE TABLE message (
   id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, canonical BLOB NOT NULL, size INTEGER NOT NULL, opaque INTEGER NOT NULL,
@@ -95,10 +95,10 @@ class Catalog:
     def catch_up(self, archive: Archive, server: str) -> int:
         """Takes in every generation of a staging folder that is newer than what is known; gives the newest known number.
 
-        An archive that is older than the catalog, as after its loss, changes nothing.
+        An archive that is older than the catalog changes nothing; one that was begun anew after a loss counts from 1 again, and is taken in.
         """
         for number in archive.numbers():
-            if number > self.generation_of(server):
+            if number > self.generation_of(server) or number == archive.numbers()[-1]:
                 with archive.held():
                     self.update(archive, archive.generation(number))
         return self.generation_of(server)
@@ -133,7 +133,7 @@ class _Update:
             "SELECT id, generation, generation_at FROM server WHERE name = ?", (self.generation.server,)
         ).fetchone()
         self.server, self.before, self.before_at = int(row[0]), int(row[1]), row[2]
-        if self.generation.number <= self.before:
+        if self.generation.number <= self.before and (self.before_at is None or self.at <= self.before_at):
             return
         for mailbox, manifest_name in self.generation.mailboxes.items():
             self._mailbox(mailbox, manifest_name)
@@ -164,7 +164,7 @@ class _Update:
             for shard in set(known.values()) - kept:
                 self._close("shard = ?", shard)
                 self.db.execute("DELETE FROM shard WHERE id = ?", (shard,))
-            self.db.execute("UPDATE mailbox SET manifest = ? WHERE id = ?", (manifest_name, id_))
+            self.db.execute("UPDATE mailbox SET manifest = ?, layout = ? WHERE id = ?", (manifest_name, manifest.layout, id_))
 
     def _known_shards(self, mailbox: int) -> dict[tuple[str, str], int]:
         rows = self.db.execute(
@@ -175,6 +175,7 @@ class _Update:
     def _folder(self, mailbox: int, folder: FolderManifest, known: dict[tuple[str, str], int]) -> set[int]:
         """Takes in the shards that are new; gives the ids of all shards that the folder has now."""
         id_ = self._row_id("folder", "mailbox", mailbox, bytes_of(folder.name))
+        self.db.execute("UPDATE folder SET directory = ? WHERE id = ?", (bytes_of(folder.directory), id_))
         kept = set()
         for name in folder.shards:
             shard = known.get((folder.name, name))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -62,12 +62,15 @@ class Found:
     first_generation: int
     last_generation: int  # the newest in whose manifests it is
     opaque: bool
+    directory: str = ""  # of the folder below its mailbox, as on the server
+    layout: str = "maildir++"  # of the mailbox
+    headers_known: bool = True
 
 
 _COLUMNS = """
   m.digest, m.canonical, s.name, b.name, f.name, m.message_id, m.sender, m.recipient, m.subject, m.date, p.internal_date, p.flags,
   p.keywords, m.size, p.known_since, coalesce(p.last_seen, CASE WHEN p.gone IS NULL THEN s.generation_at END, p.first_seen), p.gone,
-  p.first_generation, coalesce(p.last_generation, s.generation), m.opaque
+  p.first_generation, coalesce(p.last_generation, s.generation), m.opaque, coalesce(f.directory, x''), coalesce(b.layout, 'maildir++')
 """
 # A row is passed over when the message only moved on: it is in another folder of its mailbox now, or was last seen in one that is asked for.
 _NOT_MOVED_ON = """
@@ -89,6 +92,34 @@ def search(catalog: Catalog, query: Query, *, limit: int | None = None) -> Itera
         )
         for row in catalog.connection.execute(sql, {**values, "limit": -1 if limit is None else limit}):
             yield _found(row)
+
+
+def folders_that_hold(catalog: Catalog, server: str, mailbox: str, ids: Sequence[str]) -> dict[str, frozenset[str]]:
+    """id -> names of the folders of one mailbox that hold it now."""
+    with catalog.faults():
+        catalog.connection.create_function("unhex_", 1, _unhex, deterministic=True)
+        rows = catalog.connection.execute(
+            "SELECT m.digest, f.name FROM json_each(?) j JOIN message m ON m.digest = unhex_(j.value) JOIN place p ON p.message = m.id"
+            " JOIN folder f ON f.id = p.folder JOIN mailbox b ON b.id = f.mailbox JOIN server s ON s.id = b.server"
+            " WHERE p.gone IS NULL AND p.replaced = 0 AND b.name = ? AND s.name = ?",
+            (json.dumps(list(ids)), mailbox, server),
+        )
+        held: dict[str, set[str]] = {}
+        for digest, folder in rows:
+            held.setdefault(digest.hex(), set()).add(text_of(folder))
+    return {id_: frozenset(names) for id_, names in held.items()}
+
+
+def headers_of(catalog: Catalog, ids: Sequence[str]) -> dict[str, tuple[str, str, str, str]]:
+    """id -> (Message-ID, sender, recipient, subject), for those it knows."""
+    with catalog.faults():
+        catalog.connection.create_function("unhex_", 1, _unhex, deterministic=True)
+        rows = catalog.connection.execute(
+            "SELECT m.digest, m.message_id, m.sender, m.recipient, m.subject FROM json_each(?) j"
+            " JOIN message m ON m.digest = unhex_(j.value)",
+            (json.dumps(list(ids)),),
+        )
+        return {row[0].hex(): (row[1], row[2], row[3], row[4]) for row in rows}
 
 
 def matches_folder(pattern: str, folder: str) -> bool:
@@ -195,8 +226,10 @@ def _found(row: tuple[object, ...]) -> Found:
     digest, canonical, server, mailbox, folder, message_id, sender, recipient, subject, date, internal_date, flags, keywords = (
         row[:13]
     )
-    size, since, seen, gone, first_generation, last_generation, opaque = row[13:]
-    assert isinstance(digest, bytes) and isinstance(canonical, bytes) and isinstance(folder, bytes)
+    size, since, seen, gone, first_generation, last_generation, opaque, directory, layout = row[13:]
+    assert (
+        isinstance(digest, bytes) and isinstance(canonical, bytes) and isinstance(folder, bytes) and isinstance(directory, bytes)
+    )
     return Found(
         id=digest.hex(),
         canonical=canonical.hex(),
@@ -218,6 +251,8 @@ def _found(row: tuple[object, ...]) -> Found:
         first_generation=_number(first_generation),
         last_generation=_number(last_generation),
         opaque=bool(opaque),
+        directory=text_of(directory),
+        layout=str(layout),
     )
 
 

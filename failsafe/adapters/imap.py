@@ -1,0 +1,279 @@
+"""One mailbox on an IMAP server, by imapclient: ports.MailboxServer. Verified TLS, a deadline for every answer, bounded answers."""
+
+from __future__ import annotations
+
+import contextlib
+import imaplib
+import re
+import ssl
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import imapclient
+from imapclient import IMAPClient, SocketTimeout, imap4, tls
+
+from failsafe.errors import MailError
+from failsafe.mail.headers import parse_headers
+from failsafe.model import Endpoint
+from failsafe.ports import StoredMessage
+from failsafe.secrets import Secret
+
+CONNECT_SECONDS = 30.0
+ANSWER_SECONDS = 120.0  # for each read: a large folder's SEARCH takes its time on a small server
+LITERAL_BYTES = 300 << 20  # of one literal: more than any message a server would take
+SEARCHED_AT_ONCE = 50_000  # UIDs, of at most 10 digits and a space
+LISTED_AT_ONCE = 1_000  # messages a FETCH of facts
+FETCHED_BYTES = 16 << 20  # messages a FETCH of bodies: until their sizes reach this, or FETCHED_AT_ONCE
+FETCHED_AT_ONCE = 100
+MAXIMUM_FOLDERS = 100_000
+_FACTS = ["UID", "RFC822.SIZE", "INTERNALDATE", "FLAGS", "BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]"]
+_HEADER_KEY = b"BODY[HEADER.FIELDS (MESSAGE-ID)]"
+_APPENDUID = re.compile(rb"APPENDUID \d+ (\d+)")
+
+
+class ImapMailbox:
+    """Opened with a credential given for this run. Folder names are UTF-8 with "/"; the server's own form stays in here."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        user: str,
+        password: Secret,
+        *,
+        separator: str | None = None,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> None:
+        """Connects and logs in. `separator` overrides what the server says. Raises MailError (`credential` where the login is refused)."""
+        self._where = f"{endpoint.host}:{endpoint.port}"
+        with self._faults("connect"):
+            self._client = _connect(endpoint, answer_seconds)
+        try:
+            self._login(user, password)
+            self._prefix, self._separator = self._namespace(separator)
+            self._known: set[str] | None = None  # folders, by the server's names
+            self._sizes: dict[int, int] = {}
+        except BaseException:
+            self.close()
+            raise
+
+    def folders(self) -> tuple[str, ...]:
+        """Those that can hold messages, sorted."""
+        with self._faults("list folders"):
+            listed = self._client.list_folders()
+        if len(listed) > MAXIMUM_FOLDERS:
+            raise MailError(f"{self._where} lists more than {MAXIMUM_FOLDERS} folders", transient=False)
+        names = [name for flags, _, name in listed if not {b"\\noselect", b"\\nonexistent"} & {flag.lower() for flag in flags}]
+        self._known = set(names)
+        return tuple(sorted({self._ours(name) for name in names}))
+
+    def create_folder(self, folder: str) -> None:
+        theirs = self._theirs(folder)
+        if not self._exists(theirs):
+            with self._faults(f"create the folder {folder}"):
+                try:
+                    self._client.create_folder(theirs)
+                except imapclient.exceptions.IMAPClientError:
+                    if not self._client.folder_exists(theirs):  # somebody else may have been quicker
+                        raise
+            assert self._known is not None
+            self._known.add(theirs)
+        with self._faults(f"subscribe to {folder}"), contextlib.suppress(imapclient.exceptions.IMAPClientError):
+            self._client.subscribe_folder(theirs)  # comfort only: some servers have no subscriptions
+
+    def messages(self, folder: str) -> tuple[StoredMessage, ...]:
+        """Empty for a folder that is not there."""
+        if not self._exists(self._theirs(folder)):
+            return ()
+        count = self._select(folder)
+        with self._faults(f"list {folder}"):
+            uids = self._uids(count)
+            found = []
+            for batch in _batches(uids, LISTED_AT_ONCE):
+                answers = self._client.fetch(batch, _FACTS)
+                found += [_stored(uid, answers[uid]) for uid in batch if _is_whole(answers.get(uid))]
+        self._sizes = {message.uid: message.size for message in found}
+        return tuple(found)
+
+    def fetch(self, folder: str, uids: Iterable[int]) -> Iterator[tuple[int, bytes]]:
+        """A message that vanished meanwhile is not given. A batch of bodies in memory."""
+        wanted = list(uids)
+        if not wanted:
+            return
+        self._select(folder)
+        for batch in self._by_size(wanted):
+            self._select(folder)  # the caller may have looked elsewhere between two batches
+            with self._faults(f"read messages of {folder}"):
+                answers = self._client.fetch(batch, ["BODY.PEEK[]"])
+            for uid in batch:
+                data = answers.get(uid, {}).get(b"BODY[]")
+                if data is not None:
+                    yield uid, data
+
+    def append(self, folder: str, message: bytes, flags: frozenset[str], internal_date: datetime) -> int | None:
+        """`transient` of the MailError tells a broken line (the outcome is unknown) from a refusal."""
+        with self._faults(f"add a message to {folder}"):
+            answer = self._client.append(self._theirs(folder), message, sorted(flags), internal_date)
+        found = _APPENDUID.search(answer if isinstance(answer, bytes) else b"")
+        return int(found.group(1)) if found else None
+
+    def close(self) -> None:
+        with contextlib.suppress(Exception):  # whatever it says, it is over
+            self._client.logout()
+        with contextlib.suppress(Exception):
+            self._client.shutdown()
+
+    def _login(self, user: str, password: Secret) -> None:
+        try:
+            with self._faults(f"log in as {user}"):
+                self._client.login(user, password.reveal())
+        except MailError as error:
+            if error.transient:
+                raise
+            raise MailError(
+                f"{self._where} does not let {user} in: {_words(error.__cause__)}",
+                mend="check --imap-user and the password in --imap-password-file",
+                transient=False,
+                credential=True,
+            ) from None
+
+    def _namespace(self, separator: str | None) -> tuple[str, str]:
+        """Where a person's folders begin, and what stands between their parts."""
+        with self._faults("ask for the namespace"):
+            if self._client.has_capability("NAMESPACE"):
+                personal = self._client.namespace().personal
+                if personal:
+                    return personal[0][0], separator or personal[0][1] or "/"
+            listed = self._client.list_folders("", "")  # RFC 3501 6.3.8: an empty name asks for the separator
+        found = listed[0][1] if listed else b"/"
+        return "", separator or (found.decode("ascii", "replace") if found else "/")
+
+    def _theirs(self, folder: str) -> str:
+        """A part that holds the server's separator itself is written with "_" there."""
+        if folder.upper() == "INBOX":
+            return "INBOX"
+        parts = [part.replace(self._separator, "_") if self._separator != "/" else part for part in folder.split("/")]
+        return self._prefix + self._separator.join(parts)
+
+    def _ours(self, name: str) -> str:
+        if name.upper() == "INBOX":
+            return "INBOX"
+        return name.removeprefix(self._prefix).replace(self._separator, "/")
+
+    def _exists(self, theirs: str) -> bool:
+        if self._known is None:
+            self.folders()
+        assert self._known is not None
+        return theirs == "INBOX" or theirs in self._known
+
+    def _select(self, folder: str) -> int:
+        """Only for reading: no flag changes, \\Recent stays. Gives the number of messages."""
+        with self._faults(f"open {folder}"):
+            answer = self._client.select_folder(self._theirs(folder), readonly=True)
+        return int(answer.get(b"EXISTS", 0))
+
+    def _uids(self, count: int) -> list[int]:
+        """In parts, since the answer to a SEARCH is one line and imaplib reads a million bytes of it."""
+        parts = ((start, min(start + SEARCHED_AT_ONCE - 1, count)) for start in range(1, count + 1, SEARCHED_AT_ONCE))
+        return sorted({uid for first, last in parts for uid in self._client.search([f"{first}:{last}"])})
+
+    def _by_size(self, uids: Sequence[int]) -> Iterator[list[int]]:
+        batch: list[int] = []
+        weight = 0
+        for uid in uids:
+            size = self._sizes.get(uid, FETCHED_BYTES)
+            if batch and (weight + size > FETCHED_BYTES or len(batch) >= FETCHED_AT_ONCE):
+                yield batch
+                batch, weight = [], 0
+            batch.append(uid)
+            weight += size
+        yield batch
+
+    @contextlib.contextmanager
+    def _faults(self, doing: str) -> Iterator[None]:
+        """imaplib's `abort` and the socket's errors are a broken line; its plain `error` is the server's NO or BAD."""
+        try:
+            yield
+        except MailError:
+            raise
+        except (imaplib.IMAP4.abort, OSError, EOFError) as error:
+            tls_fault = isinstance(error, ssl.SSLCertVerificationError)
+            raise MailError(
+                f"cannot {doing} on the IMAP server {self._where}: {_words(error)}",
+                mend="the certificate must be for this host and trusted here; name its authority in ca_file" if tls_fault else "",
+                transient=not tls_fault,
+            ) from error
+        except (imaplib.IMAP4.error, imapclient.exceptions.ProtocolError, ValueError, UnicodeError) as error:
+            raise MailError(f"cannot {doing}: the IMAP server {self._where} says: {_words(error)}", transient=False) from error
+
+
+class _Bounded(imaplib.IMAP4):
+    """Refuses a literal that no honest server sends, before memory is taken for it; sends a message's bytes as they are."""
+
+    def append(self, mailbox: str, flags: str, date_time: str, message: bytes) -> Any:  # type: ignore[override]
+        """imaplib's own makes CRLF of every bare CR, which would be another message."""
+        self.literal = message  # type: ignore[assignment]
+        return self._simple_command("APPEND", mailbox, flags, date_time)
+
+    def read(self, size: int) -> bytes:
+        if size > LITERAL_BYTES:
+            raise self.abort(f"the server announced {size} bytes at once; at most {LITERAL_BYTES} are read")
+        return super().read(size)
+
+
+class _BoundedTls(_Bounded, tls.IMAP4_TLS):  # type: ignore[misc]
+    pass
+
+
+class _BoundedPlain(_Bounded, imap4.IMAP4WithTimeout):  # type: ignore[misc]
+    pass
+
+
+class _Client(IMAPClient):  # type: ignore[misc]
+    def _create_IMAP4(self) -> Any:  # noqa: N802 - imapclient's name
+        connect = getattr(self._timeout, "connect", None)
+        if self.ssl:
+            return _BoundedTls(self.host, self.port, self.ssl_context, connect)  # type: ignore[call-arg]
+        return _BoundedPlain(self.host, self.port, connect)
+
+
+def _connect(endpoint: Endpoint, answer_seconds: float) -> IMAPClient:
+    context = ssl.create_default_context()
+    if endpoint.ca_file is not None:
+        context.load_verify_locations(cafile=endpoint.ca_file)
+    timeout = SocketTimeout(connect=CONNECT_SECONDS, read=answer_seconds)
+    client = _Client(endpoint.host, endpoint.port, ssl=endpoint.tls == "implicit", ssl_context=context, timeout=timeout)
+    client.normalise_times = False  # dates keep their zones
+    if endpoint.tls == "starttls":
+        client.starttls(context)
+    return client
+
+
+def _is_whole(answer: Any) -> bool:
+    return answer is not None and b"RFC822.SIZE" in answer and isinstance(answer.get(b"INTERNALDATE"), datetime)
+
+
+def _stored(uid: int, answer: Any) -> StoredMessage:
+    date = answer[b"INTERNALDATE"]
+    flags = frozenset(
+        flag.decode("ascii", "replace") if isinstance(flag, bytes) else str(flag) for flag in answer.get(b"FLAGS", ())
+    )
+    return StoredMessage(
+        uid=uid,
+        size=int(answer[b"RFC822.SIZE"]),
+        internal_date=date.astimezone(UTC) if date.tzinfo else date.replace(tzinfo=UTC),
+        flags=frozenset(flag for flag in flags if flag.lower() != "\\recent"),
+        message_id=parse_headers(answer.get(_HEADER_KEY) or b"").message_id,
+    )
+
+
+def _batches(uids: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    return (uids[start : start + size] for start in range(0, len(uids), size))
+
+
+def _words(error: BaseException | None) -> str:
+    """What the server or the system said, on one line, bounded."""
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    if said.startswith(("b'", 'b"')):
+        said = said[2:-1]
+    return " ".join(said.split())[:300] or type(error).__name__

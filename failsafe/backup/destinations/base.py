@@ -1,0 +1,156 @@
+"""What every destination is, and what the ones on disk share: names that stay inside, writes that are whole or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from failsafe.backup.restore_plan import Folders, Wanted
+from failsafe.errors import ExternalError, UsageError
+from failsafe.mail.headers import COMPRESSED_MAGIC, OPAQUE_MAGIC
+from failsafe.ports import Progress
+
+PIECE = 1 << 20  # bytes read at a time
+NAME_BYTES = 200  # of one component; file systems take 255, an ending and a number need room
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
+
+
+class Rejected(ExternalError):
+    """The destination will not have this one message; the others go on."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, transient=False)
+
+
+class Destination(Protocol):
+    @property
+    def identity(self) -> str:
+        """By which digest messages are compared here: "id" (bytes) or "canonical" (over IMAP)."""
+        ...
+
+    @property
+    def follows_moves(self) -> bool:
+        """A message in another folder of the mailbox may be the one that is wanted: people move mail on a server."""
+        ...
+
+    def there(self, wanted: Sequence[Wanted], progress: Progress) -> Mapping[str, Folders]:
+        """Which of the wanted messages it holds: mailbox -> folder -> identities. Changes nothing."""
+        ...
+
+    def add(self, item: Wanted, data: bytes) -> None:
+        """Raises Rejected for a message it will not have, another ExternalError where it is out of order altogether."""
+        ...
+
+    def verify(self, added: Sequence[Wanted], progress: Progress) -> dict[Wanted, str]:
+        """Reads back what was added: message -> what is wrong with it. Called once, after the last `add`."""
+        ...
+
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know, such as a keyword that could not be kept."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def refuse_opaque(data: bytes) -> None:
+    """Ciphertext is no message: only a Maildir beside its keys can use it."""
+    if data.startswith((OPAQUE_MAGIC, *COMPRESSED_MAGIC)):
+        raise Rejected(
+            "it is stored encrypted or compressed; restore it with --to maildir:DIR and read it with the server's keys"
+        )
+
+
+def mailbox_folder(root: Path, mailbox: str) -> Path:
+    """ROOT/DOMAIN/USER. A mailbox without a domain lies below "_"."""
+    user, _, domain = mailbox.rpartition("@") if "@" in mailbox else (mailbox, "", "_")
+    return root / safe_component(domain) / safe_component(user)
+
+
+def safe_component(name: str) -> str:
+    """A name from elsewhere as one file name: never a path, never hidden, never too long; two different long names stay different."""
+    safe = _UNSAFE.sub("_", name).strip()
+    if safe.startswith("."):
+        safe = "_" + safe[1:]
+    raw = safe.encode("utf-8", "surrogateescape")
+    if len(raw) > NAME_BYTES:
+        digest = hashlib.sha256(raw).hexdigest()[:12]
+        safe = raw[: NAME_BYTES - 13].decode("utf-8", "ignore") + "~" + digest
+    return safe or "_"
+
+
+def file_name(item: Wanted, ending: str = ".eml") -> str:
+    """DATE-SHORTID.eml: the same message has the same name in every run."""
+    try:
+        date = datetime.fromtimestamp(item.internal_date, UTC).strftime("%Y%m%d-%H%M%S")
+    except (ValueError, OverflowError, OSError):
+        date = "no-date"
+    return f"{date}-{item.id[:16]}{ending}"
+
+
+def digest_of(path: Path) -> str | None:
+    """SHA-256 of a file; None where it cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(PIECE):
+                digest.update(piece)
+    except OSError:
+        return None
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def disk_faults(doing: str, path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ExternalError(
+            f"cannot {doing} {path}: {error.strerror or error}",
+            mend="check free space and permissions, then run the same restore again",
+        ) from error
+
+
+def make_folders(path: Path) -> None:
+    """Raises UsageError where something that is no folder is in the way."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise UsageError(f"{path} is not a folder", mend="choose another destination") from None
+
+
+def write_whole(target: Path, pieces: Iterable[bytes], *, temporary: Path, mtime: int | None = None) -> None:
+    """Through a temporary file of the same disk, durable before it gets its name."""
+    with disk_faults("write", target):
+        passing = temporary / f".failsafe-{secrets.token_hex(8)}"
+        try:
+            with os.fdopen(os.open(passing, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.writelines(pieces)
+                file.flush()
+                os.fsync(file.fileno())
+            if mtime is not None:
+                set_mtime(passing, mtime)
+            passing.replace(target)
+        finally:
+            passing.unlink(missing_ok=True)
+
+
+def set_mtime(path: Path, seconds: int) -> None:
+    """A date that the file system cannot hold is left at now: the message matters more."""
+    with contextlib.suppress(OverflowError, OSError):
+        os.utime(path, (seconds, seconds))
+
+
+def sync_folder(path: Path) -> None:
+    with disk_faults("write", path):
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,119 @@
+"""`maildir:DIR`: Maildirs with the server's folders, flags, keywords and dates, byte for byte."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from failsafe.backup.destinations.base import (
+    digest_of,
+    mailbox_folder,
+    make_folders,
+    safe_component,
+    sync_folder,
+    write_whole,
+)
+from failsafe.backup.restore_plan import Folders, Wanted
+from failsafe.mail.maildir import INBOX, folder_directory, parse_keywords, split_name
+from failsafe.ports import Progress
+
+KEYWORDS = "dovecot-keywords"  # "NUMBER NAME" lines; number 0…25 is letter a…z in file names
+LETTERS = 26
+
+
+class MaildirDestination:
+    identity = "id"
+    follows_moves = False
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._written: dict[Wanted, Path] = {}
+        self._keywords: dict[Path, list[str]] = {}
+        self._lost: dict[str, int] = {}
+
+    def there(self, wanted: Sequence[Wanted], progress: Progress) -> Mapping[str, Folders]:
+        """Compares content, and only of files whose size is that of a wanted message. Leftovers in tmp/ are no messages."""
+        asked: dict[tuple[str, str, Path], dict[int, set[str]]] = {}
+        for item in wanted:
+            key = (item.target_mailbox, item.target_folder, self._place(item))
+            asked.setdefault(key, {}).setdefault(item.size, set()).add(item.id)
+        held: dict[str, dict[str, frozenset[str]]] = {}
+        progress.stage("looking at what is there", len(asked), "folders")
+        for (mailbox, folder, place), sizes in asked.items():
+            found = set()
+            for path in _messages(place):
+                ids = sizes.get(path.stat().st_size)
+                if ids and (digest := digest_of(path)) in ids:
+                    found.add(digest)
+            held.setdefault(mailbox, {})[folder] = frozenset(found)
+            progress.advance(1)
+        return held
+
+    def add(self, item: Wanted, data: bytes) -> None:
+        place = self._place(item)
+        for part in ("cur", "new", "tmp"):
+            make_folders(place / part)
+        if item.layout != "fs" and item.target_folder != INBOX and not (place / "maildirfolder").exists():
+            (place / "maildirfolder").touch(mode=0o600)
+        letters = item.flags + "".join(self._letters(place, item.keywords))
+        # a fresh name each time: a server that knows an old one as expunged would rename the file
+        name = f"{max(item.internal_date, 0)}.R{secrets.token_hex(8)}.failsafe:2,{letters}"
+        write_whole(place / "cur" / name, [data], temporary=place / "tmp", mtime=item.internal_date)
+        self._written[item] = place / "cur" / name
+
+    def verify(self, added: Sequence[Wanted], progress: Progress) -> dict[Wanted, str]:
+        wrong = {}
+        for folder in {path.parent for path in self._written.values()}:
+            sync_folder(folder)
+        progress.stage("reading back", len(added), "messages")
+        for item in added:
+            if digest_of(self._written[item]) != item.id:
+                wrong[item] = f"{self._written[item]} does not hold the message"
+            progress.advance(1)
+        return wrong
+
+    def notes(self) -> tuple[str, ...]:
+        return tuple(
+            f"keyword {name} of {count} message(s) is not in the Maildir: a folder has room for {LETTERS} keywords"
+            for name, count in sorted(self._lost.items())
+        )
+
+    def close(self) -> None:
+        pass
+
+    def _place(self, item: Wanted) -> Path:
+        directory = item.directory
+        if not directory and item.target_folder != INBOX:
+            directory = folder_directory(item.target_folder, item.layout)
+        home = mailbox_folder(self.root, item.target_mailbox)
+        for part in filter(None, directory.split("/")):
+            hidden = part.startswith(".") and part.strip(".") != ""  # Maildir++ folders begin with a dot; ".." is no folder
+            home = home / ("." + safe_component(part[1:]) if hidden else safe_component(part))
+        return home
+
+    def _letters(self, place: Path, keywords: Sequence[str]) -> list[str]:
+        """Letters for these keywords; new ones enter the folder's table before a message uses them."""
+        table = self._keywords.get(place)
+        if table is None:
+            file = place / KEYWORDS
+            table = self._keywords[place] = list(parse_keywords(file.read_bytes())) if file.exists() else []
+        fresh = [name for name in keywords if name not in table]
+        room = fresh[: LETTERS - len(table)]
+        for name in fresh[len(room) :]:
+            self._lost[name] = self._lost.get(name, 0) + 1
+        if room:
+            table += room
+            lines = (f"{number} {name}\n".encode("utf-8", "surrogateescape") for number, name in enumerate(table) if name)
+            write_whole(place / KEYWORDS, lines, temporary=place / "tmp")
+        return sorted(chr(ord("a") + table.index(name)) for name in keywords if name in table)
+
+
+def _messages(place: Path) -> list[Path]:
+    return [
+        path
+        for part in ("cur", "new")
+        if (place / part).is_dir()
+        for path in (place / part).iterdir()
+        if split_name(path.name)[0] and not path.name.startswith(".") and path.is_file()
+    ]

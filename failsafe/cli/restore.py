@@ -1,0 +1,200 @@
+"""`restore`: messages back, to files or to a server. The plan is shown first; only what is missing is added; then it is read back."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from failsafe.cli import search as options
+from failsafe.cli.common import JSON_OPTION, YES_OPTION, answer, answer_json, confirm, open_app, progress, say, verbs_app
+from failsafe.cli.search import for_terminal, make_query
+from failsafe.errors import EXIT_EXTERNAL, EXIT_FINDINGS, UsageError
+
+if TYPE_CHECKING:
+    from failsafe.backup.restore import RestoreReport
+    from failsafe.backup.restore_plan import Plan, Wanted
+    from failsafe.restores import Chosen
+    from failsafe.secrets import Secret
+
+app = verbs_app()
+SHOWN = 20  # messages and folders of a plan, for a person
+IDS = typer.Option(None, "--id", metavar="HASH", help="A message's id, as `search` shows it; may be repeated.")
+DEST = typer.Option(..., "--to", metavar="DEST", help="maildir:DIR, eml:DIR, mbox:FILE, zip:FILE, imap, or imap:SERVER.")
+
+
+@app.command()
+def restore(
+    words: list[str] = options.WORDS,
+    to: str = DEST,
+    ids: list[str] = IDS,
+    server: str | None = options.SERVER,
+    mailbox: str | None = options.MAILBOX,
+    folder: str | None = options.FOLDER,
+    sender: str | None = options.SENDER,
+    recipient: str | None = typer.Option(None, "--recipient", metavar="X", help="Text in the recipients (`search --to`)."),
+    subject: str | None = options.SUBJECT,
+    message_id: str | None = options.MESSAGE_ID,
+    since: str | None = options.SINCE,
+    until: str | None = options.UNTIL,
+    gone: bool = options.GONE,
+    gone_since: str | None = options.GONE_SINCE,
+    at: str | None = typer.Option(None, "--at", metavar="T", help="As it was then: from the newest complete snapshot not later."),
+    snapshot: str | None = typer.Option(None, "--snapshot", metavar="ID", help="As it is in this snapshot."),
+    repository: str | None = typer.Option(None, "--repository", metavar="R", help="Read from this repository alone."),
+    into: str | None = typer.Option(None, "--into", metavar="FOLDER", help="Into this folder instead of the original ones."),
+    into_mailbox: str | None = typer.Option(None, "--into-mailbox", metavar="USER@DOMAIN", help="Into this mailbox instead."),
+    imap_user: str | None = typer.Option(
+        None,
+        "--imap-user",
+        metavar="USER",
+        help="Who logs in (default: the mailbox); {mailbox} in it is replaced: '{mailbox}*master'.",
+    ),
+    imap_password_file: Path | None = typer.Option(
+        None, "--imap-password-file", metavar="FILE", help="Mode 0600; for this run only."
+    ),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Show the plan and stop."),
+    yes: bool = YES_OPTION,
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Brings messages back. Shows its plan, adds only what is missing, reads it back; running it again adds nothing twice.
+
+    A mailbox or folder means what is in it now; with --at, what was in it then; with --gone, what vanished from it.
+
+    Examples: failsafe restore --mailbox ann@example.org --gone-since yesterday --to imap --imap-password-file ./pw
+              failsafe restore --mailbox ann@example.org --folder INBOX --at 2026-11-20 --to maildir:/tmp/mail
+    """
+    from failsafe import restores
+
+    everything = open_app()
+    query = make_query(
+        everything, words=words, ids=ids, server=server, mailbox=mailbox, folder=folder, sender=sender, recipient=recipient, subject=subject,
+        message_id=message_id, since=since, until=until, gone=gone, gone_since=gone_since, at=at,
+    )  # fmt: skip
+    if at is not None and snapshot is not None:
+        raise UsageError("--at and --snapshot name two different states", mend="give one of them")
+    if into_mailbox is not None and "@" not in into_mailbox:
+        raise UsageError(f"{into_mailbox!r} is not a mailbox", mend="write it as USER@DOMAIN")
+    request = restores.Request(
+        query=query, to=to, at=query.at, snapshot=snapshot, repository=repository, into_folder=into, into_mailbox=into_mailbox,
+        imap_user=imap_user, password=_password(imap_password_file),
+    )  # fmt: skip
+    _run(everything, request, dry_run=dry_run, yes=yes, as_json=as_json)
+
+
+def _run(everything: Any, request: Any, *, dry_run: bool, yes: bool, as_json: bool) -> None:
+    from failsafe import restores
+
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(restores.workroom(everything))
+        catalog = stack.enter_context(restores.catalog_of(everything))
+        shown = stack.enter_context(_closing(progress(quiet=as_json)))
+        origins = restores.sources(everything, request.repository, folder)
+        chosen = restores.choose(everything, catalog, request, origins, say)
+        destination = stack.enter_context(_closing(restores.make_destination(everything, request, chosen.found, say)))
+        plan = restores.make_plan(catalog, request, chosen, destination, origins, shown, say)
+        shown.close()
+        _tell_plan(plan, chosen, request.to)
+        if plan.planned == len(plan.not_found):
+            _say_nothing_found(plan, request.to, as_json=as_json)
+        if dry_run:
+            if as_json:
+                answer_json(_dry_json(plan, request.to))
+            raise typer.Exit
+        if plan.to_add:
+            confirm(f"Add {len(plan.to_add)} message(s) to {request.to}?", yes=yes)
+        report = restores.carry_out(everything, plan, origins, destination, request.to, shown, say)
+    _tell_report(report, as_json=as_json)
+    if report.is_short or not report.verified:
+        raise typer.Exit(EXIT_EXTERNAL)
+
+
+def _say_nothing_found(plan: Plan, to: str, *, as_json: bool) -> None:
+    if as_json:
+        answer_json(_dry_json(plan, to) | {"dry_run": False})
+    say("nothing to restore: no message was found")
+    raise typer.Exit(EXIT_FINDINGS)
+
+
+def _tell_plan(plan: Plan, chosen: Chosen, to: str) -> None:
+    """On stderr: a person reads it before the question, a script has the report."""
+    say(f"From {chosen.state}, to {to}:")
+    say(f"  to add: {len(plan.to_add)}   already there: {len(plan.already_there)}   not found: {len(plan.not_found)}")
+    for (mailbox, folder), count in sorted(_places(plan.to_add).items())[:SHOWN]:
+        say(f"    {count:7d}  {for_terminal(mailbox)} {for_terminal(folder)}")
+    if len(plan.to_add) <= SHOWN:
+        for item in plan.to_add:
+            say(f"    + {for_terminal(item.target_folder)}: {for_terminal(item.label)}")
+    for line in plan.not_found[:SHOWN]:
+        say(f"    not found: {for_terminal(line)}")
+    if chosen.gone_besides:
+        say(f"  {chosen.gone_besides} message(s) vanished from there earlier; say --gone to restore those")
+
+
+def _places(items: tuple[Wanted, ...]) -> Counter[tuple[str, str]]:
+    return Counter((item.target_mailbox, item.target_folder) for item in items)
+
+
+def _dry_json(plan: Plan, to: str) -> dict[str, Any]:
+    return {
+        "planned": plan.planned,
+        "to_add": len(plan.to_add),
+        "added": 0,
+        "already_there": len(plan.already_there),
+        "missing": [{"why": line} for line in plan.not_found],
+        "destination": to,
+        "seconds": 0.0,
+        "verified": False,
+        "dry_run": True,
+    }
+
+
+def _tell_report(report: RestoreReport, *, as_json: bool) -> None:
+    for item, why in report.missing[:SHOWN]:
+        say(
+            f"missing: {for_terminal(item.target_mailbox)} {for_terminal(item.target_folder)} “{for_terminal(item.label)}”: {why}"
+        )
+    if len(report.missing) > SHOWN:
+        say(f"… and {len(report.missing) - SHOWN} more missing (--json lists all of them)")
+    for note in report.notes:
+        say(f"note: {note}")
+    if as_json:
+        answer_json(report.to_json())
+        return
+    proof = "read back and right" if report.verified else "NOT all of it is right"
+    answer(
+        f"{report.added} added ({proof}), {report.already_there} already there, {len(report.missing) + len(report.not_found)} missing"
+    )
+
+
+def _password(file: Path | None) -> Callable[[str], Secret] | None:
+    """From the file; else asked, once a user, on a terminal; else not to be had."""
+    from failsafe.secrets import Secret, read_secret
+
+    if file is not None:
+        return lambda _user: read_secret(file)
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+    known: dict[str, Secret] = {}
+
+    def ask(user: str) -> Secret:
+        if user not in known:
+            from getpass import getpass
+
+            known[user] = Secret(getpass(f"IMAP password of {user}: "), "typed")
+        return known[user]
+
+    return ask
+
+
+@contextlib.contextmanager
+def _closing(thing: Any) -> Iterator[Any]:
+    try:
+        yield thing
+    finally:
+        thing.close()

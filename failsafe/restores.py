@@ -1,0 +1,266 @@
+"""Puts a restore together from the configuration: what is chosen, where it comes from, where it goes. Used by `search` and `restore`."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from failsafe.adapters.lock import FileLock
+from failsafe.app import App
+from failsafe.backup.archive import Archive
+from failsafe.backup.catalog import Catalog, CatalogDamaged, open_current, rebuild_from
+from failsafe.backup.catalog_search import Found, Query, folders_that_hold, headers_of, search
+from failsafe.backup.destinations import (
+    Destination,
+    EmlDestination,
+    ImapDestination,
+    MaildirDestination,
+    MboxDestination,
+    ZipDestination,
+)
+from failsafe.backup.past import found_at, moment_at, moment_of
+from failsafe.backup.recall import Moment, RepositorySource, Source, StagingSource
+from failsafe.backup.restore import RestoreReport, run_restore, unreachable
+from failsafe.backup.restore_plan import Plan, Wanted, plan_restore, wanted_of, without
+from failsafe.errors import FailsafeError, UsageError
+from failsafe.events import Event
+from failsafe.model import Endpoint
+from failsafe.ports import MailboxServer, Narrator, Progress
+from failsafe.secrets import Secret
+
+LOCK_WAIT_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked for, as values. `at` and `snapshot` exclude each other."""
+
+    query: Query
+    to: str
+    at: datetime | None = None
+    snapshot: str | None = None
+    repository: str | None = None
+    into_folder: str | None = None
+    into_mailbox: str | None = None
+    imap_user: str | None = None  # default: the mailbox; "{mailbox}" in it stands for the mailbox, as in "{mailbox}*master"
+    password: Callable[[str], Secret] | None = None  # asked for a user's password when it is needed
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    found: tuple[Found, ...]
+    state: str  # for a person: which state was looked at
+    not_found: tuple[str, ...] = ()
+    gone_besides: int = 0  # messages of the same place that vanished and were not asked for
+    moment: tuple[Source, Moment] | None = None
+
+
+@contextlib.contextmanager
+def catalog_of(app: App) -> Iterator[Catalog]:
+    """The catalog, brought up to date from staging."""
+    catalog = open_current(app.catalog_file, tuple(archives(app).items()))
+    try:
+        yield catalog
+    finally:
+        catalog.close()
+
+
+def archives(app: App) -> dict[str, Archive]:
+    """Staging folders that there are, by server."""
+    places = {name: app.staging_folder(name) for name in app.config.mail_server}
+    return {name: Archive(folder) for name, folder in places.items() if (folder / "generations").is_dir()}
+
+
+def find(app: App, query: Query, *, limit: int | None = None) -> Iterator[Found]:
+    """What the catalog finds. One that turns out damaged while it is read is made anew, and asked again if nothing was given yet."""
+    given = False
+    with catalog_of(app) as catalog:
+        try:
+            for row in search(catalog, query, limit=limit):
+                given = True
+                yield row
+            return
+        except CatalogDamaged:
+            if given:
+                raise
+    with rebuild_from(app.catalog_file, tuple(archives(app).items())) as anew:
+        yield from search(anew, query, limit=limit)
+
+
+@contextlib.contextmanager
+def workroom(app: App) -> Iterator[Path]:
+    """A folder for what is fetched; one restore at a time has it, so what a killed one left is cleared by the next."""
+    folder = app.state_dir / "restore"
+    with FileLock(app.lock_file("restore"), "a restore").hold(wait_seconds=LOCK_WAIT_SECONDS):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700, parents=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def sources(app: App, repository: str | None, folder: Path) -> list[Source]:
+    """The nearest first: repositories on this machine, then those across a network, then staging; or only the one that was named."""
+    if repository is not None:
+        return [_repository(app, repository, folder)]
+    names = sorted(app.config.repository, key=lambda name: not app.config.repository[name].is_path)
+    return [*(_repository(app, name, folder) for name in names), StagingSource(archives(app))]
+
+
+def choose(app: App, catalog: Catalog, request: Request, origins: Sequence[Source], narrate: Narrator) -> Chosen:
+    """Without a time: from the catalog. With one: from the manifests of the snapshot that shows it, so flags are those of then, too."""
+    query = replace(request.query, at=None)
+    names = [query.server] if query.server is not None else sorted(app.config.mail_server)
+    for name in names:
+        app.server(name)
+    unknown = [name for name in names if catalog.generation_of(name) == 0]
+    if request.snapshot is None and request.at is None and not unknown:
+        return _from_catalog(catalog, query)
+    if request.snapshot is not None:
+        moments = [moment_of(origins, names, request.snapshot, narrate)]
+    else:
+        shown = (moment_at(origins, name, request.at, narrate) for name in names)
+        moments = [moment for moment in shown if moment is not None]
+    if query.gone or query.gone_since is not None:
+        raise UsageError("--gone asks the catalog, which cannot go with --at or --snapshot", mend="leave one of them out")
+
+    def headers(ids: Sequence[str]) -> dict[str, tuple[str, str, str, str]]:
+        return headers_of(catalog, ids)
+
+    found = tuple(row for source, moment in moments for row in found_at(source, moment, query, headers))
+    state = ", ".join(f"{moment.server} as of {_local(app, moment.at)}" for _, moment in moments) or "no snapshot is that old"
+    return Chosen(found, state, _missing_ids(query, found), moment=moments[0] if len(moments) == 1 else None)
+
+
+def make_plan(
+    catalog: Catalog,
+    request: Request,
+    chosen: Chosen,
+    destination: Destination,
+    origins: Sequence[Source],
+    progress: Progress,
+    narrate: Narrator,
+) -> Plan:
+    wanted = wanted_of(chosen.found, into_folder=request.into_folder, into_mailbox=request.into_mailbox)
+    there = destination.there(wanted, progress) if wanted else {}
+    asked_elsewhere = request.into_folder is not None or request.into_mailbox is not None
+    held = _held_in(catalog, chosen, wanted) if destination.follows_moves and not asked_elsewhere else None
+    plan = plan_restore(wanted, there, identity=destination.identity, held_in=held, not_found=chosen.not_found)
+    return without(plan, unreachable(plan.to_add, origins, narrate))
+
+
+def make_destination(app: App, request: Request, found: Sequence[Found], narrate: Narrator) -> Destination:
+    """Raises UsageError for a DEST that is none, or not in this version."""
+    kind, _, place = request.to.partition(":")
+    files: dict[str, Callable[[Path], Destination]] = {
+        "maildir": MaildirDestination,
+        "eml": EmlDestination,
+        "mbox": MboxDestination,
+        "zip": ZipDestination,
+    }
+    if kind in files and place:
+        return files[kind](Path(place).expanduser().absolute())
+    if kind == "imap":
+        return ImapDestination(_imap(app, request, place, found), narrate)
+    if kind == "server":
+        raise UsageError(
+            "--to server: is not in this version yet",
+            mend="restore the snapshot with restic and rebuild.py (README.txt in it says how), or the mail alone with --to imap",
+        )
+    raise UsageError(
+        f"{request.to!r} is no destination", mend="use maildir:DIR, eml:DIR, mbox:FILE, zip:FILE, imap, or imap:SERVER"
+    )
+
+
+def carry_out(
+    app: App, plan: Plan, origins: Sequence[Source], destination: Destination, name: str, progress: Progress, narrate: Narrator
+) -> RestoreReport:
+    report = run_restore(plan, origins, destination, name=name, monotonic=app.clock.monotonic, progress=progress, narrate=narrate)
+    text = f"{report.added} message(s) restored to {name}, {report.already_there} already there, {len(report.missing) + len(report.not_found)} missing"
+    event = Event("restore.short" if report.is_short else "restore.done", _server_of(plan), text, app.clock.now())
+    try:
+        app.record(event)
+    except FailsafeError as error:  # the messages are back; a row about it is not worth an error
+        narrate(f"the restore could not be recorded: {error}")
+    return report
+
+
+def _from_catalog(catalog: Catalog, query: Query) -> Chosen:
+    """A whole place means what is in it now; certain messages are meant wherever and whenever they were."""
+    rows = tuple(search(catalog, query))
+    if query.names_messages or query.gone or query.gone_since is not None:
+        return Chosen(rows, "the newest state, and what vanished before", _missing_ids(query, rows))
+    present = tuple(row for row in rows if row.gone_at is None)
+    return Chosen(present, "the newest state", gone_besides=len(rows) - len(present))
+
+
+def _missing_ids(query: Query, found: Sequence[Found]) -> tuple[str, ...]:
+    known = {row.id for row in found}
+    return tuple(f"no message {id_} is known here" for id_ in query.ids if id_.lower() not in known)
+
+
+def _held_in(catalog: Catalog, chosen: Chosen, wanted: Sequence[Wanted]) -> dict[tuple[str, str], frozenset[str]]:
+    """(mailbox, canonical) -> the folders that hold it in the state that is being restored."""
+    held: dict[tuple[str, str], set[str]] = {}
+    if chosen.moment is not None:
+        source, moment = chosen.moment
+        everywhere = Query(ids=tuple({item.id for item in wanted}))
+        for row in found_at(source, moment, everywhere, lambda _ids: {}) if wanted else ():
+            held.setdefault((row.mailbox, row.canonical), set()).add(row.folder)
+    else:
+        by_mailbox: dict[tuple[str, str], dict[str, str]] = {}
+        for item in wanted:
+            by_mailbox.setdefault((item.server, item.mailbox), {})[item.id] = item.canonical
+        for (server, mailbox), canonicals in by_mailbox.items():
+            for id_, folders in folders_that_hold(catalog, server, mailbox, list(canonicals)).items():
+                held.setdefault((mailbox, canonicals[id_]), set()).update(folders)
+    return {key: frozenset(folders) for key, folders in held.items()}
+
+
+def _repository(app: App, name: str, folder: Path) -> RepositorySource:
+    table = app.config.repository.get(name)
+    return RepositorySource(app.repository(name, environment_file=table.restore_environment_file if table else None), folder)
+
+
+def _imap(app: App, request: Request, place: str, found: Sequence[Found]) -> Callable[[str], MailboxServer]:
+    names = {place} if place else {row.server for row in found}
+    if len(names) > 1:
+        raise UsageError(
+            "the messages come from several mail servers", mend=f"name one: --server, or --to imap:{min(names)}"
+        )
+    endpoint, separator = _endpoint(app, names.pop()) if names else (None, None)
+
+    def connect(mailbox: str) -> MailboxServer:
+        from failsafe.adapters.imap import ImapMailbox
+
+        assert endpoint is not None, "nothing to restore, so nobody connects"
+        user = (request.imap_user or "{mailbox}").replace("{mailbox}", mailbox)
+        if request.password is None:
+            raise UsageError(f"the password of {user} is needed", mend="say --imap-password-file FILE (mode 0600)")
+        return ImapMailbox(endpoint, user, request.password(user), separator=separator)
+
+    return connect
+
+
+def _endpoint(app: App, server: str) -> tuple[Endpoint, str | None]:
+    table = app.server(server).imap
+    if table is None:
+        raise UsageError(
+            f"[mail_server.{server}] does not say where its IMAP server is",
+            mend=f'add imap = {{ host = "mail.example.org", port = 993 }} to [mail_server.{server}]',
+        )
+    return table.endpoint(), table.separator
+
+
+def _server_of(plan: Plan) -> str:
+    names = {item.server for item in (*plan.to_add, *plan.already_there)}
+    return ", ".join(sorted(names)) or "-"
+
+
+def _local(app: App, at: datetime) -> str:
+    return at.astimezone(app.time_zone).isoformat(" ", "minutes")
