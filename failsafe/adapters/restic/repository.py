@@ -73,8 +73,7 @@ class ResticRepository:
         return self._driver.capabilities
 
     def open(self) -> str:
-        if self._folder is not None:
-            demand_place(self._folder)
+        self._demand_place()
         lines: list[str] = []
         self._driver.demand(commands.config(), on_stdout=lines.append)
         found = parse_config_id(lines)
@@ -91,6 +90,7 @@ class ResticRepository:
 
     def ensure(self) -> str:
         """See the port. Creates only on the definite answer that nothing is there, and never where one was known before."""
+        self._demand_place()  # what it raises is no answer of restic's
         try:
             return self.open()
         except ResticError as error:
@@ -170,6 +170,10 @@ class ResticRepository:
         self._driver.demand(commands.unlock())
 
     # Inside
+
+    def _demand_place(self) -> None:
+        if self._folder is not None:
+            demand_place(self._folder)
 
     def _create(self) -> None:
         if self._folder is not None:
