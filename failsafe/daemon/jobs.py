@@ -34,6 +34,7 @@ class Job:
     process: subprocess.Popen[bytes]
     started_at: datetime
     log_file: Path
+    failures: int  # in a row, before this run: the verb writes its own row, without them
 
     @property
     def pid(self) -> int:
@@ -105,6 +106,7 @@ class Jobs:
 
     def _start(self, duty: Duty, now: datetime) -> None:
         log_file = self._app.state_dir / "jobs" / f"{duty.name.replace(':', '-')}.log"
+        failures = self.last_runs().get(duty.name, LastRun()).failures
         self._app.duties.started(duty.name, now)
         try:
             log_file.parent.mkdir(mode=0o700, exist_ok=True)
@@ -127,10 +129,10 @@ class Jobs:
                 )
         except OSError as error:
             get_log().error("job.start", duty=duty.name, error=str(error))
-            self._record(duty.name, now, ok=False, result=f"could not be started: {error.strerror}")
+            self._record(duty.name, now, failures, ok=False, result=f"could not be started: {error.strerror}")
             return
         _bound(log_file)
-        self._running[duty.name] = Job(duty, process, now, log_file)
+        self._running[duty.name] = Job(duty, process, now, log_file, failures)
         get_log().info("job.started", duty=duty.name, pid=process.pid)
 
     def _ended(self, job: Job, now: datetime) -> None:
@@ -139,16 +141,14 @@ class Jobs:
         result = {EXIT_OK: "ok", EXIT_FINDINGS: "findings", EXIT_INTERRUPTED: "interrupted", EXIT_REFUSED: "refused"}.get(
             code, f"exit {code}"
         )
-        self._record(job.duty.name, now, ok=ok, result=result)
+        self._record(job.duty.name, now, job.failures, ok=ok, result=result)
         if ok:
             get_log().info("job.ended", duty=job.duty.name, result=result)
         else:
             get_log().warning("job.ended", duty=job.duty.name, result=result, log=str(job.log_file), tail=_tail(job.log_file))
 
-    def _record(self, name: str, now: datetime, *, ok: bool, result: str) -> None:
-        before = self.last_runs().get(name, LastRun())
-        details = {} if ok else {"failures": before.failures + 1}
-        self._app.duties.ended(name, now, ok=ok, result=result, details=details)
+    def _record(self, name: str, now: datetime, failures: int, *, ok: bool, result: str) -> None:
+        self._app.duties.ended(name, now, ok=ok, result=result, details={} if ok else {"failures": failures + 1})
 
 
 def verb_of(duty: str) -> list[str]:

@@ -1,0 +1,1 @@
+"""What a person opens in a browser: one read-only page, its JSON, and metrics."""

@@ -1,0 +1,110 @@
+"""The dashboard, asked over HTTP."""
+
+import re
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from failsafe.clock import SystemClock
+from failsafe.errors import StoreError
+from failsafe.status.build import Status, build_status, to_json
+from failsafe.store.glance import Glance
+from failsafe.web.page import make_page
+from tests.unit.status.test_words import WARSAW
+from tests.unit.status.world import NOW, ROSTER, healthy, state
+
+
+def client(glance: Glance, password_file: Path | None = None) -> TestClient:
+    return TestClient(make_page(lambda _now: build_status(ROSTER, glance, NOW), SystemClock(), WARSAW, password_file))
+
+
+def test_the_page_answers_the_three_questions_at_the_top() -> None:
+    text = client(healthy()).get("/").text
+    places = [
+        text.index(part)
+        for part in (
+            "Is my mail safe?",
+            "Yes: everything up to 5 min ago",
+            "Where does mail go now?",
+            "What must I do?",
+            "Nothing.",
+            "Domains",
+        )
+    ]
+    assert places == sorted(places)
+
+
+def test_the_page_needs_no_script_and_fits_a_phone() -> None:
+    text = client(healthy()).get("/").text
+    assert "<script" not in text
+    assert 'name="viewport"' in text
+    assert 'http-equiv="refresh"' in text
+    assert "prefers-color-scheme" in text
+    assert not re.search(r"(src|href)=\"https?:", text)  # nothing is loaded from elsewhere
+
+
+def test_what_a_server_said_cannot_become_markup() -> None:
+    hostile = state("halted", details={"reason": "<script>alert(1)</script>"})
+    text = client(healthy(domain_state=(hostile,))).get("/").text
+    assert "<script>" not in text
+    assert "&lt;script&gt;" in text
+
+
+def test_status_json_is_what_the_verb_says() -> None:
+    assert client(healthy()).get("/status.json").json() == to_json(build_status(ROSTER, healthy(), NOW))
+
+
+def test_metrics_are_parsed_by_prometheus_own_parser() -> None:
+    from prometheus_client.parser import text_string_to_metric_families
+
+    answer = client(healthy()).get("/metrics")
+    samples = {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+    assert samples["failsafe_backup_ok", (("server", "vps"),)] == 1
+    assert samples["failsafe_domain_state", (("domain", "example.org"), ("state", "normal"))] == 1
+    assert samples["failsafe_health_up", (("axis", "delivery"), ("domain", "example.org"))] == -1
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize("path", ["/", "/status.json", "/metrics", "/healthz"])
+def test_nothing_can_be_written(method: str, path: str) -> None:
+    assert client(healthy()).request(method, path).status_code == 405
+
+
+@pytest.mark.parametrize("path", ["/", "/status.json", "/metrics", "/healthz", "/nothing-here"])
+def test_every_answer_carries_the_security_headers(path: str) -> None:
+    headers = client(healthy()).get(path).headers
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["cache-control"] == "no-store"
+
+
+def test_a_password_is_asked_for_and_read_at_every_request(tmp_path: Path) -> None:
+    file = tmp_path / "web.password"
+    file.write_text("geheim-ü\n")
+    file.chmod(0o600)
+    web = client(healthy(), file)
+    assert web.get("/").status_code == 401
+    assert web.get("/").headers["www-authenticate"].startswith("Basic")
+    assert web.get("/", headers={"Authorization": "Basic !!!"}).status_code == 401
+    assert web.get("/status.json", auth=("anyone", "wrong")).status_code == 401
+    assert web.get("/", auth=("anyone", "geheim-ü".encode())).status_code == 200
+    assert web.get("/healthz").status_code == 200
+    file.write_text("new\n")
+    assert web.get("/", auth=("anyone", "geheim-ü".encode())).status_code == 401
+    file.unlink()
+    assert web.get("/", auth=("anyone", "new")).status_code == 503
+
+
+def test_a_database_that_fails_is_said_not_hidden() -> None:
+    def broken(_now: datetime) -> Status:
+        raise StoreError("the database cannot grow: the disk is full", mend="free some space")
+
+    answer = TestClient(make_page(broken, SystemClock(), WARSAW, None)).get("/")
+    assert answer.status_code == 503
+    assert "disk is full" in answer.text

@@ -1,0 +1,115 @@
+"""The state of everything: the promised shape, and never green by silence."""
+
+from datetime import timedelta
+
+import pytest
+
+from failsafe.model import DomainState
+from failsafe.status.build import build_status, to_json
+from failsafe.store.glance import Glance
+from tests.unit.status.world import NOW, ROSTER, ago, duty, healthy, repository, run, state, watch
+
+
+def codes(glance: Glance) -> set[tuple[str, str]]:
+    return {(finding.code, finding.subject) for finding in build_status(ROSTER, glance, NOW).findings}
+
+
+def test_when_all_is_well_there_is_no_finding() -> None:
+    assert codes(healthy()) == set()
+
+
+def test_the_json_has_exactly_the_promised_shape() -> None:
+    told = to_json(build_status(ROSTER, healthy(), NOW))
+    assert told["at"] == "2026-11-22T17:00:00Z"
+    assert set(told["controller"]) == {"id", "leader", "version"}
+    assert told["controller"]["leader"] is True
+    [domain] = told["domains"]
+    assert domain["mx"] == [{"preference": 10, "exchange": "mail.example.org"}]
+    assert set(domain["health"]) == {"inbound", "delivery", "access", "submission", "host"}
+    assert domain["vantages"] == [{"vantage": "here", "verdict": "up", "at": "2026-11-22T16:59:00Z"}]
+    assert {"domain", "state", "since", "serving", "guards", "held_until", "draining"} <= set(domain)
+    assert told["servers"] == [
+        {
+            "server": "vps",
+            "status": "ok",
+            "last_backup": {"at": "2026-11-22T16:55:00Z", "result": "ok", "messages": 1200},
+            "recovery_point_age_seconds": 300,
+        }
+    ]
+    assert told["repositories"][0] == {
+        "repository": "nas",
+        "status": "ok",
+        "snapshots": 41,
+        "last_snapshot_at": "2026-11-22T16:55:00Z",
+        "last_check_at": "2026-11-22T16:55:00Z",
+        "last_drill_at": None,
+    }
+
+
+def test_an_empty_database_is_not_green() -> None:
+    found = codes(Glance())
+    assert ("recovery-point", "vps") in found
+    assert ("watch", "example.org") in found
+    assert ("repository", "nas") in found
+
+
+def test_what_is_configured_is_shown_even_if_nothing_is_known_of_it() -> None:
+    status = build_status(ROSTER, Glance(), NOW)
+    assert [domain.state for domain in status.domains] == [DomainState.NORMAL]
+    assert status.domains[0].health["inbound"] == "unknown"
+    assert [server.status for server in status.servers] == ["never"]
+    assert [each.status for each in status.repositories] == ["never", "never"]
+    assert not status.leader
+
+
+@pytest.mark.parametrize("result", ["incomplete", "failed"])
+def test_a_backup_that_is_not_proven_complete_is_a_finding_and_the_old_recovery_point_stays(result: str) -> None:
+    glance = healthy(backup_run=(run(result),), good_run=(run(at=ago(hours=3)),))
+    assert ("recovery-point", "vps") in codes(glance)
+    [server] = build_status(ROSTER, glance, NOW).servers
+    assert (server.status, server.recovery_point_at) == (result, ago(hours=3))
+
+
+def test_a_good_backup_that_is_too_old_is_overdue() -> None:
+    old = duty("backup:vps", ago(hours=3))
+    glance = healthy(duty=(watch(), old, duty("doctor", ago(hours=5))), backup_run=(run(at=ago(hours=3)),))
+    assert build_status(ROSTER, glance, NOW).servers[0].status == "overdue"
+    assert ("overdue", "vps") in codes(glance)
+
+
+def test_one_failing_repository_is_told_although_the_other_is_well() -> None:
+    glance = healthy(repository_state=(repository("nas"), repository("offsite", "failed", "connection refused")))
+    assert codes(glance) == {("repository", "offsite")}
+
+
+def test_an_old_watch_makes_every_verdict_unknown() -> None:
+    rows = (watch(ago(hours=1)), duty("backup:vps", ago(minutes=5)), duty("doctor", ago(hours=5)))
+    status = build_status(ROSTER, healthy(duty=rows), NOW)
+    assert set(status.domains[0].health.values()) == {"unknown"}
+    assert [vantage.verdict for vantage in status.domains[0].vantages] == ["unknown"]
+    assert ("watch", "example.org") in codes(healthy(duty=rows))
+
+
+@pytest.mark.parametrize("name", [each for each in DomainState if each is not DomainState.NORMAL])
+def test_every_state_but_normal_is_a_finding(name: DomainState) -> None:
+    assert ("domain-state", "example.org") in codes(healthy(domain_state=(state(name, serving="secondary"),)))
+
+
+def test_a_hold_and_draining_are_shown_until_they_end() -> None:
+    held = state("normal", held_until=NOW + timedelta(hours=1), draining_until=NOW + timedelta(days=1))
+    [domain] = build_status(ROSTER, healthy(domain_state=(held,)), NOW).domains
+    assert domain.held_until == NOW + timedelta(hours=1)
+    assert domain.draining
+    over = state("normal", held_until=NOW - timedelta(hours=1), draining_until=NOW - timedelta(days=1))
+    [domain] = build_status(ROSTER, healthy(domain_state=(over,)), NOW).domains
+    assert domain.held_until is None
+    assert not domain.draining
+
+
+def test_notices_that_cannot_be_delivered_are_a_finding() -> None:
+    assert ("notify-path", "controller") in codes(healthy(notice=({"waiting": 2, "oldest_at": ago(hours=1)},)))
+
+
+def test_faults_that_the_doctor_found_are_a_finding() -> None:
+    sick = {"code": "mx-explicit", "severity": "fail", "subject": "example.org", "text": "", "mend": ""}
+    assert ("doctor", "controller") in codes(healthy(doctor_run=({"at": ago(hours=5), "findings": [sick], "ready": {}},)))
