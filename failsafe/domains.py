@@ -43,6 +43,7 @@ class Domains:
         self.started_at = started_at
         self._watching = watching
         self._zones: dict[str, tuple[datetime, ZoneReading]] = {}
+        self._zone_names: dict[str, str] = {}
         self._proofs: dict[str, PrimaryProof] = {}
         self.journal = Journal(app.store, lease, heard=self._heard)
 
@@ -64,7 +65,7 @@ class Domains:
         probe = self.app.config.probe.get(table.server)
         return Policy(
             domain=domain,
-            zone=table.zone or domain,
+            zone=table.zone or self._zone_name(domain),
             server=table.server,
             layout=MxLayout(table.strategy, table.primary, table.secondary),
             mode=table.mode,
@@ -81,6 +82,17 @@ class Domains:
             writable=table.dns is not None,
             ssh=self.app.server(table.server).ssh is not None,
         )
+
+    def _zone_name(self, domain: str) -> str:
+        """By its SOA, once; the domain itself while nobody can be asked (then the provider's answer says what is wrong)."""
+        if domain not in self._zone_names:
+            from failsafe.adapters.resolver import find_zone
+
+            try:
+                self._zone_names[domain] = find_zone(domain)
+            except DnsError:
+                return domain
+        return self._zone_names[domain]
 
     def vantages(self, server: str) -> int:
         """How many places look at this server: this one, where a probe is configured. Others come with their adapters."""

@@ -14,6 +14,8 @@ ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "failsafe").rglob("*.py"))
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 60
+# One file by its nature: the text that is sent to a mail server and runs there alone.
+ALONE = {"failsafe/backup/serverside.py": 740}
 
 
 @pytest.mark.parametrize(
@@ -36,7 +38,7 @@ def test_the_checkers_find_nothing(command: list[str]) -> None:
 def test_no_file_is_longer_than_a_reader_can_hold() -> None:
     lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in SOURCES}
 
-    assert {path: length for path, length in lengths.items() if length > LONGEST_FILE} == {}
+    assert {path: length for path, length in lengths.items() if length > ALONE.get(path, LONGEST_FILE)} == {}
 
 
 def functions(path: Path) -> Iterator[tuple[str, int]]:

@@ -1,7 +1,8 @@
 """Watching: which probes are due, looking in a small pool of threads, and a decision for every domain after each look.
 
 Looking and deciding are two things that may each take a while (a dead server's timeouts, a silent name server), so each has its own
-future: at most one look a server and one decision a domain are under way, and neither keeps the other waiting.
+future: at most one look of each probe and one decision a domain are under way, and none keeps another waiting. A probe of people's
+access that hangs for its whole deadline must not make the evidence of inbound mail stale.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ class _Target:
 
 @dataclass(frozen=True, slots=True)
 class _Sight:
-    evidence: tuple[tuple[Evidence, timedelta], ...]
+    evidence: Evidence
+    interval: timedelta
     line: OwnLine
 
 
@@ -88,7 +90,7 @@ class Watch:
 
     def wake_at(self, now: datetime) -> datetime | None:
         """When `step` has something to do, if nothing ends before."""
-        looks = [next_run_at(self._probe(target), now) for target in self._targets if target.server not in self._looks]
+        looks = [next_run_at(self._probe(target), now) for target in self._targets if target.name not in self._looks]
         decisions = [self._decide_at.get(name, now) for name in self.app.config.domain if name not in self._decisions]
         return min([*looks, *decisions], default=None)
 
@@ -117,42 +119,37 @@ class Watch:
 
     def _begin_looks(self, now: datetime) -> None:
         due = {probe.name for probe in due_probes((self._probe(target) for target in self._targets), now)}
-        by_server: dict[str, list[_Target]] = {}
         for target in self._targets:
-            if target.name in due and target.server not in self._looks:
-                by_server.setdefault(target.server, []).append(target)
-        for server, targets in by_server.items():
-            for target in targets:
+            if target.name in due and target.name not in self._looks:
                 target.last_run_at = now
-            self._looks[server] = self.pool.submit(_look, self.app, targets)
+                self._looks[target.name] = self.pool.submit(_look, self.app, target)
 
     def _collect_looks(self, now: datetime) -> None:
-        for server in [server for server, look in self._looks.items() if look.done()]:
-            look = self._looks.pop(server)
+        for name in [name for name, look in self._looks.items() if look.done()]:
+            look = self._looks.pop(name)
             if look.cancelled():
                 continue
             try:
                 sight = look.result()
-                self._note(server, sight)
-            except Exception as error:  # noqa: BLE001 - one server's look must never stop the others
-                get_log().error("watch.look", server=server, error=str(error), kind=type(error).__name__)
+                self._note(sight)
+            except Exception as error:  # noqa: BLE001 - one look must never stop the others
+                get_log().error("watch.look", probe=name, error=str(error), kind=type(error).__name__)
                 continue
-            self.looked_at[server] = now
-            for domain in self.domains.by_server(server):
+            self.looked_at[sight.evidence.server] = now
+            for domain in self.domains.by_server(sight.evidence.server):
                 self._decide_at[domain] = now
 
-    def _note(self, server: str, sight: _Sight) -> None:
-        history = self.app.history
+    def _note(self, sight: _Sight) -> None:
+        history, evidence = self.app.history, sight.evidence
         known = history.last_line() is not None
         if history.record_line(sight.line) and known:
             said = "works again" if sight.line.up else "is down"
             text = f"our own line {said}: {sight.line.answered} of {sight.line.asked} references answer"
             self.app.record(Event("own-line.changed", self.app.config.controller.id, text, sight.line.at))
-        for evidence, interval in sight.evidence:
-            first = not history.newest(server, evidence.vantage, evidence.axis)
-            if history.record(evidence, interval) and not first:
-                text = f"{evidence.vantage} sees {evidence.axis} {evidence.seen}: {evidence.text}"
-                self.app.record(Event("probe.changed", server, text, evidence.at, {"target": evidence.target}))
+        first = not history.newest(evidence.server, evidence.vantage, evidence.axis)
+        if history.record(evidence, sight.interval) and not first:
+            text = f"{evidence.vantage} sees {evidence.axis} {evidence.seen}: {evidence.text}"
+            self.app.record(Event("probe.changed", evidence.server, text, evidence.at, {"target": evidence.target}))
 
     # -- deciding --------------------------------------------------------------------------------------------------------
 
@@ -235,13 +232,13 @@ def _targets(app: App, server: str) -> list[_Target]:
     return targets
 
 
-def _look(app: App, targets: list[_Target]) -> _Sight:
-    """In a thread: our own line, the probes, our own line again; evidence through a line that was down says nothing."""
+def _look(app: App, target: _Target) -> _Sight:
+    """In a thread: our own line, the probe, our own line again; evidence through a line that was down says nothing."""
     from failsafe.adapters.own_line import OwnLineCheck
 
     check = OwnLineCheck([str(address) for address in app.config.own_line.references])
     before = check.look(app.clock.now())
-    seen = [(target.look(app.clock.now()), target.interval) for target in targets]
+    evidence = target.look(app.clock.now())
     after = check.look(app.clock.now())
     worse = before if not before.up else after
-    return _Sight(tuple((discount(evidence, before, after), interval) for evidence, interval in seen), worse)
+    return _Sight(discount(evidence, before, after), target.interval, worse)

@@ -165,9 +165,16 @@ class Controller:
         return self.nas.popen("failsafe", *words)
 
     def run(self) -> None:
-        """Start the daemon and wait until it watches: its first evidence of inbound mail is in."""
+        """Start the daemon and wait until it watches and the doctor has looked: before that, nothing is ever flipped."""
         self.daemon = self.start("run")
-        wait_until(lambda: self.inbound() != "unknown", 60, f"the daemon watches: {self.daemon_output()}", every=0.3)
+        try:
+            wait_until(self._is_ready, 90, "the daemon watches, and the doctor has looked", every=0.5)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.domain()}\n{self.daemon_output()}") from None
+
+    def _is_ready(self) -> bool:
+        looked = any(event["event"] == "doctor.done" for event in self.verb("events", "--json").lines)
+        return looked and self.inbound() == "up"
 
     def stop(self) -> None:
         """End the daemon as systemd would."""
