@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from failsafe.backup.archive.staging import Staging
+from failsafe.backup.due import Window
 from failsafe.backup.job import ServerJob, run_backup
 from failsafe.backup.pull import PullOptions, PullReport, pull
 from failsafe.backup.report import BackupReport
@@ -52,9 +53,7 @@ class Leaky(FakeRepository):
         return taken
 
 
-class Night:
-    def holds(self, moment: time) -> bool:
-        return moment < time(6)
+NIGHT = Window(time(0), time(6))
 
 
 @dataclass
@@ -271,7 +270,7 @@ def test_a_repository_with_an_interval_waits_for_it(bench: Bench, near: FakeRepo
 
 
 def test_asked_by_hand_every_repository_is_due(bench: Bench, far: FakeRepository) -> None:
-    bench.targets[1] = Target(far, every=timedelta(hours=6), window=Night())
+    bench.targets[1] = Target(far, every=timedelta(hours=6), window=NIGHT)
     bench.run(by_hand=True)
     bench.deliver()
 
@@ -281,7 +280,7 @@ def test_asked_by_hand_every_repository_is_due(bench: Bench, far: FakeRepository
 
 
 def test_a_closed_window_is_waited_for(bench: Bench, far: FakeRepository) -> None:
-    bench.targets[1] = Target(far, window=Night())
+    bench.targets[1] = Target(far, window=NIGHT)
     now = bench.clock.now()
     bench.clock.step = now.replace(hour=12, minute=0) - now
     assert [one.repository for one in bench.run().snapshots] == ["near"]
