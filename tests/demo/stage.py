@@ -53,7 +53,7 @@ class Stage:
         with self.teller.waiting(line.partition(" --")[0]):
             answer = self.controller.verb(*words, status=None)
         allowed = (status,) if isinstance(status, int) else status
-        if answer.status not in allowed:
+        if answer.status not in allowed or "Traceback" in answer.stderr:
             raise NotVerifiedError(line, f"exit {' or '.join(map(str, allowed))}", repr(answer))
         return answer
 
