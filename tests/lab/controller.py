@@ -147,10 +147,25 @@ class Controller:
         self.nas.write(CONFIG, configuration(**options), 0o600)
         self.nas.sh("mkdir -p /srv/backup")
 
-    def forget(self) -> None:
-        """A NAS that never ran failsafe: no state, no repositories."""
+    def forget(self, *, repositories: bool = True) -> None:
+        """A NAS that never ran failsafe. `repositories`: with empty ones in place, since restic takes seconds to make one."""
         self.stop()
         self.nas.sh(f"rm -rf {STATE} /srv/backup /srv/restored; mkdir -p /srv/backup")
+        if repositories:
+            for place in REPOSITORIES.values():
+                self.nas.sh(f"cp -r {self._empty_repository()} {place}")
+
+    def _empty_repository(self) -> str:
+        made = "/srv/empty-repository"
+        if self.nas.sh(f"test -e {made}", check=False).returncode:
+            self.nas.write("/etc/failsafe/repository.password", SECRETS["repository.password"] + "\n", 0o600)
+            self.nas.run(
+                "restic",
+                "init",
+                "-q",
+                env={"RESTIC_REPOSITORY": made, "RESTIC_PASSWORD_FILE": "/etc/failsafe/repository.password"},
+            )
+        return made
 
     def verb(self, *words: str, status: int | None = 0, timeout: float = 120, env: dict[str, str] | None = None) -> Answer:
         """Run `failsafe WORDS` to its end. Raises VerbFailedError unless it exits with `status` (None: any)."""
