@@ -13,8 +13,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from failsafe.app import App
@@ -24,6 +24,7 @@ from failsafe.logs import get_log
 from failsafe.status.roster import duties_of
 
 LOG_BYTES = 1024 * 1024  # of one job's output; what is more is cut off at the front, by starting the file anew
+DOCTOR_AGAIN = timedelta(hours=1)
 GRACE_SECONDS = 20.0  # between asking a child to stop and killing it; systemd waits 90 s
 TAIL_BYTES = 2000  # of a failed job's output, for the log
 
@@ -72,7 +73,11 @@ class Jobs:
     def _possible(self) -> list[Duty]:
         """A repository that holds nothing yet cannot be checked."""
         used = {name for name, state in self._app.duties.repositories().items() if state.last_snapshot_at is not None}
-        return [duty for duty in self._duties if not duty.name.startswith("check:") or duty.name.removeprefix("check:") in used]
+        duties = [duty for duty in self._duties if not duty.name.startswith("check:") or duty.name.removeprefix("check:") in used]
+        last = self._app.duties.last_doctor_run()
+        if last is not None and not all(last.ready.values()):  # a fault that was mended must not stand in the way for a day
+            duties = [replace(duty, every=DOCTOR_AGAIN) if duty.name == "doctor" else duty for duty in duties]
+        return duties
 
     def poll(self, now: datetime) -> bool:
         """Writes down what has ended, keeps logs within bounds. True if anything ended."""

@@ -104,7 +104,7 @@ def build_status(roster: Roster, glance: Glance, now: datetime) -> Status:
         domains,
         servers,
         repositories,
-        findings,
+        tuple(sorted(findings, key=lambda finding: finding.severity is not Severity.FAIL)),  # the worst first, else as configured
         overdue,
         glance.all("event"),
     )

@@ -1,0 +1,295 @@
+"""Judges what a backup relies on: the way to the server, room, freshness, checks, secrets. Pure: gathered facts in, findings out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from failsafe.backup.freshness import ALLOWANCE
+from failsafe.model import Finding, Severity
+
+FAIL, WARN, OK, SKIPPED = Severity.FAIL, Severity.WARN, Severity.OK, Severity.SKIPPED
+LEAST_FREE_BYTES = (
+    256 << 20
+)  # on the server: Postfix's queue_minfree with room for a day; here: staging's segments and restic's temporary files
+LEAST_FREE_SHARE = 0.05
+LEAST_INODES_SHARE = 0.05
+CLOCK_WARN = timedelta(seconds=30)
+CLOCK_FAIL = timedelta(minutes=5)  # TSIG (RFC 8945) refuses changes beyond this fudge
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Of one file system; None: not known."""
+
+    bytes_free: int
+    bytes_total: int
+    inodes_free: int | None = None
+    inodes_total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCheckup:
+    """What one session with a mail server showed; `error` is why there was none, with `mend`."""
+
+    server: str
+    over_ssh: bool
+    error: str = ""
+    mend: str = ""
+    mailboxes: tuple[str, ...] = ()
+    spaces: tuple[Space, ...] = ()
+    clock_offset: timedelta | None = None
+    backup_every: timedelta = timedelta(minutes=15)
+    good_backup_at: datetime | None = None
+    domains: Collection[str] = ()  # configured domains behind this server
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryCheckup:
+    repository: str
+    check_every: timedelta
+    last_snapshot_at: datetime | None
+    last_check_at: datetime | None
+    last_error: str
+
+
+@dataclass(frozen=True, slots=True)
+class MachineCheckup:
+    """This machine. `exposed`: folders of mail that others may enter. `secret_faults`, `secret_warnings`: (key, text)."""
+
+    space: Space
+    staging_bytes: int
+    exposed: tuple[str, ...]
+    secret_faults: tuple[tuple[str, str], ...]
+    secret_warnings: tuple[tuple[str, str], ...]
+    file_system: str
+    is_network_file_system: bool
+    restic: str  # its version; "" where it could not be asked
+    restic_error: str = ""
+    restic_too_old: bool = False
+    restic_unknown: bool = False
+    notify_error: str = ""  # "" where addresses are configured and can be read
+    notify_configured: bool = False
+    notices_waiting: int = 0
+    own_line: tuple[int, int] = (0, 0)  # answered, asked
+
+
+def judge_server(seen: ServerCheckup, now: datetime) -> tuple[Finding, ...]:
+    findings = [_judge_access(seen)]
+    if seen.error:
+        findings += [Finding(code, SKIPPED, seen.server, "the server could not be asked") for code in ("disk", "domain-missing")]
+    else:
+        findings += [_judge_disk(seen), _judge_domains(seen)]
+    findings.append(_judge_recovery_point(seen, now))
+    findings.append(
+        Finding("accounts-covered", SKIPPED, seen.server, "which recipients exist at the secondary is not known in this version")
+    )
+    return tuple(findings)
+
+
+def judge_clock(servers: Collection[ServerCheckup]) -> Finding:
+    """Our clock against the servers' clocks; a majority of one or two is still the best witness at home."""
+    offsets = sorted(abs(server.clock_offset) for server in servers if server.clock_offset is not None)
+    if not offsets:
+        return Finding("clock", SKIPPED, "controller", "no other clock could be asked", blocks_failover=True)
+    middle = offsets[len(offsets) // 2]
+    mend = "let a time service (systemd-timesyncd, chrony) set the clocks of this machine and of the server"
+    text = f"this clock and the mail server's differ by {middle.total_seconds():.0f} s"
+    if middle >= CLOCK_FAIL:
+        return Finding(
+            "clock", FAIL, "controller", f"{text}: signed DNS changes are refused beyond 300 s", mend, blocks_failover=True
+        )
+    return Finding(
+        "clock",
+        WARN if middle >= CLOCK_WARN else OK,
+        "controller",
+        text,
+        mend if middle >= CLOCK_WARN else "",
+        blocks_failover=True,
+    )
+
+
+def judge_repository(seen: RepositoryCheckup, now: datetime) -> Finding:
+    name = seen.repository
+    if seen.last_snapshot_at is None:
+        return Finding("repository-check", SKIPPED, name, "it holds no snapshot yet", "failsafe backup")
+    if seen.last_error:
+        return Finding(
+            "repository-check", FAIL, name, f"its last use failed: {seen.last_error}", f"failsafe verify --repository {name}"
+        )
+    if seen.last_check_at is None or now - seen.last_check_at > seen.check_every * 2 + ALLOWANCE:
+        when = "never" if seen.last_check_at is None else f"last on {seen.last_check_at:%Y-%m-%d}"
+        return Finding(
+            "repository-check",
+            WARN,
+            name,
+            f"it was {when} checked" if seen.last_check_at is None else f"it was checked {when}",
+            f"failsafe verify --repository {name}",
+        )
+    return Finding("repository-check", OK, name, f"it was checked on {seen.last_check_at:%Y-%m-%d}")
+
+
+def judge_machine(seen: MachineCheckup) -> tuple[Finding, ...]:
+    return (
+        _judge_staging_space(seen),
+        _judge_exposed(seen),
+        _judge_secrets(seen),
+        _judge_database(seen),
+        _judge_restic(seen),
+        _judge_notify(seen),
+        _judge_own_line(seen),
+    )
+
+
+def _judge_access(seen: ServerCheckup) -> Finding:
+    way = "over SSH" if seen.over_ssh else "on this machine"
+    if seen.error:
+        mend = seen.mend or f"check [mail_server.{seen.server}]: path, ssh, ssh_key"
+        return Finding("ssh-access", FAIL, seen.server, f"its mail cannot be read {way}: {seen.error}", mend)
+    if not seen.mailboxes:
+        return Finding(
+            "ssh-access",
+            FAIL,
+            seen.server,
+            f"no mailbox was found {way}",
+            f"check path in [mail_server.{seen.server}]: it holds DOMAIN/USER/ folders",
+        )
+    return Finding("ssh-access", OK, seen.server, f"{len(seen.mailboxes)} mailbox(es) can be read {way}")
+
+
+def _judge_disk(seen: ServerCheckup) -> Finding:
+    mend = "make room on the mail server: a full disk refuses mail"
+    for space in seen.spaces:
+        if space.bytes_free < LEAST_FREE_BYTES or space.bytes_free < space.bytes_total * LEAST_FREE_SHARE:
+            return Finding("disk", FAIL, seen.server, f"only {space.bytes_free >> 20} MiB are free where the mail lies", mend)
+        if space.inodes_free is not None and space.inodes_total and space.inodes_free < space.inodes_total * LEAST_INODES_SHARE:
+            return Finding("disk", FAIL, seen.server, f"only {space.inodes_free} inodes are free where the mail lies", mend)
+    if not seen.spaces:
+        return Finding("disk", SKIPPED, seen.server, "the server did not say")
+    return Finding(
+        "disk", OK, seen.server, f"{min(space.bytes_free for space in seen.spaces) >> 20} MiB are free where the mail lies"
+    )
+
+
+def _judge_domains(seen: ServerCheckup) -> Finding:
+    """A domain with mailboxes there that failsafe does not watch would stay behind in a failover."""
+    there = {mailbox.rpartition("@")[2] for mailbox in seen.mailboxes}
+    forgotten = sorted(there - set(seen.domains))
+    if forgotten:
+        text = f"mail of {', '.join(forgotten)} lies on the server, but failsafe does not look after its MX"
+        return Finding("domain-missing", WARN, seen.server, text, f'add [domain."{forgotten[0]}"]')
+    return Finding("domain-missing", OK, seen.server, "every domain with mail on the server is configured")
+
+
+def _judge_recovery_point(seen: ServerCheckup, now: datetime) -> Finding:
+    mend = f"failsafe backup {seen.server}"
+    if seen.good_backup_at is None:
+        return Finding("recovery-point", FAIL, seen.server, "there is no complete backup yet", mend)
+    age = now - seen.good_backup_at
+    text = f"the last complete backup began {int(age.total_seconds() // 60)} min ago"
+    late = age > seen.backup_every * 2 + ALLOWANCE
+    return Finding("recovery-point", FAIL if late else OK, seen.server, text, mend if late else "")
+
+
+def _judge_staging_space(seen: MachineCheckup) -> Finding:
+    free = seen.space.bytes_free
+    text = f"{free >> 20} MiB are free for staging, which takes {seen.staging_bytes >> 20} MiB"
+    if free < LEAST_FREE_BYTES or free < seen.space.bytes_total * LEAST_FREE_SHARE:
+        return Finding("staging-space", WARN, "controller", text, "make room, or set controller.state_dir to a larger disk")
+    return Finding("staging-space", OK, "controller", text)
+
+
+def _judge_exposed(seen: MachineCheckup) -> Finding:
+    if seen.exposed:
+        return Finding(
+            "staging-exposed",
+            FAIL,
+            "controller",
+            f"others on this machine may read mail in {', '.join(seen.exposed)}",
+            f"chmod 700 {seen.exposed[0]}",
+        )
+    return Finding("staging-exposed", OK, "controller", "only its owner can read staging")
+
+
+def _judge_secrets(seen: MachineCheckup) -> Finding:
+    if seen.secret_faults:
+        return Finding(
+            "secret-mode", FAIL, "controller", "; ".join(text for _key, text in seen.secret_faults[:5]), "failsafe config check"
+        )
+    if seen.secret_warnings:
+        return Finding(
+            "secret-mode",
+            WARN,
+            "controller",
+            "; ".join(text for _key, text in seen.secret_warnings[:5]),
+            "move the secrets to a file system with modes",
+        )
+    return Finding("secret-mode", OK, "controller", "every secret can be read by its owner only")
+
+
+def _judge_database(seen: MachineCheckup) -> Finding:
+    if seen.is_network_file_system:
+        return Finding(
+            "database-place",
+            FAIL,
+            "controller",
+            f"the database lies on {seen.file_system}, where SQLite loses data",
+            "set controller.state_dir to a local disk",
+        )
+    return Finding("database-place", OK, "controller", f"the state folder lies on {seen.file_system or 'a local file system'}")
+
+
+def _judge_restic(seen: MachineCheckup) -> Finding:
+    if seen.restic_error:
+        return Finding("restic-version", FAIL, "controller", seen.restic_error, "apt install restic")
+    if seen.restic_too_old:
+        return Finding(
+            "restic-version", FAIL, "controller", f"restic {seen.restic} is older than 0.14.0", "install restic 0.14.0 or newer"
+        )
+    if seen.restic_unknown:
+        return Finding(
+            "restic-version",
+            WARN,
+            "controller",
+            f"restic {seen.restic} is newer than what failsafe was tested with",
+            "watch the first backups after its update",
+        )
+    return Finding("restic-version", OK, "controller", f"restic {seen.restic}")
+
+
+def _judge_notify(seen: MachineCheckup) -> Finding:
+    if not seen.notify_configured:
+        return Finding(
+            "notify-path", WARN, "controller", "nobody is told anything", "set urls_file in [notify], then failsafe notify --test"
+        )
+    if seen.notify_error:
+        return Finding("notify-path", FAIL, "controller", seen.notify_error, "failsafe notify --test")
+    if seen.notices_waiting:
+        return Finding(
+            "notify-path",
+            FAIL,
+            "controller",
+            f"{seen.notices_waiting} notice(s) could not be delivered yet",
+            "failsafe notify --test",
+        )
+    return Finding("notify-path", OK, "controller", "addresses are configured and no notice waits")
+
+
+def _judge_own_line(seen: MachineCheckup) -> Finding:
+    answered, asked = seen.own_line
+    if asked == 0:
+        return Finding(
+            "own-line",
+            FAIL,
+            "controller",
+            "no reference is configured, so nobody knows whether our own line works",
+            "set references in [own_line]",
+            blocks_failover=True,
+        )
+    if answered * 2 <= asked:
+        mend = "if the line is well, choose references that answer from here"
+        return Finding(
+            "own-line", WARN, "controller", f"only {answered} of {asked} references answer now", mend, blocks_failover=True
+        )
+    return Finding("own-line", OK, "controller", f"{answered} of {asked} references answer", blocks_failover=True)

@@ -1,0 +1,278 @@
+"""Gathers what the doctor judges, from everywhere, at the same time where that is possible; then keeps the findings. Judges nothing itself."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from failsafe.app import App
+from failsafe.backup.doctor import (
+    MachineCheckup,
+    RepositoryCheckup,
+    ServerCheckup,
+    Space,
+    judge_clock,
+    judge_machine,
+    judge_repository,
+    judge_server,
+)
+from failsafe.domains import Domains
+from failsafe.errors import FailsafeError, ProcessError
+from failsafe.failover.doctor import WRITE_PROOF, DomainCheckup, Exchange, is_ready, judge_domain
+from failsafe.model import Finding
+from failsafe.store.duties import DoctorRun
+
+THREADS = 8
+STAGING_FILES = 200_000  # counted at most; staging has a few thousand
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    at: datetime
+    findings: tuple[Finding, ...]
+    ready: dict[str, bool]
+
+    def about(self, domain: str, server: str) -> Diagnosis:
+        """Only what concerns one domain: itself, its server, this machine."""
+        subjects = {domain, server, "controller"}
+        kept = tuple(finding for finding in self.findings if finding.subject in subjects)
+        return Diagnosis(self.at, kept, {domain: self.ready[domain]})
+
+    def to_json(self) -> dict[str, Any]:
+        return {"findings": [_finding_json(finding) for finding in self.findings], "ready_for_failover": self.ready}
+
+
+def run_checkup(app: App) -> Diagnosis:
+    """Looks at everything, and keeps what was found: a failover relies on the last whole run. Raises StoreError."""
+    began = app.clock.now()
+    names, servers = sorted(app.config.domain), sorted(app.config.mail_server)
+    domains = Domains(app, None, began)
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="doctor") as pool:
+        server_looks = [pool.submit(_server, app, server) for server in servers]
+        domain_looks = [pool.submit(_domain, app, domains, name, began) for name in names]
+        machine = _machine(app, began)
+        server_facts = [look.result() for look in server_looks]
+        domain_facts = [look.result() for look in domain_looks]
+    now = app.clock.now()
+    shared = (*judge_machine(machine), judge_clock(server_facts))
+    by_domain = {name: judge_domain(facts, now) for name, facts in zip(names, domain_facts, strict=True)}
+    findings = (
+        *(finding for found in by_domain.values() for finding in found),
+        *(finding for facts in server_facts for finding in judge_server(facts, now)),
+        *(judge_repository(facts, now) for facts in _repositories(app)),
+        *shared,
+    )
+    ready = {name: is_ready((*found, *shared)) for name, found in by_domain.items()}
+    app.duties.add_doctor_run(DoctorRun(began, [_finding_json(finding) for finding in findings], ready))
+    return Diagnosis(began, findings, ready)
+
+
+# -- domains -------------------------------------------------------------------------------------------------------------
+
+
+def _domain(app: App, domains: Domains, name: str, now: datetime) -> DomainCheckup:
+    facts = domains.gather(name, now, fresh_zone=True)
+    table = app.domain(name)
+    probe = app.config.probe.get(table.server)
+    recipient = None if probe is None else probe.recipient
+    of_this_domain = recipient if recipient is not None and recipient.lower().endswith(f"@{name}") else None
+    helo = None if probe is None else probe.helo
+    ca_file = None if probe is None or probe.ca_file is None else str(probe.ca_file)
+    written = [flip.outcome_at for flip in domains.journal.flips(name, now - WRITE_PROOF) if flip.outcome_at is not None]
+    exchanges = {
+        **{each: _exchange(each) for each in table.primary},
+        **{each: _exchange(each, _Asking(table.server, of_this_domain, helo, ca_file)) for each in table.secondary},
+    }
+    return DomainCheckup(
+        facts=facts,
+        exchanges=exchanges,
+        views=domains.views(name, now),
+        probe_configured=probe is not None,
+        recipient=recipient,
+        helo=helo,
+        last_write_at=max(written, default=None),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """How to speak with a secondary: as the probe speaks with the primary."""
+
+    server: str
+    recipient: str | None
+    helo: str | None
+    ca_file: str | None
+
+
+def _exchange(name: str, asking: _Asking | None = None) -> Exchange:
+    from failsafe.adapters.exchange import look_at_exchange
+
+    sight = look_at_exchange(name)
+    if asking is None or not sight.addresses:
+        return Exchange(name, sight.addresses, sight.alias_of, sight.error, None, sight.error or "not asked")
+    from failsafe.adapters.smtp import Patience, SmtpProbe
+
+    patience = Patience(look_up=10, connect=10, greeting=20, command=15, whole=45)
+    look = SmtpProbe(
+        asking.server, [f"{name}:25"], asking.recipient, asking.helo, patience=patience, ca_file=asking.ca_file
+    ).look()
+    return Exchange(name, sight.addresses, sight.alias_of, sight.error, look.seen, look.text)
+
+
+# -- servers -------------------------------------------------------------------------------------------------------------
+
+
+def _server(app: App, name: str) -> ServerCheckup:
+    table = app.server(name)
+    good = app.duties.last_backup(name, result="ok")
+    base = ServerCheckup(
+        server=name,
+        over_ssh=table.ssh is not None,
+        backup_every=table.backup_every,
+        good_backup_at=None if good is None else good.started_at,
+        domains=tuple(domain for domain, row in app.config.domain.items() if row.server == name),
+    )
+    if table.path is None:
+        return _changed(
+            base, error=f'layout "{table.layout}" is not in this version yet', mend='use layout = "maildir" with path'
+        )
+    from failsafe.backup.protocol import Reach, ServerSession
+
+    try:
+        with ServerSession(app.mail_host(name), Reach(str(table.path))) as session:
+            asked_at = app.clock.now()
+            vitals = session.vitals()
+            mailboxes = tuple(facts.mailbox for facts in session.survey())
+    except FailsafeError as error:
+        return _changed(base, error=str(error), mend=error.mend)
+    return _changed(
+        base,
+        mailboxes=mailboxes,
+        spaces=tuple(_space(root) for root in vitals.get("roots", ()) if isinstance(root, dict)),
+        clock_offset=_offset(vitals.get("now"), asked_at),
+    )
+
+
+def _changed(base: ServerCheckup, **values: Any) -> ServerCheckup:
+    from dataclasses import replace
+
+    return replace(base, **values)
+
+
+def _space(root: dict[str, Any]) -> Space:
+    return Space(int(root["bytes_free"]), int(root["bytes"]), int(root["inodes_free"]), int(root["inodes"]))
+
+
+def _offset(nanoseconds: Any, asked_at: datetime) -> timedelta | None:
+    if not isinstance(nanoseconds, int):
+        return None
+    return datetime.fromtimestamp(nanoseconds / 1e9, UTC) - asked_at
+
+
+def _repositories(app: App) -> Iterable[RepositoryCheckup]:
+    known = app.duties.repositories()
+    for name, table in sorted(app.config.repository.items()):
+        state = known.get(name)
+        failed = state is not None and state.last_result not in ("", "ok")
+        yield RepositoryCheckup(
+            name,
+            table.check.every,
+            None if state is None else state.last_snapshot_at,
+            None if state is None else state.last_check_at,
+            state.last_error or "no reason known" if state is not None and failed else "",
+        )
+
+
+# -- this machine --------------------------------------------------------------------------------------------------------
+
+
+def _machine(app: App, now: datetime) -> MachineCheckup:
+    from failsafe.adapters.own_line import OwnLineCheck
+    from failsafe.config.files import file_faults
+    from failsafe.store.engine import NETWORK_FILE_SYSTEMS, file_system_of
+
+    faults, warnings = file_faults(app.config)
+    usage = shutil.disk_usage(app.state_dir)
+    line = OwnLineCheck([str(address) for address in app.config.own_line.references]).look(now)
+    kind = file_system_of(app.state_dir)
+    version, restic_error, too_old, unknown = _restic(app)
+    return MachineCheckup(
+        space=Space(usage.free, usage.total),
+        staging_bytes=_size(app.state_dir / "staging"),
+        exposed=tuple(str(folder) for folder in _exposed(app)),
+        secret_faults=tuple(faults),
+        secret_warnings=tuple(warnings),
+        file_system=kind,
+        is_network_file_system=kind in NETWORK_FILE_SYSTEMS and app.config.controller.database == "sqlite",
+        restic=version,
+        restic_error=restic_error,
+        restic_too_old=too_old,
+        restic_unknown=unknown,
+        notify_error=_notify_error(app),
+        notify_configured=app.config.notify.urls_file is not None,
+        notices_waiting=sum(pending.attempts > 0 for pending in app.events.pending_notices(now + timedelta(days=1))),
+        own_line=(line.answered, line.asked),
+    )
+
+
+def _exposed(app: App) -> list[Path]:
+    """Folders of mail that others may enter. What lies below a closed folder is closed."""
+    staging = app.state_dir / "staging"
+    if not staging.is_dir() or not app.state_dir.stat().st_mode & 0o077:
+        return []
+    return [
+        folder
+        for folder in sorted(staging.iterdir())
+        if folder.is_dir() and staging.stat().st_mode & 0o077 and folder.stat().st_mode & 0o077
+    ][:5]
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for count, path in enumerate(folder.rglob("*")):
+        if count >= STAGING_FILES:
+            break
+        try:
+            total += path.lstat().st_size
+        except OSError:
+            continue  # collected in the meantime
+    return total
+
+
+def _restic(app: App) -> tuple[str, str, bool, bool]:
+    """(version, error, older than we support, newer than we know)."""
+    if not app.config.repository:
+        return "", "no repository is configured, so nothing is backed up", False, False
+    from failsafe.adapters.process import Command, base_environment, run
+    from failsafe.adapters.restic.capabilities import parse_version
+
+    try:
+        finished = run(Command(("restic", "version"), base_environment(), deadline=timedelta(seconds=30)))
+    except ProcessError as error:
+        return "", str(error), False, False
+    found = parse_version("\n".join(finished.stdout))
+    if found is None:
+        return "", "restic does not say its version", False, False
+    return found.text, "", not found.is_supported, found.is_supported and not found.is_known
+
+
+def _notify_error(app: App) -> str:
+    from failsafe.adapters.notify import read_urls
+
+    file = app.config.notify.urls_file
+    if file is None:
+        return ""
+    try:
+        read_urls(file)
+    except FailsafeError as error:
+        return str(error)
+    return ""
+
+
+def _finding_json(finding: Finding) -> dict[str, Any]:
+    return {**asdict(finding), "severity": str(finding.severity)}

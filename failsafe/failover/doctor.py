@@ -1,0 +1,275 @@
+"""Judges whether a failover of one domain could be relied on. Pure: gathered facts in, findings out, each with what, why and the mend.
+
+Codes that block a failover are marked here (`blocks_failover`), and only a finding of severity `fail` blocks. Nothing that a dead primary
+makes fail is marked: readiness is taken from the last run before an incident, but a doctor may also run during one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from failsafe.failover.facts import DomainFacts
+from failsafe.failover.health import VantageView
+from failsafe.failover.zone import describe, mx_layout_fault
+from failsafe.model import Axis, Finding, Mode, ProbeClass, Severity, Side, Verdict
+
+TTL_HIGH = 600  # seconds; a flip reaches careful senders only after that long
+WRITE_PROOF = timedelta(days=90)  # a finished write this young proves that the provider lets us
+FAIL, WARN, OK, SKIPPED = Severity.FAIL, Severity.WARN, Severity.OK, Severity.SKIPPED
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One exchange as a sender sees it. `seen` is None where nobody spoke SMTP with it; then `text` says why."""
+
+    name: str
+    addresses: tuple[str, ...]
+    alias_of: str = ""
+    error: str = ""
+    seen: ProbeClass | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DomainCheckup:
+    """What was gathered about one domain. `exchanges` holds every primary and secondary."""
+
+    facts: DomainFacts
+    exchanges: Mapping[str, Exchange]
+    views: tuple[VantageView, ...]  # of every axis
+    probe_configured: bool
+    recipient: str | None
+    helo: str | None
+    last_write_at: datetime | None  # the newest plan that was finished
+
+
+def judge_domain(seen: DomainCheckup, now: datetime) -> tuple[Finding, ...]:
+    """Every finding about one domain, also those that are fine."""
+    return (
+        *_judge_zone(seen),
+        *_judge_targets(seen),
+        _judge_write(seen, now),
+        *_judge_secondaries(seen),
+        *_judge_watching(seen),
+    )
+
+
+def is_ready(findings: Iterable[Finding]) -> bool:
+    """Whether nothing that blocks a failover failed."""
+    return not any(finding.blocks_failover and finding.severity is FAIL for finding in findings)
+
+
+def _judge_zone(seen: DomainCheckup) -> list[Finding]:
+    policy, zone, name = seen.facts.policy, seen.facts.zone, seen.facts.policy.domain
+    answers = [answer for answer in zone.answers if answer.mx is not None]
+    found = next((answer.mx for answer in answers if answer.mx is not None), zone.provider)
+    if found is None:
+        why = f"the MX records could not be read: {zone.unreadable or 'nobody answered'}"
+        return [Finding(code, SKIPPED, name, why, "", blocks_failover=True) for code in ("mx-explicit", "mx-layout", "mx-drift")]
+    side = seen.facts.record.serving
+    layout = mx_layout_fault(found, policy.layout, side)
+    findings = [
+        Finding("mx-explicit", OK, name, f"the MX set is {describe(found)}", blocks_failover=True)
+        if found
+        else Finding(
+            "mx-explicit", FAIL, name, "there is no MX record: senders use the domain's address, and failsafe has nothing to move",
+            f"failsafe adopt-mx {name}", blocks_failover=True,
+        ),
+        Finding("mx-layout", OK, name, f"the layout fits the strategy {policy.layout.strategy}", blocks_failover=True)
+        if layout is None
+        else Finding("mx-layout", FAIL, name, layout, f"failsafe adopt-mx {name} --dry-run", blocks_failover=True),
+        _judge_drift(seen),
+        _judge_agreement(seen),
+    ]  # fmt: skip
+    ttl = found.ttl_seconds
+    if ttl is None:
+        findings.append(Finding("ttl-high", SKIPPED, name, "the TTL is not known"))
+    elif ttl > TTL_HIGH:
+        text = f"the TTL is {ttl} s: some senders see a flip only that much later"
+        findings.append(
+            Finding("ttl-high", WARN, name, text, f'set ttl = "60s" in [domain."{name}"], then failsafe adopt-mx {name}')
+        )
+    else:
+        findings.append(Finding("ttl-high", OK, name, f"the TTL is {ttl} s"))
+    return findings
+
+
+def _judge_drift(seen: DomainCheckup) -> Finding:
+    zone, record, name = seen.facts.zone, seen.facts.record, seen.facts.policy.domain
+    mend = f"put the records back, or say what is true: failsafe acknowledge {name} --serving primary|secondary"
+    answered = [answer.mx for answer in zone.answers if answer.mx is not None]
+    if zone.provider is not None and answered and not any(mx.same_records(zone.provider) for mx in answered):
+        text = f"the provider says {describe(zone.provider)}, but the authoritative servers say {describe(answered[0])}"
+        return Finding("mx-drift", FAIL, name, text, "look at the zone in the provider's panel", blocks_failover=True)
+    if (
+        record.serving is Side.SECONDARY
+        and record.written is not None
+        and answered
+        and not any(mx.same_records(record.written) for mx in answered)
+    ):
+        text = f"failsafe wrote {describe(record.written)}, but the zone holds {describe(answered[0])}"
+        return Finding("mx-drift", FAIL, name, text, mend, blocks_failover=True)
+    return Finding("mx-drift", OK, name, "the zone holds what failsafe expects", blocks_failover=True)
+
+
+def _judge_agreement(seen: DomainCheckup) -> Finding:
+    zone, name = seen.facts.zone, seen.facts.policy.domain
+    if zone.silent:
+        mend = "mend these name servers, or take them out of the delegation: senders wait for them too"
+        return Finding("ns-agree", WARN, name, f"no answer from {', '.join(zone.silent)}", mend)
+    if zone.disagreement:
+        return Finding(
+            "ns-agree",
+            WARN,
+            name,
+            f"the authoritative servers differ: {zone.disagreement}",
+            "wait for the zone transfer, then look again",
+        )
+    if not zone.answers:
+        return Finding("ns-agree", SKIPPED, name, "no authoritative server is known")
+    return Finding("ns-agree", OK, name, f"all {len(zone.answers)} authoritative servers agree")
+
+
+def _judge_targets(seen: DomainCheckup) -> list[Finding]:
+    name, layout = seen.facts.policy.domain, seen.facts.policy.layout
+    faults = [_fault(seen.exchanges[each]) for each in layout.primaries]
+    return [_exchange_finding("mx-target", name, "the primary exchanges resolve", faults)]
+
+
+def _judge_write(seen: DomainCheckup, now: datetime) -> Finding:
+    policy, name = seen.facts.policy, seen.facts.policy.domain
+    if not policy.writable:
+        return Finding(
+            "provider-write", SKIPPED, name, "no DNS provider is configured: a person makes the change", blocks_failover=True
+        )
+    if seen.facts.zone.provider_error:
+        text = f"the provider could not be read: {seen.facts.zone.provider_error}"
+        return Finding(
+            "provider-write", FAIL, name, text, "check the credentials in [dns] and the provider's status", blocks_failover=True
+        )
+    if seen.last_write_at is not None and now - seen.last_write_at < WRITE_PROOF:
+        return Finding(
+            "provider-write",
+            OK,
+            name,
+            f"a change was written and verified on {seen.last_write_at:%Y-%m-%d}",
+            blocks_failover=True,
+        )
+    text = "the provider can be read; that it may also write was not tried, because nothing is written without need"
+    mend = f"a failover by hand in a quiet hour proves it: failsafe failover {name}, then failsafe failback {name}"
+    return Finding("provider-write", SKIPPED, name, text, mend, blocks_failover=True)
+
+
+def _judge_secondaries(seen: DomainCheckup) -> list[Finding]:
+    name, layout = seen.facts.policy.domain, seen.facts.policy.layout
+    secondaries = [seen.exchanges[each] for each in layout.secondaries]
+    return [
+        _exchange_finding("secondary-resolves", name, "the secondary exchanges resolve", [_fault(each) for each in secondaries]),
+        _judge_accepts(seen, secondaries),
+    ]
+
+
+def _judge_accepts(seen: DomainCheckup, secondaries: list[Exchange]) -> Finding:
+    name = seen.facts.policy.domain
+    refusing = [each for each in secondaries if each.seen is ProbeClass.LYING]
+    if refusing:
+        text = f"{refusing[0].name} refuses mail for {seen.recipient or name}: {refusing[0].text}"
+        mend = "add the domain and its recipients at the secondary, then run the doctor again"
+        return Finding("secondary-accepts", FAIL, name, text, mend, blocks_failover=True)
+    accepting = [each for each in secondaries if each.seen in (ProbeClass.UP, ProbeClass.GREYLISTED)]
+    if accepting:
+        said = f"mail for {seen.recipient}" if seen.recipient else "a session (no recipient is configured in [probe])"
+        return Finding("secondary-accepts", OK, name, f"{accepting[0].name} accepts {said}", blocks_failover=True)
+    reasons = "; ".join(f"{each.name}: {each.text}" for each in secondaries)
+    if _port_25_works(seen):
+        mend = "until the secondary answers, a failover would move mail from one dead place to another"
+        return Finding(
+            "secondary-accepts",
+            FAIL,
+            name,
+            f"no secondary takes mail, though port 25 works from here ({reasons})",
+            mend,
+            blocks_failover=True,
+        )
+    return Finding(
+        "secondary-accepts",
+        SKIPPED,
+        name,
+        f"could not be tried from here ({reasons})",
+        "port 25 may be blocked on this line",
+        blocks_failover=True,
+    )
+
+
+def _port_25_works(seen: DomainCheckup) -> bool:
+    """Proved by the primary itself, where the probe goes to its port 25."""
+    return any(view.axis is Axis.INBOUND and view.verdict is Verdict.UP for view in seen.views)
+
+
+def _judge_watching(seen: DomainCheckup) -> list[Finding]:
+    policy, name = seen.facts.policy, seen.facts.policy.domain
+    findings = [_judge_vantages(seen)]
+    inbound = [view for view in seen.views if view.axis is Axis.INBOUND]
+    blocked = [view for view in inbound if view.blocked]
+    if not seen.probe_configured:
+        findings.append(Finding("port-25", SKIPPED, name, "no probe is configured"))
+    elif blocked:
+        text = f"{blocked[0].vantage} is refused or blocked: {'; '.join(blocked[0].reasons)}"
+        findings.append(Finding("port-25", WARN, name, text, "let this address pass at the server, or configure another vantage"))
+    elif _port_25_works(seen):
+        findings.append(Finding("port-25", OK, name, "the primary answers on its SMTP port"))
+    else:
+        text = f"nothing was seen through SMTP: {'; '.join(inbound[0].reasons) if inbound else 'nobody has looked yet'}"
+        findings.append(
+            Finding(
+                "port-25",
+                WARN,
+                name,
+                text,
+                "if the server is up, port 25 is probably blocked on this line: configure another vantage",
+            )
+        )
+    if seen.probe_configured:
+        missing = [key for key, value in (("recipient", seen.recipient), ("helo", seen.helo)) if value is None]
+        mend = f"set {' and '.join(missing)} in [probe.{policy.server}]"
+        text = f"the probe has no {' and no '.join(missing)}: it proves less, and may be taken for a spammer"
+        findings.append(
+            Finding("probe-identity", WARN, name, text, mend)
+            if missing
+            else Finding("probe-identity", OK, name, f"{seen.helo} asks for {seen.recipient}")
+        )
+    return findings
+
+
+def _judge_vantages(seen: DomainCheckup) -> Finding:
+    policy, name = seen.facts.policy, seen.facts.policy.domain
+    if policy.vantages == 0:
+        severity = FAIL if policy.mode is Mode.AUTO else WARN
+        return Finding(
+            "vantages", severity, name, "nobody watches the mail server", f"add [probe.{policy.server}]", blocks_failover=True
+        )
+    if policy.vantages < policy.quorum:
+        text = f"{policy.vantages} of {policy.quorum} vantages are configured, so a failover waits for a person"
+        return Finding("vantages", WARN, name, text, "add a [vantage.NAME], or lower quorum", blocks_failover=True)
+    return Finding("vantages", OK, name, f"{policy.vantages} vantage(s) for a quorum of {policy.quorum}", blocks_failover=True)
+
+
+def _fault(exchange: Exchange) -> str:
+    if not exchange.addresses:
+        return f"{exchange.name} does not resolve: {exchange.error or 'it has no address'}"
+    return (
+        f"{exchange.name} is an alias of {exchange.alias_of}, which an MX must not name (RFC 2181 10.3)"
+        if exchange.alias_of
+        else ""
+    )
+
+
+def _exchange_finding(code: str, name: str, fine: str, faults: list[str]) -> Finding:
+    bad = [fault for fault in faults if fault]
+    if bad:
+        return Finding(
+            code, FAIL, name, "; ".join(bad), "mend these names in DNS, or the names in the configuration", blocks_failover=True
+        )
+    return Finding(code, OK, name, fine, blocks_failover=True)
