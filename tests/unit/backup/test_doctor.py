@@ -1,0 +1,126 @@
+"""The doctor of backups and of this machine."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from failsafe.backup.doctor import (
+    MachineCheckup,
+    RepositoryCheckup,
+    ServerCheckup,
+    Space,
+    judge_clock,
+    judge_machine,
+    judge_repository,
+    judge_server,
+)
+from failsafe.model import Finding, Severity
+
+NOW = datetime(2026, 11, 22, 17, 0, tzinfo=UTC)
+ROOMY = Space(50 << 30, 100 << 30, 900_000, 1_000_000)
+SERVER = ServerCheckup(
+    server="vps",
+    over_ssh=True,
+    mailboxes=("a@example.org",),
+    spaces=(ROOMY,),
+    clock_offset=timedelta(seconds=1),
+    good_backup_at=NOW - timedelta(minutes=10),
+    domains=("example.org",),
+)
+MACHINE = MachineCheckup(
+    space=ROOMY,
+    staging_bytes=1 << 30,
+    exposed=(),
+    secret_faults=(),
+    secret_warnings=(),
+    file_system="ext4",
+    is_network_file_system=False,
+    restic="0.18.0",
+    notify_configured=True,
+    own_line=(3, 3),
+)
+
+
+def of_server(code: str, **changed: object) -> Finding:
+    return next(found for found in judge_server(replace(SERVER, **changed), NOW) if found.code == code)  # type: ignore[arg-type]
+
+
+def of_machine(code: str, **changed: object) -> Finding:
+    return next(found for found in judge_machine(replace(MACHINE, **changed)) if found.code == code)  # type: ignore[arg-type]
+
+
+def test_a_healthy_server_and_machine_have_nothing_bad() -> None:
+    findings = [*judge_server(SERVER, NOW), *judge_machine(MACHINE), judge_clock([SERVER])]
+    assert [found.code for found in findings if found.severity in (Severity.FAIL, Severity.WARN)] == []
+
+
+def test_nothing_about_the_mail_server_blocks_a_failover() -> None:
+    dead = replace(SERVER, error="timed out", mailboxes=(), spaces=(), clock_offset=None, good_backup_at=None)
+    assert [found.code for found in judge_server(dead, NOW) if found.blocks_failover] == []
+    assert judge_clock([dead]).severity is Severity.SKIPPED
+
+
+def test_an_unreachable_server_is_one_fault_and_the_rest_is_skipped() -> None:
+    assert of_server("ssh-access", error="host key unknown", mend="ssh-keyscan").mend == "ssh-keyscan"
+    assert of_server("disk", error="x").severity is Severity.SKIPPED
+
+
+def test_a_server_without_mailboxes_is_a_wrong_path() -> None:
+    assert "path" in of_server("ssh-access", mailboxes=()).mend
+
+
+@pytest.mark.parametrize("space", [Space(1 << 20, 100 << 30), Space(2 << 30, 100 << 30), Space(50 << 30, 100 << 30, 10, 1000)])
+def test_little_room_or_few_inodes_on_the_server_is_a_fault(space: Space) -> None:
+    assert of_server("disk", spaces=(ROOMY, space)).severity is Severity.FAIL
+
+
+def test_a_domain_with_mail_that_is_not_configured_is_told_by_name() -> None:
+    found = of_server("domain-missing", mailboxes=("a@example.org", "b@forgotten.example"))
+    assert found.severity is Severity.WARN
+    assert "forgotten.example" in found.text
+
+
+@pytest.mark.parametrize(("age", "severity"), [(timedelta(minutes=59), Severity.OK), (timedelta(minutes=61), Severity.FAIL)])
+def test_an_old_recovery_point_is_a_fault(age: timedelta, severity: Severity) -> None:
+    assert of_server("recovery-point", good_backup_at=NOW - age).severity is severity
+
+
+@pytest.mark.parametrize(("seconds", "severity"), [(5, Severity.OK), (-60, Severity.WARN), (400, Severity.FAIL)])
+def test_clocks_that_differ_by_more_than_tsig_allows_block(seconds: int, severity: Severity) -> None:
+    found = judge_clock([replace(SERVER, clock_offset=timedelta(seconds=seconds))])
+    assert (found.severity, found.blocks_failover) == (severity, True)
+
+
+def test_a_repository_is_checked_in_time_or_told() -> None:
+    week = timedelta(days=7)
+    fresh = RepositoryCheckup("nas", week, NOW, NOW - week, "")
+    assert judge_repository(fresh, NOW).severity is Severity.OK
+    assert judge_repository(replace(fresh, last_check_at=NOW - week * 3), NOW).severity is Severity.WARN
+    assert judge_repository(replace(fresh, last_check_at=None), NOW).severity is Severity.WARN
+    assert judge_repository(replace(fresh, last_error="connection refused"), NOW).severity is Severity.FAIL
+    assert judge_repository(replace(fresh, last_snapshot_at=None), NOW).severity is Severity.SKIPPED
+
+
+@pytest.mark.parametrize(
+    ("code", "changed", "severity"),
+    [
+        ("staging-space", {"space": Space(1 << 20, 1 << 40)}, Severity.WARN),
+        ("staging-exposed", {"exposed": ("/x",)}, Severity.FAIL),
+        ("secret-mode", {"secret_faults": (("a", "is open"),)}, Severity.FAIL),
+        ("secret-mode", {"secret_warnings": (("a", "no modes"),)}, Severity.WARN),
+        ("database-place", {"is_network_file_system": True}, Severity.FAIL),
+        ("restic-version", {"restic_error": "restic is missing"}, Severity.FAIL),
+        ("restic-version", {"restic_too_old": True}, Severity.FAIL),
+        ("restic-version", {"restic_unknown": True}, Severity.WARN),
+        ("notify-path", {"notify_configured": False}, Severity.WARN),
+        ("notify-path", {"notify_error": "cannot be read"}, Severity.FAIL),
+        ("notify-path", {"notices_waiting": 2}, Severity.FAIL),
+        ("own-line", {"own_line": (0, 0)}, Severity.FAIL),
+        ("own-line", {"own_line": (1, 3)}, Severity.WARN),
+    ],
+)
+def test_faults_of_this_machine_are_told_with_their_mend(code: str, changed: dict[str, object], severity: Severity) -> None:
+    found = of_machine(code, **changed)
+    assert found.severity is severity
+    assert found.mend

@@ -1,0 +1,173 @@
+"""The doctor of a domain: what it finds, what blocks a failover, and what a dead primary may never block."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from failsafe.failover.doctor import DomainCheckup, Exchange, is_ready, judge_domain
+from failsafe.failover.facts import DomainFacts, Policy, Readiness, ZoneReading
+from failsafe.failover.health import VantageView
+from failsafe.failover.zone import MxLayout
+from failsafe.model import (
+    Axis,
+    DomainRecord,
+    DomainState,
+    Finding,
+    Mode,
+    MxSet,
+    ProbeClass,
+    ServerAnswer,
+    Severity,
+    Side,
+    Strategy,
+    Verdict,
+)
+
+NOW = datetime(2026, 11, 22, 17, 0, tzinfo=UTC)
+PEACE = MxSet.of((10, "mail.example.org"), ttl_seconds=60)
+LAYOUT = MxLayout(Strategy.ON_DEMAND, ("mail.example.org",), ("mx.example.net",))
+POLICY = Policy("example.org", "example.org", "vps", LAYOUT, Mode.AUTO, vantages=1, quorum=1)
+UP = VantageView("here", Verdict.UP, NOW, NOW, ("accepted",), Axis.INBOUND)
+
+
+def reading(provider: MxSet | None = PEACE, *answers: MxSet | None) -> ZoneReading:
+    sets = answers or (PEACE, PEACE)
+    return ZoneReading(provider, tuple(ServerAnswer(f"ns{n}", mx, "" if mx else "silent") for n, mx in enumerate(sets)))
+
+
+FACTS = DomainFacts(
+    policy=POLICY,
+    record=DomainRecord("example.org", DomainState.NORMAL, NOW, Side.PRIMARY),
+    views=(UP,),
+    own_line=None,
+    zone=reading(),
+    readiness=Readiness(),
+    leader=False,
+    started_at=NOW,
+)
+WELL = DomainCheckup(
+    facts=FACTS,
+    exchanges={
+        "mail.example.org": Exchange("mail.example.org", ("192.0.2.1",)),
+        "mx.example.net": Exchange("mx.example.net", ("192.0.2.2",), seen=ProbeClass.UP, text="accepted"),
+    },
+    views=(UP,),
+    probe_configured=True,
+    recipient="probe@example.org",
+    helo="nas.example.org",
+    last_write_at=NOW - timedelta(days=3),
+)
+
+
+def finding(seen: DomainCheckup, code: str) -> Finding:
+    return next(found for found in judge_domain(seen, NOW) if found.code == code)
+
+
+def with_zone(zone: ZoneReading) -> DomainCheckup:
+    return replace(WELL, facts=replace(FACTS, zone=zone))
+
+
+def with_policy(**values: object) -> DomainCheckup:
+    return replace(WELL, facts=replace(FACTS, policy=replace(POLICY, **values)))  # type: ignore[arg-type]
+
+
+def with_secondary(**values: object) -> DomainCheckup:
+    secondary = replace(WELL.exchanges["mx.example.net"], **values)  # type: ignore[arg-type]
+    return replace(WELL, exchanges={**WELL.exchanges, "mx.example.net": secondary})
+
+
+def test_a_healthy_domain_has_only_good_findings_and_is_ready() -> None:
+    findings = judge_domain(WELL, NOW)
+    assert {found.severity for found in findings} == {Severity.OK}
+    assert is_ready(findings)
+
+
+def test_every_bad_finding_says_how_to_mend_it() -> None:
+    sick = [
+        with_zone(reading(MxSet(()), MxSet(()))), with_zone(reading(MxSet.of((10, "foreign.example"), ttl_seconds=3600))), with_secondary(addresses=(), error="no such name"),
+        with_secondary(seen=ProbeClass.LYING), with_policy(vantages=0), with_policy(quorum=2), replace(WELL, helo=None, views=()),
+    ]  # fmt: skip
+    bad = [found for seen in sick for found in judge_domain(seen, NOW) if found.severity in (Severity.FAIL, Severity.WARN)]
+    assert len(bad) > len(sick)
+    assert [found for found in bad if not found.mend or not found.text] == []
+
+
+def test_no_mx_record_blocks() -> None:
+    found = finding(with_zone(reading(MxSet(()), MxSet(()))), "mx-explicit")
+    assert (found.severity, found.blocks_failover) == (Severity.FAIL, True)
+
+
+def test_a_layout_that_does_not_fit_the_strategy_blocks_and_names_adopt_mx() -> None:
+    found = finding(with_zone(reading(None, MxSet.of((10, "mail.example.org"), (20, "mx.example.net")))), "mx-layout")
+    assert found.severity is Severity.FAIL
+    assert "adopt-mx" in found.mend
+
+
+def test_a_zone_that_cannot_be_read_now_does_not_block_a_failover_later() -> None:
+    seen = with_zone(reading(None, None, None))
+    findings = judge_domain(seen, NOW)
+    assert finding(seen, "mx-explicit").severity is Severity.SKIPPED
+    assert is_ready(findings)
+
+
+def test_a_provider_that_refuses_us_blocks() -> None:
+    seen = with_zone(ZoneReading(None, reading().answers, provider_error="401: the token is not valid"))
+    assert finding(seen, "provider-write").severity is Severity.FAIL
+    assert not is_ready(judge_domain(seen, NOW))
+
+
+def test_the_right_to_write_is_not_claimed_without_a_write() -> None:
+    assert finding(replace(WELL, last_write_at=None), "provider-write").severity is Severity.SKIPPED
+    assert finding(replace(WELL, last_write_at=NOW - timedelta(days=91)), "provider-write").severity is Severity.SKIPPED
+
+
+def test_a_provider_and_servers_that_disagree_are_drift() -> None:
+    other = MxSet.of((10, "other.example.org"))
+    assert finding(with_zone(reading(other, PEACE, PEACE)), "mx-drift").severity is Severity.FAIL
+
+
+def test_a_silent_name_server_is_a_warning_that_blocks_nothing() -> None:
+    """A self-hoster's first name server is often the primary itself."""
+    seen = with_zone(reading(PEACE, PEACE, None))
+    assert finding(seen, "ns-agree").severity is Severity.WARN
+    assert is_ready(judge_domain(seen, NOW))
+
+
+def test_a_high_ttl_is_told_with_its_cost() -> None:
+    found = finding(with_zone(reading(None, MxSet.of((10, "mail.example.org"), ttl_seconds=3600))), "ttl-high")
+    assert found.severity is Severity.WARN
+    assert "3600 s" in found.text
+
+
+@pytest.mark.parametrize("values", [{"addresses": (), "error": "no such name"}, {"alias_of": "real.example.net"}])
+def test_a_secondary_that_does_not_resolve_or_is_an_alias_blocks(values: dict[str, object]) -> None:
+    seen = with_secondary(**values)
+    assert finding(seen, "secondary-resolves").severity is Severity.FAIL
+    assert not is_ready(judge_domain(seen, NOW))
+
+
+def test_a_secondary_that_refuses_our_recipient_blocks() -> None:
+    assert finding(with_secondary(seen=ProbeClass.LYING, text="550 no such user"), "secondary-accepts").severity is Severity.FAIL
+
+
+def test_an_unreachable_secondary_blocks_only_where_port_25_is_known_to_work() -> None:
+    silent = with_secondary(seen=ProbeClass.DOWN, text="timed out")
+    assert finding(silent, "secondary-accepts").severity is Severity.FAIL
+    assert finding(replace(silent, views=()), "secondary-accepts").severity is Severity.SKIPPED
+
+
+def test_a_dead_primary_blocks_nothing() -> None:
+    down = VantageView("here", Verdict.DOWN, NOW, NOW, ("timed out",), Axis.INBOUND)
+    dead = replace(WELL, views=(down,), facts=replace(FACTS, views=(down,), zone=reading(PEACE, None, PEACE)))
+    assert is_ready(judge_domain(dead, NOW))
+
+
+def test_too_few_vantages_warn_and_none_in_mode_auto_blocks() -> None:
+    assert finding(with_policy(quorum=2), "vantages").severity is Severity.WARN
+    assert finding(with_policy(vantages=0), "vantages").severity is Severity.FAIL
+    assert finding(with_policy(vantages=0, mode=Mode.OBSERVE), "vantages").severity is Severity.WARN
+
+
+def test_a_probe_without_a_name_or_recipient_is_told() -> None:
+    assert finding(replace(WELL, helo=None, recipient=None), "probe-identity").severity is Severity.WARN
