@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import imapclient
 from imapclient import IMAPClient, SocketTimeout, imap4, tls
 
 from failsafe.errors import MailError
@@ -68,18 +67,32 @@ class ImapMailbox:
         return tuple(sorted({self._ours(name) for name in names}))
 
     def create_folder(self, folder: str) -> None:
+        """A name that the server cannot have for its dots, as a Maildir store cannot, is written with "_" for them."""
         theirs = self._theirs(folder)
         if not self._exists(theirs):
             with self._faults(f"create the folder {folder}"):
-                try:
-                    self._client.create_folder(theirs)
-                except imapclient.exceptions.IMAPClientError:
-                    if not self._client.folder_exists(theirs):  # somebody else may have been quicker
-                        raise
+                theirs = self._create(theirs)
             assert self._known is not None
             self._known.add(theirs)
-        with self._faults(f"subscribe to {folder}"), contextlib.suppress(imapclient.exceptions.IMAPClientError):
-            self._client.subscribe_folder(theirs)  # comfort only: some servers have no subscriptions
+        try:
+            with self._faults(f"subscribe to {folder}"):
+                self._client.subscribe_folder(theirs)
+        except MailError as error:
+            if error.transient:  # a refusal is no harm: some servers have no subscriptions
+                raise
+
+    def _create(self, theirs: str) -> str:
+        try:
+            self._client.create_folder(theirs)
+        except imaplib.IMAP4.abort:
+            raise
+        except imaplib.IMAP4.error:
+            if self._client.folder_exists(theirs):  # somebody else was quicker
+                return theirs
+            if self._undotted(theirs) == theirs:
+                raise
+            return self._create(self._undotted(theirs))
+        return theirs
 
     def messages(self, folder: str) -> tuple[StoredMessage, ...]:
         """Empty for a folder that is not there."""
@@ -153,7 +166,12 @@ class ImapMailbox:
         if folder.upper() == "INBOX":
             return "INBOX"
         parts = [part.replace(self._separator, "_") if self._separator != "/" else part for part in folder.split("/")]
-        return self._prefix + self._separator.join(parts)
+        name = self._prefix + self._separator.join(parts)
+        undotted = self._undotted(name)
+        return undotted if not self._exists(name) and self._exists(undotted) else name
+
+    def _undotted(self, theirs: str) -> str:
+        return theirs if self._separator == "." else self._prefix + theirs.removeprefix(self._prefix).replace(".", "_")
 
     def _ours(self, name: str) -> str:
         if name.upper() == "INBOX":
@@ -203,7 +221,13 @@ class ImapMailbox:
                 mend="the certificate must be for this host and trusted here; name its authority in ca_file" if tls_fault else "",
                 transient=not tls_fault,
             ) from error
-        except (imaplib.IMAP4.error, imapclient.exceptions.ProtocolError, ValueError, UnicodeError) as error:
+        except (
+            imaplib.IMAP4.error,
+            ValueError,
+            TypeError,
+            LookupError,
+            AttributeError,
+        ) as error:  # the last: answers that make no sense
             raise MailError(f"cannot {doing}: the IMAP server {self._where} says: {_words(error)}", transient=False) from error
 
 

@@ -1,0 +1,134 @@
+"""A real Dovecot on loopback whose mailboxes lie in DOMAIN/USER/ Maildirs, as a server that is backed up has them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from failsafe.adapters.imap import ImapMailbox
+from failsafe.model import Endpoint
+from failsafe.secrets import Secret
+from tests.contract.mail_servers import answers, free_port, make_certificates
+from tests.support import wait_until
+
+PASSWORD = "correct horse"
+MASTER = "admin"
+
+CONF = """\
+base_dir = {folder}/run
+state_dir = {folder}/state
+log_path = {folder}/dovecot.log
+protocols = imap
+listen = 127.0.0.1
+ssl = required
+ssl_cert = <{folder}/good.pem
+ssl_key = <{folder}/good.pem
+auth_failure_delay = 1 secs
+auth_master_user_separator = *
+mail_max_userip_connections = 100
+mail_location = maildir:{folder}/mail/%d/%n{layout}
+first_valid_uid = 1
+namespace inbox {{
+  inbox = yes
+  separator = {separator}
+  prefix = {prefix}
+}}
+service imap-login {{
+  inet_listener imap {{
+    port = 0
+  }}
+  inet_listener imaps {{
+    port = {port}
+    ssl = yes
+  }}
+}}
+passdb {{
+  driver = passwd-file
+  args = scheme=PLAIN username_format=%u {folder}/masters
+  master = yes
+}}
+passdb {{
+  driver = passwd-file
+  args = scheme=PLAIN username_format=%u {folder}/users
+}}
+userdb {{
+  driver = static
+  args = uid=5000 gid=5000 home={folder}/mail/%d/%n
+}}
+"""
+
+
+class Dovecot:
+    """Any mailbox of `users` logs in with PASSWORD; `USER*admin` with the same."""
+
+    def __init__(self, folder: Path, users: list[str], *, separator: str = "/", prefix: str = "", layout: str = "") -> None:
+        self.folder, self.port = folder, free_port()
+        self.certificates = make_certificates(folder)
+        for name in ("run", "mail"):
+            (folder / name).mkdir()
+        os.chown(folder / "mail", 5000, 5000)
+        conf = CONF.format(folder=folder, port=self.port, separator=separator, prefix=prefix, layout=layout)
+        (folder / "dovecot.conf").write_text(conf)
+        (folder / "users").write_text("".join(f"{user}:{{PLAIN}}{PASSWORD}\n" for user in users))
+        (folder / "masters").write_text(f"{MASTER}:{{PLAIN}}{PASSWORD}\n")
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return Endpoint("localhost", self.port, "implicit", str(self.certificates.authority))
+
+    def open(self, mailbox: str, **more: float) -> ImapMailbox:
+        return ImapMailbox(self.endpoint, mailbox, Secret(PASSWORD), **more)  # type: ignore[arg-type]
+
+    def start(self) -> None:
+        with (self.folder / "start.log").open("ab") as log:
+            subprocess.run(
+                ["/usr/sbin/dovecot", "-c", str(self.folder / "dovecot.conf")],
+                check=True, stdout=log, stderr=log, stdin=subprocess.DEVNULL, timeout=60,
+            )  # fmt: skip
+        wait_until(lambda: answers(self.port), 30, "Dovecot listens")
+
+    def stop(self) -> None:
+        words = ["/usr/sbin/dovecot", "-c", str(self.folder / "dovecot.conf"), "stop"]
+        subprocess.run(words, check=False, capture_output=True, timeout=60)
+
+
+@contextmanager
+def running(users: list[str], **options: str) -> Iterator[Dovecot]:
+    if os.geteuid() != 0:
+        pytest.skip("Dovecot starts only as root")
+    if not Path("/usr/sbin/dovecot").exists():
+        pytest.skip("Dovecot is not installed (Debian: dovecot-imapd)")
+    folder = Path(tempfile.mkdtemp(prefix="failsafe-dovecot-"))
+    folder.chmod(0o755)
+    server = Dovecot(folder, users, **options)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def look(server: Dovecot, mailbox: str) -> dict[str, list[tuple[str, frozenset[str], datetime]]]:
+    """What a client sees: folder -> (canonical digest, flags, date) of each message, sorted. Empty folders are left out."""
+    from failsafe.mail.identity import digests
+
+    box = server.open(mailbox)
+    try:
+        seen = {}
+        for folder in box.folders():
+            listed = {message.uid: message for message in box.messages(folder)}
+            rows = [(digests(data)[1], listed[uid].flags, listed[uid].internal_date) for uid, data in box.fetch(folder, listed)]
+            if rows:
+                seen[folder] = sorted(rows, key=lambda row: (row[0], row[2]))
+        return seen
+    finally:
+        box.close()
