@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -94,19 +95,20 @@ class MxWatch:
         whole, _, _ = self._job.stdout().rpartition("\n")
         return [Look(float(at), records) for at, _, records in (line.partition(" ") for line in whole.splitlines())]
 
-    def wait_for(self, records: str, *, after: float, seconds: float) -> float:
-        """When these records were first seen after an instant. Raises NotVerifiedError after `seconds`."""
+    def wait_for(self, wanted: Callable[[str], bool], what: str, *, after: float, seconds: float) -> Look:
+        """The first look after an instant with such records. Raises NotVerifiedError after `seconds`."""
 
-        def seen() -> float:
-            return next((look.at for look in self.looks() if look.at > after and look.records == records), 0.0)
+        def seen() -> Look | None:
+            return next((look for look in self.looks() if look.at > after and wanted(look.records)), None)
 
         try:
-            return wait_until(seen, seconds, records, every=0.1)
+            found = wait_until(seen, seconds, what, every=0.1)
         except NotInTimeError:
             last = self.looks()[-1:] or [Look(0, NO_ANSWER)]
-            raise NotVerifiedError(
-                "the records at the authoritative name server, by kdig", f"{records} within {seconds:g} s", last[0].records
-            ) from None
+            expected = f"{what} within {seconds:g} s"
+            raise NotVerifiedError("the records at the authoritative name server, by kdig", expected, last[0].records) from None
+        assert found is not None
+        return found
 
     def sets_seen(self) -> list[str]:
         """The different sets in the order they were seen; a look without an answer is no set."""

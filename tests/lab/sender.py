@@ -7,7 +7,8 @@ from tests.lab.host import Host
 from tests.lab.names import ALICE, CA_FILE, PYTHON, SENDER_DOMAIN
 from tests.lab.world import HERE
 
-# A stock Postfix tries again after 300 s; here it is seconds.
+# A stock Postfix tries again after 300 s, and lets a conversation that died half-way hold a place in its queue for 2 to 10 minutes;
+# here it is seconds.
 MAIN = f"""\
 mydestination = {SENDER_DOMAIN}
 local_recipient_maps =
@@ -16,6 +17,14 @@ smtp_tls_security_level = may
 smtp_tls_CAfile = {CA_FILE}
 smtp_connect_timeout = 3s
 smtp_helo_timeout = 5s
+smtp_starttls_timeout = 5s
+smtp_mail_timeout = 10s
+smtp_rcpt_timeout = 10s
+smtp_data_init_timeout = 10s
+smtp_data_xfer_timeout = 10s
+smtp_data_done_timeout = 10s
+smtp_rset_timeout = 5s
+smtp_quit_timeout = 5s
 queue_run_delay = 3s
 minimal_backoff_time = 3s
 maximal_backoff_time = 6s
