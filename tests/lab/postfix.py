@@ -1,5 +1,6 @@
 """Postfix as every mail host of the lab has it: nothing of the machine's own configuration or queue."""
 
+import stat
 from pathlib import Path
 
 from tests.lab.host import Host
@@ -58,13 +59,22 @@ def install(host: Host, name: str, main: str, master: str = "") -> None:
 def queue_ids(host: Host) -> set[str]:
     """The queue ids of all messages Postfix holds, from its files: it need not run, nor the host have power.
 
+    A file becomes executable when the message in it is complete; one without that is still being received, or was when the power
+    went: nobody was told that it was taken, and Postfix itself passes over it.
     Messages move between the folders while we look, so the first are looked at again at the end.
     """
     spool = host.disk(SPOOL)
     found: set[str] = set()
     for queue in ("maildrop", "incoming", "active", "deferred", "hold", "incoming", "active"):
-        found |= {file.name for file in _files(spool / queue)}
+        found |= {file.name for file in _files(spool / queue) if _is_complete(file)}
     return found
+
+
+def _is_complete(file: Path) -> bool:
+    try:
+        return bool(file.stat().st_mode & stat.S_IXUSR)
+    except FileNotFoundError:
+        return False
 
 
 def _files(folder: Path) -> list[Path]:
