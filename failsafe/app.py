@@ -6,6 +6,7 @@ Every heavy library is imported inside the method that needs it: `failsafe statu
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import tzinfo
 from functools import cached_property
 from pathlib import Path
@@ -65,6 +66,8 @@ class App:
 
         if self.config.controller.time_zone is not None:
             return ZoneInfo(self.config.controller.time_zone)
+        with suppress(OSError, ValueError), Path("/etc/localtime").open("rb") as file:
+            return ZoneInfo.from_file(file, key="local")  # knows summer time, where today's offset alone would be an hour off
         local = self.clock.now().astimezone().tzinfo
         assert local is not None
         return local

@@ -80,6 +80,10 @@ def test_a_snapshot_stands_alone(controller: Controller, layout: str) -> None:
         host.sh(f"rm -rf {VMAIL_ROOT}/{DOMAIN}")
         host.use_layout(layout)
     primary.seed(ALICE, 60)
+    if layout == "fs":  # there a dot is a letter like any other
+        primary.sh(
+            f"doveadm mailbox create -u {ALICE} -s 'Rechnungen 2.0/v1.5'; printf 'X-Lab-Id: dots\\n\\nx\\n' | doveadm save -u {ALICE} -m 'Rechnungen 2.0/v1.5'"
+        )
     before = primary.digest(ALICE)
     controller.backup()
 
@@ -92,6 +96,7 @@ def test_a_snapshot_stands_alone(controller: Controller, layout: str) -> None:
     after = secondary.digest(ALICE)
 
     assert set(after) == set(before)
+    assert layout == "maildir++" or [message["id"] for message in after["Rechnungen 2.0/v1.5"]["messages"]] == ["dots"]
     assert after == before  # folders, UIDVALIDITY, UIDs, flags, keywords, dates, bytes
     for host in (primary, secondary):
         host.sh(f"rm -rf {VMAIL_ROOT}/{DOMAIN}")
