@@ -25,11 +25,19 @@ class LazyVerbs(TyperGroup):
             return None
         module = import_module(VERBS[cmd_name][0])
         command: Any = typer.main.get_command(module.app)
-        return command.commands[cmd_name] if cmd_name in getattr(command, "commands", {}) else command
+        group = getattr(command, "commands", {})
+        for each in (command, *group.values()):
+            each.help = _kept_lines(each.help)
+        return group.get(cmd_name, command)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
         with formatter.section("Verbs"):
             formatter.write_dl([(name, text) for name, (_module, text) in VERBS.items()])
+
+
+def _kept_lines(text: str | None) -> str | None:
+    """Examples keep their lines; a lone backspace before a paragraph is how that is said."""
+    return None if text is None else text.replace("\n\nExample", "\n\n\b\nExample")
 
 
 app = typer.Typer(
