@@ -42,7 +42,7 @@ class Domains:
         self.lease = lease
         self.started_at = started_at
         self._watching = watching
-        self._zones: dict[str, tuple[datetime, ZoneReading]] = {}
+        self._zones: dict[str, tuple[datetime, int, ZoneReading]] = {}  # when, and at which epoch of the record
         self._zone_names: dict[str, str] = {}
         self._proofs: dict[str, PrimaryProof] = {}
         self.journal = Journal(app.store, lease, heard=self._heard)
@@ -113,7 +113,7 @@ class Domains:
         unfinished = self.journal.unfinished(domain)
         calm = record.state is DomainState.NORMAL and unfinished is None and record.attempted is None
         trouble = any(view.verdict in ("down", "lying") for view in views)
-        zone = self._zone(domain, policy, now, fresh=fresh_zone or not calm or trouble)
+        zone = self._zone(policy, now, record.epoch, fresh=fresh_zone or not calm or trouble)
         return DomainFacts(
             policy=policy,
             record=record,
@@ -128,11 +128,13 @@ class Domains:
             primary=self._proofs.get(domain),
         )
 
-    def _zone(self, domain: str, policy: Policy, now: datetime, *, fresh: bool) -> ZoneReading:
-        read_at, reading = self._zones.get(domain, (None, None))
+    def _zone(self, policy: Policy, now: datetime, epoch: int, *, fresh: bool) -> ZoneReading:
+        domain = policy.domain
+        read_at, read_epoch, reading = self._zones.get(domain, (None, None, None))
         if (
             reading is not None
             and read_at is not None
+            and read_epoch == epoch  # a flip, by us or by a person, makes every earlier reading old
             and not fresh
             and timedelta(0) <= now - read_at < ZONE_REREAD
             and not reading.unreadable
@@ -142,7 +144,7 @@ class Domains:
             reading = read_zone(self.app.zone(domain), self.app.authorities(domain), policy)
         except DnsError as error:
             reading = ZoneReading(None, (), provider_error=str(error))
-        self._zones[domain] = (now, reading)
+        self._zones[domain] = (now, epoch, reading)
         return reading
 
     def _doctor(self, domain: str, suspected_at: datetime | None) -> tuple[datetime | None, list[Finding]]:
