@@ -9,9 +9,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta, tzinfo
 
-FIRST_RETRY = timedelta(
-    minutes=2
-)  # after a run that failed or was killed; doubled for each further failure, up to the duty's own interval
+# After a run that failed or was killed; doubled for each further failure, up to the duty's own interval.
+FIRST_RETRY = timedelta(seconds=30)
 LONGEST_SEARCH = timedelta(days=2)  # a daily window opens within that, whatever the clocks do
 
 
@@ -71,8 +70,10 @@ def next_due_at(duty: Duty, last: LastRun, now: datetime, zone: tzinfo) -> datet
     wait = duty.every
     if last.is_open:
         wait = min(FIRST_RETRY, duty.every)
+    elif last.is_failed and last.failures == 0:  # stopped on purpose, or tried by a person: no reason to wait
+        wait = timedelta()
     elif last.is_failed:
-        wait = min(FIRST_RETRY * 2 ** min(max(last.failures - 1, 0), 16), duty.every)
+        wait = min(FIRST_RETRY * 2 ** min(last.failures - 1, 16), duty.every)
     return _opening(duty, max(last.started_at + wait, now), zone)
 
 

@@ -134,7 +134,7 @@ class Jobs:
                 )
         except OSError as error:
             get_log().error("job.start", duty=duty.name, error=str(error))
-            self._record(duty.name, now, failures, ok=False, result=f"could not be started: {error.strerror}")
+            self._record(duty.name, now, failures + 1, ok=False, result=f"could not be started: {error.strerror}")
             return
         _bound(log_file)
         self._running[duty.name] = Job(duty, process, now, log_file, failures)
@@ -146,14 +146,15 @@ class Jobs:
         result = {EXIT_OK: "ok", EXIT_FINDINGS: "findings", EXIT_INTERRUPTED: "interrupted", EXIT_REFUSED: "refused"}.get(
             code, f"exit {code}"
         )
-        self._record(job.duty.name, now, job.failures, ok=ok, result=result)
+        failures = job.failures if code == EXIT_INTERRUPTED else job.failures + 1
+        self._record(job.duty.name, now, failures, ok=ok, result=result)
         if ok:
             get_log().info("job.ended", duty=job.duty.name, result=result)
         else:
             get_log().warning("job.ended", duty=job.duty.name, result=result, log=str(job.log_file), tail=_tail(job.log_file))
 
     def _record(self, name: str, now: datetime, failures: int, *, ok: bool, result: str) -> None:
-        self._app.duties.ended(name, now, ok=ok, result=result, details={} if ok else {"failures": failures + 1})
+        self._app.duties.ended(name, now, ok=ok, result=result, details={} if ok else {"failures": failures})
 
 
 def verb_of(duty: str) -> list[str]:

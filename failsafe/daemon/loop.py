@@ -6,6 +6,7 @@ import contextlib
 import os
 import select
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 DAEMON_LOCK = "daemon"  # held by `run` for its life, by `tick` while it watches and decides
 JOBS_LOCK = "jobs"  # held by whoever starts long jobs
 WHAT_RUN = "failsafe run"
+MIGRATED = "FAILSAFE_MIGRATED"  # set when the program has begun anew after a migration, so that it does so once
 LONGEST_SLEEP = 15.0  # seconds; a manual backup, a changed clock or a resumed laptop is noticed within that
 SHORTEST_SLEEP = 0.2
 BUSY_SLEEP = 0.5  # while looks, decisions or children are under way
@@ -55,7 +57,8 @@ class Daemon:
     def run(self) -> None:
         """Until SIGTERM (returns) or SIGINT (Interrupted). Raises LockBusy where another one runs, StoreError, SchemaMismatch."""
         with self._locks, FileLock(self._app.lock_file(DAEMON_LOCK), WHAT_RUN).hold(wait_seconds=OTHER_JOBS_WAIT):
-            migrate(self._app, self._started_at)
+            if migrate(self._app, self._started_at) and MIGRATED not in os.environ:
+                self._begin_anew()
             self._shift, self._jobs = Shift(self._app, self._started_at), Jobs(self._app)
             self._start_web()
             with _signals(self._on_signal) as wake:
@@ -119,6 +122,12 @@ class Daemon:
         if every is not None and self._clock.monotonic() - self._beat_at >= every / 2:
             self._beat_at = self._clock.monotonic()
             systemd.notify("WATCHDOG=1")
+
+    def _begin_anew(self) -> None:
+        """The same program once more: migrating takes a library of some 15 MB that a daemon would keep for months. The lock is taken anew."""
+        self._app.unchecked_store.close()
+        argv = [sys.executable, "-m", "failsafe", "--config", str(self._app.config_file), "run"]
+        os.execve(sys.executable, argv, {**os.environ, MIGRATED: "1"})  # noqa: S606 - our own program, no shell wanted
 
     # -- beginning and ending --------------------------------------------------------------------------------------------
 

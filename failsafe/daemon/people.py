@@ -22,6 +22,7 @@ from failsafe.store.journal import Journal
 
 LOOK_EVERY = timedelta(minutes=1)  # at late duties and reminders
 HEARTBEAT_EVERY = timedelta(minutes=5)
+HEARTBEAT_AGAIN = timedelta(seconds=10)  # while something is late: a look at the database, and the first beat after the mend
 OUTBOX_EVERY = timedelta(seconds=2)
 OVERDUE_AGAIN = timedelta(days=1)  # a duty that stays late is told once a day
 
@@ -118,7 +119,7 @@ class People:
         glance = self._glance()
         first = glance.one("first_event")
         if not may_send_heartbeat(self.roster.duties, last_runs(glance), now, None if first is None else first["at"]):
-            self._beat_at = now - HEARTBEAT_EVERY + LOOK_EVERY  # look again soon
+            self._beat_at = now - HEARTBEAT_EVERY + HEARTBEAT_AGAIN
             return
         from failsafe.adapters.heartbeat import Heartbeat
 

@@ -44,9 +44,14 @@ def test_a_run_that_was_killed_is_repeated_soon_but_not_in_a_tight_loop() -> Non
 
 def test_failures_are_repeated_at_growing_intervals_up_to_the_duty_s_own() -> None:
     waits = [
-        next_due_at(BACKUP, ran(timedelta(0), took=timedelta(0), ok=False, failures=n), NOW, UTC) - NOW for n in (1, 2, 3, 4, 9)
+        next_due_at(BACKUP, ran(timedelta(0), took=timedelta(0), ok=False, failures=n), NOW, UTC) - NOW
+        for n in (1, 2, 3, 4, 6, 9)
     ]
-    assert waits == [FIRST_RETRY, FIRST_RETRY * 2, FIRST_RETRY * 4, QUARTER, QUARTER]
+    assert waits == [FIRST_RETRY, FIRST_RETRY * 2, FIRST_RETRY * 4, FIRST_RETRY * 8, QUARTER, QUARTER]
+
+
+def test_a_run_that_was_stopped_on_purpose_is_repeated_at_once() -> None:
+    assert plan_due([BACKUP], {"backup:vps": ran(timedelta(minutes=1), ok=False, failures=0)}, NOW, UTC) == (BACKUP,)
 
 
 def test_a_last_run_in_the_future_does_not_stop_the_duty() -> None:
