@@ -50,8 +50,10 @@ class Stage:
         """Run a verb in front of the reader. `shown`: instead of the words. Raises NotVerifiedError for another exit status."""
         line = f"failsafe {shown or shlex.join(words)}"
         self.teller.command(line)
+        begun = time.monotonic()
         with self.teller.waiting(line.partition(" --")[0]):
             answer = self.controller.verb(*words, status=None)
+        self.teller.took(time.monotonic() - begun)
         allowed = (status,) if isinstance(status, int) else status
         if answer.status not in allowed or "Traceback" in answer.stderr:
             raise NotVerifiedError(line, f"exit {' or '.join(map(str, allowed))}", repr(answer))
@@ -69,13 +71,21 @@ class Stage:
         """What failsafe has written into its own audit trail."""
         return self.controller.verb("events", "--json", status=None).lines
 
-    def event_at(self, name: str, after: float) -> float:
-        """When an event first happened after an instant, by failsafe's own book. Raises NotVerifiedError if it has none."""
-        times = [parse_instant(event["at"]) for event in self.events() if event["event"] == name]
-        found = [at for at in times if at >= after]
-        if not found:
-            raise NotVerifiedError(f"the event {name} in failsafe's audit trail", "one", "none")
-        return min(found)
+    def logged(self, name: str, after: float) -> float | None:
+        """When the daemon first logged an event after an instant, or None. Its log knows fractions of a second."""
+        assert self.controller.daemon is not None
+        for line in (self.controller.daemon.stdout() + self.controller.daemon.stderr()).splitlines():
+            with contextlib.suppress(ValueError, KeyError, TypeError):  # not every line need be JSON
+                entry = json.loads(line)
+                if entry["event"] == name and (at := parse_instant(entry["timestamp"])) > after:
+                    return at
+        return None
+
+    def wait_for_log(self, name: str, after: float, seconds: float) -> float:
+        """The same, waited for in front of the reader. Raises NotVerifiedError."""
+        found = self.until(seconds, f"{name} in failsafe's log", lambda: self.logged(name, after))
+        assert found is not None
+        return found
 
     def close(self) -> None:
         """End what runs and the world with it."""

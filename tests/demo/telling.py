@@ -67,6 +67,10 @@ class Teller:
         for text in lines:
             self.line(f"{INDENT}  {self._paint('2', '|')} {text}")
 
+    def took(self, seconds: float) -> None:
+        """How long the command took, in a word at the edge."""
+        self.line(f"{INDENT}  {self._paint('2', f'| ({seconds:.1f} s)')}")
+
     # -- proofs
 
     def proved(self, text: str) -> None:
