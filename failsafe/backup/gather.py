@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from failsafe.backup.inventory import Inventory, raw, text
-from failsafe.backup.listing import ROUNDS, Passes, Step, is_exact, is_unchanged, next_step
+from failsafe.backup.listing import CALM, PASSES, ROUNDS, Passes, Step, is_exact, is_unchanged, next_step
 from failsafe.backup.protocol import FolderFacts, FolderPass, Listed, MailboxFacts, ServerSession
 from failsafe.mail.maildir import UidList, folder_name, parse_uidlist, split_name
 from failsafe.mail.manifest import Missing
@@ -73,6 +73,8 @@ class Gatherer:
         self.exclude, self.full = tuple(exclude), full
         self.world = World()
         self._rounds = ROUNDS
+        inventory.db.execute("DROP TABLE IF EXISTS temp.dropped")  # names that an earlier pass of this pull had seen in a mailbox
+        inventory.db.execute("CREATE TEMP TABLE dropped (mailbox INTEGER, base BLOB, PRIMARY KEY (mailbox, base)) WITHOUT ROWID")
 
     def run(self) -> World:
         """Lists until every folder's listing is proved, or cannot be. May be called again later in a pull: only changes are listed."""
@@ -88,8 +90,39 @@ class Gatherer:
         for target in waiting:
             if self._still_there(target):
                 self._watch(target)
+        if waiting:
+            self._follow_moves()
         self.inventory.db.commit()
         return self.world
+
+    def _follow_moves(self) -> None:
+        """While a folder was watched, messages may have left it for folders that had been listed before: those are listed again.
+
+        Ends when every known name turned up, when nothing has changed any more, or when listings no longer find a missing one: it was
+        deleted.
+        """
+        calm, lost = 0, self._nowhere()
+        for _ in range(PASSES):
+            if not lost or calm >= CALM:
+                return
+            whys = {number: target.why for number, target in self.world.targets.items()}
+            changed = self._survey()
+            for target in changed:
+                target.why = whys.get(target.id, "")
+            if not changed:
+                return
+            self._list(changed)
+            left = self._nowhere()
+            calm, lost = (calm + 1 if left >= lost else 0), left
+
+    def _nowhere(self) -> int:
+        """Names that the last pull or an earlier pass of this one had, and that are in no folder of their mailbox now."""
+        touched = ",".join(str(int(folder)) for folder in self.world.touched) or "-1"
+        return self.inventory.count(
+            f"(SELECT f.mailbox, e.base FROM entry e JOIN folder f ON f.id = e.folder WHERE e.gone_at IS NULL AND e.folder IN ({touched}) "
+            "UNION SELECT mailbox, base FROM dropped) AS x WHERE NOT EXISTS (SELECT 1 FROM seen s JOIN folder g ON g.id = s.folder "
+            "WHERE s.base = x.base AND g.mailbox = x.mailbox)"
+        )
 
     def _survey(self) -> list[Target]:
         """Looks at every stamp; gives the folders whose listing is not proved by them."""
@@ -144,6 +177,10 @@ class Gatherer:
             return 0
         if is_exact(end):
             target.listed, target.proved, target.why = end.after, True, ""
+            self.inventory.db.execute(
+                "INSERT OR IGNORE INTO dropped SELECT f.mailbox, s.base FROM seen s JOIN folder f ON f.id = s.folder WHERE f.id = ?",
+                (target.id,),
+            )
             self.inventory.db.execute("DELETE FROM seen WHERE folder = ?", (target.id,))
         self.world.touched.add(target.id)
         for name, why in end.problems:
