@@ -30,6 +30,7 @@ class Keeper:
 
     def __init__(self, inventory: Inventory, staging: Staging) -> None:
         self.inventory, self.staging, self.db = inventory, staging, inventory.db
+        self.hidden: set[int] = set()
         self.db.execute("CREATE TEMP TABLE IF NOT EXISTS touched (folder INTEGER PRIMARY KEY)")
         self.before = dict(  # live entries by mailbox, as the last pull left them
             inventory.rows(
@@ -38,17 +39,29 @@ class Keeper:
         )
 
     def touch(self, world: World) -> None:
-        """Folders whose entries can be judged: those listed, and those that are gone from the server."""
+        """Folders whose entries can be judged: those listed, and those that are gone from the server, not those hidden from us."""
+        self.hidden = self._hidden_folders(world)
         self.db.execute("DELETE FROM touched")
-        self.db.executemany("INSERT OR IGNORE INTO touched VALUES (?)", ((folder,) for folder in world.touched))
+        self.db.executemany("INSERT OR IGNORE INTO touched VALUES (?)", ((folder,) for folder in world.touched - self.hidden))
         self.db.executemany("INSERT OR IGNORE INTO touched VALUES (?)", ((folder,) for folder in self._gone_folders(world)))
 
     def _gone_folders(self, world: World) -> Iterator[int]:
         failed = tuple(world.failed)
         for folder, path in self.inventory.rows("SELECT f.id, m.path FROM folder f JOIN mailbox m ON m.id = f.mailbox"):
             unknown = any(text(path) == other or text(path).startswith(other + "/") for other in failed)
-            if folder not in world.targets and not unknown:
+            if folder not in world.targets and folder not in self.hidden and not unknown:
                 yield folder  # the excluded ones among them: their entries leave the manifests too
+
+    def _hidden_folders(self, world: World) -> set[int]:
+        """Folders, known from earlier, of which the survey could see nothing or only a part: a link, or no permission."""
+        hidden = set()
+        for folder, path, directory in self.inventory.rows(
+            "SELECT f.id, m.path, f.directory FROM folder f JOIN mailbox m ON m.id = f.mailbox"
+        ):
+            box = world.boxes.get(text(path))
+            if box is not None and box.hides(text(directory)):
+                hidden.add(int(folder))
+        return hidden
 
     def bytes_to_fetch(self) -> int:
         query = f"SELECT COALESCE(SUM(s.size), 0) FROM seen s WHERE NOT EXISTS (SELECT 1 FROM entry e WHERE {SAME})"

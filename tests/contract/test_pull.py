@@ -235,6 +235,25 @@ def test_links_are_not_followed_and_named(store: Store, tmp_path: Path) -> None:
         assert report.total == 1
 
 
+@pytest.mark.parametrize("hidden", [".Archive", ".Archive/cur", "Maildir"])
+def test_what_a_link_hides_stays_in_the_manifests_and_the_result_is_incomplete(store: Store, hidden: str) -> None:
+    """Such as a folder that was put on another disk."""
+    base = "Maildir/" if hidden == "Maildir" else ""
+    store.put(ANNA, base.rstrip("/"), "a.host:2,")
+    store.put(ANNA, f"{base}.Archive", "b.host:2,")
+    home = store.root / "example.org/anna"
+    before = store.pull()
+    assert (before.result, before.total) == (Result.OK, 2)
+    (home / hidden).rename(store.base / "elsewhere")
+    (home / hidden).symlink_to(store.base / "elsewhere")
+    report = store.pull()
+    assert (report.result, report.total, report.gone, report.guards) == (Result.INCOMPLETE, 2, 0, ())
+    assert [missing.name for missing in report.missing] == [hidden]
+    (home / hidden).unlink()
+    (store.base / "elsewhere").rename(home / hidden)
+    assert (store.pull().result, store.archived().total()) == (Result.OK, 2)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to others")
 def test_root_acts_as_the_owner_of_the_mailbox(store: Store) -> None:
     mine, roots = store.put(ANNA, "", "mine.host:2,"), store.put(ANNA, "", "roots.host:2,")
