@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from failsafe.app import App
@@ -182,6 +183,17 @@ class Domains:
         wanted = round_.facts.unfinished is not None and still_wanted(round_.facts, now)
         ending = self.runner(domain).act(round_.facts, round_.decision, by=self.app.config.controller.id, wanted=wanted)
         return replace(round_, ending=ending)
+
+    def carry_out(self, facts: DomainFacts, decision: Decision, reason: str) -> Ending:
+        """What a person ordered, until it has ended. Raises Refused, LeaseLost, StoreError."""
+        from failsafe.failover.by_hand import run_by_hand
+
+        domain = facts.policy.domain
+        fresh = partial(self._fresh, domain, facts)
+        return run_by_hand(self.runner(domain), self.journal, self.app.clock, fresh, facts, decision, reason)
+
+    def _fresh(self, domain: str, known: DomainFacts) -> DomainFacts:
+        return replace(self.gather(domain, self.app.clock.now(), fresh_zone=True), primary=known.primary)
 
     def _may_recheck(self, domain: str, now: datetime) -> bool:
         proof = self._proofs.get(domain)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from failsafe.failover.facts import DomainFacts
 
 app = verbs_app()
+
+WORDS_TRIED = 3  # times a hold, a release or an acknowledgement is written, if the daemon writes in between
 
 DOMAINS = typer.Argument(None, metavar="DOMAIN…", help="Which domains.")
 SERVER = typer.Option(None, "--server", metavar="S", help="All domains of this mail server.")
@@ -166,7 +169,7 @@ def _say_to_each(
     everything = open_app()
     now = everything.clock.now()
     desk = _desk(everything, now)
-    records = [act(desk, name, now) for name in _chosen(everything, domains, server, every=every)]
+    records = [_insist(partial(act, desk, name, now)) for name in _chosen(everything, domains, server, every=every)]
     if as_json:
         answer_json(
             {"domains": [{"domain": record.domain, "state": record.state, "serving": record.serving} for record in records]}
@@ -175,6 +178,18 @@ def _say_to_each(
     for record in records:
         held = f", held until {record.held_until.astimezone(everything.time_zone):%Y-%m-%d %H:%M %z}" if record.held_until else ""
         answer(f"{record.domain}: {record.state}, the {record.serving} serves{held}")
+
+
+def _insist(word: Callable[[], Any]) -> Any:
+    """The daemon may change the same domain in the same moment: then the word is said again, to what it is now. Raises LeaseLost."""
+    from failsafe.errors import LeaseLost
+
+    for _ in range(WORDS_TRIED - 1):
+        try:
+            return word()
+        except LeaseLost:
+            continue
+    return word()
 
 
 def _flip(
@@ -270,11 +285,9 @@ def _answer_plans(planned: Sequence[tuple[DomainFacts, Decision]], as_json: bool
 
 
 def _carry_out(desk: Domains, planned: Sequence[tuple[DomainFacts, Decision]], reason: str, as_json: bool) -> int:
-    from failsafe.failover.decide import PERSON
-
     results, failed = [], False
     for facts, decision in planned:
-        ending = desk.runner(facts.policy.domain).act(facts, decision, by=PERSON, reason=reason, patience=facts.policy.verify_for)
+        ending = desk.carry_out(facts, decision, reason)
         failed |= not ending.done
         results.append({**_plan_json(facts, decision), "done": ending.done, "state": ending.record.state, "text": ending.text})
         if not as_json:
