@@ -16,6 +16,10 @@ from failsafe.store.glance import Glance, Row
 
 WATCH_FLUSH = timedelta(minutes=10)  # an unchanged watch is written at most that often, so that a NAS disk can sleep
 NOTICE_PATIENCE = timedelta(minutes=15)  # a notice that waits longer has no way out
+MOVING = (
+    DomainState.FAILING_OVER,
+    DomainState.FAILING_BACK,
+)  # while a plan runs the zone is not what it was, nor what it will be
 AXES = ("inbound", "delivery", "access", "submission", "host")
 
 
@@ -150,7 +154,7 @@ def _repository(name: str, glance: Glance, late: set[str]) -> RepositoryStatus:
 def _domain(row: DomainRow, glance: Glance, now: datetime) -> DomainStatus:
     state, watch = glance.by("domain_state", "domain").get(row.domain), glance.by("duty", "name").get(f"watch:{row.domain}")
     seen: dict[str, Any] = {} if watch is None else watch["details"]
-    is_stale = watch is None or watch["ended_at"] is None or now - watch["ended_at"] > WATCH_FLUSH + row.probe_every * 3
+    is_stale = _is_stale(watch, row, now)
     vantages = tuple(
         VantageStatus(
             each["vantage"],
@@ -180,6 +184,13 @@ def _domain(row: DomainRow, glance: Glance, now: datetime) -> DomainStatus:
     )
 
 
+def _is_stale(watch: Row | None, row: DomainRow, now: datetime) -> bool:
+    """Whether the last look at a domain says nothing of now: it is too old, or it lies in the future (the clock went back)."""
+    if watch is None or watch["ended_at"] is None:
+        return True
+    return not -row.probe_every * 3 <= now - watch["ended_at"] <= WATCH_FLUSH + row.probe_every * 3
+
+
 def _domain_findings(row: DomainRow, domain: DomainStatus, glance: Glance, now: datetime) -> list[Finding]:
     findings = []
     name = row.domain
@@ -199,20 +210,22 @@ def _domain_findings(row: DomainRow, domain: DomainStatus, glance: Glance, now: 
                 "watch", Severity.WARN, name, "nobody has looked at it yet", "start `failsafe run`, or `failsafe tick` from cron"
             )
         )
-    elif (age := now - watch["ended_at"]) > WATCH_FLUSH + row.probe_every * 3:
-        findings.append(
-            Finding(
-                "watch",
-                Severity.FAIL,
-                name,
-                f"nobody has looked at it for {spoken_age(age)}",
-                "start `failsafe run`, or `failsafe tick` from cron",
-            )
+    elif _is_stale(watch, row, now):
+        age = now - watch["ended_at"]
+        text = (
+            f"nobody has looked at it for {spoken_age(age)}"
+            if age > timedelta(0)
+            else "the clock went back: the last look lies in the future"
         )
+        findings.append(Finding("watch", Severity.FAIL, name, text, "start `failsafe run`, or `failsafe tick` from cron"))
     elif domain.state is DomainState.NORMAL and domain.health["inbound"] != Verdict.UP:
         findings.append(
             Finding("inbound", Severity.WARN, name, f"inbound mail is {domain.health['inbound']}", "nothing yet; failsafe events")
         )
+    if domain.state not in MOVING and not _is_stale(watch, row, now):
+        codes = {"drift": ("mx-drift", Severity.FAIL), "zone-unreadable": ("zone-unreadable", Severity.WARN)}
+        told = [(codes[guard.code], guard) for guard in domain.guards if guard.code in codes]
+        findings += [Finding(code, severity, name, guard.text, guard.mend) for (code, severity), guard in told]
     if watch is not None and domain.health["access"] in ("down", "lying"):
         findings.append(
             Finding("access", Severity.WARN, name, "people cannot read their mail (IMAP is down)", "look at the mail server")

@@ -7,7 +7,7 @@ from datetime import tzinfo
 
 from failsafe.model import DomainState, Severity, Side
 from failsafe.render import spoken_age, spoken_instant
-from failsafe.status.build import DomainStatus, Status
+from failsafe.status.build import MOVING, DomainStatus, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,8 @@ def answer_all(status: Status, zone: tzinfo) -> Answers:
         "No domain is configured, so nobody watches where mail goes.",
     )
     calm = all(domain.state is DomainState.NORMAL and domain.health["inbound"] == "up" for domain in status.domains)
-    halted = any(domain.state is DomainState.HALTED for domain in status.domains)
-    return Answers(safe, mood, goes, "bad" if halted else "good" if calm else "look", _must_do(status))
+    bad = any(domain.state is DomainState.HALTED or _drifted(domain) for domain in status.domains)
+    return Answers(safe, mood, goes, "bad" if bad else "good" if calm else "look", _must_do(status))
 
 
 def _mail_safe(status: Status) -> tuple[str, str]:
@@ -70,8 +70,12 @@ def _mail_goes(domain: DomainStatus, zone: tzinfo) -> str:
     where = "the primary" if domain.serving is Side.PRIMARY else "the secondary"
     if domain.state is DomainState.HALTED:
         return f"{domain.domain}: halted{since}; the last known is {where}{first}."
-    if domain.state in (DomainState.FAILING_OVER, DomainState.FAILING_BACK):
+    if domain.state in MOVING:
         return f"{domain.domain}: it is being moved now ({domain.state}){since}."
+    if _drifted(domain):
+        drift = next(guard.text for guard in domain.guards if guard.code == "drift")
+        asked = f"senders ask {exchanges[0]} first" if exchanges else "there is no MX record"
+        return f"{domain.domain}: {asked}; that is not what failsafe expects ({domain.state}, serving {where}): {drift}."
     if domain.state is DomainState.NORMAL:
         doubt = {"up": "", "unknown": ", whose health is not known"}.get(
             domain.health["inbound"], f", which looks {domain.health['inbound']}"
@@ -79,6 +83,10 @@ def _mail_goes(domain: DomainStatus, zone: tzinfo) -> str:
         return f"{domain.domain}: to the primary{first}{doubt}."
     extra = ", which does not look well" if domain.state is DomainState.SUSPECT else ""
     return f"{domain.domain}: to {where}{first}{extra}, {domain.state}{since}."
+
+
+def _drifted(domain: DomainStatus) -> bool:
+    return domain.state not in MOVING and any(guard.code == "drift" for guard in domain.guards)
 
 
 def _must_do(status: Status) -> tuple[str, ...]:

@@ -113,3 +113,26 @@ def test_notices_that_cannot_be_delivered_are_a_finding() -> None:
 def test_faults_that_the_doctor_found_are_a_finding() -> None:
     sick = {"code": "mx-explicit", "severity": "fail", "subject": "example.org", "text": "", "mend": ""}
     assert ("doctor", "controller") in codes(healthy(doctor_run=({"at": ago(hours=5), "findings": [sick], "ready": {}},)))
+
+
+DRIFT = {"code": "drift", "text": "mx.elsewhere.example should not be listed", "mend": "put the records back"}
+
+
+def test_mx_records_that_failsafe_does_not_expect_are_a_finding_also_in_peace() -> None:
+    assert ("mx-drift", "example.org") in codes(healthy(duty=(watch(guards=[DRIFT]),)))
+
+
+def test_while_a_plan_runs_the_records_may_be_anything() -> None:
+    moving = healthy(duty=(watch(guards=[DRIFT]),), domain_state=(state("failing-over"),))
+    assert ("mx-drift", "example.org") not in codes(moving)
+
+
+def test_a_zone_that_cannot_be_read_is_a_finding() -> None:
+    guard = {"code": "zone-unreadable", "text": "the DNS provider could not be read", "mend": "check the token"}
+    assert ("zone-unreadable", "example.org") in codes(healthy(duty=(watch(guards=[guard]),)))
+
+
+def test_a_look_that_lies_in_the_future_is_not_taken_for_a_fresh_one() -> None:
+    glance = healthy(duty=(watch(at=NOW + timedelta(days=2)), duty("backup:vps", ago(minutes=5))))
+    assert ("watch", "example.org") in codes(glance)
+    assert build_status(ROSTER, glance, NOW).domains[0].health["inbound"] == "unknown"

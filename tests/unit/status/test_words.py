@@ -59,3 +59,11 @@ def test_halted_gives_the_one_command_first() -> None:
 def test_the_plain_form_begins_with_the_three_questions() -> None:
     lines = render_plain(build_status(ROSTER, healthy(), NOW), WARSAW)
     assert [line.split("?")[0] for line in lines[:3]] == ["Is my mail safe", "Where does mail go now", "What must I do"]
+
+
+def test_where_mail_goes_is_what_the_zone_says_even_if_failsafe_expects_otherwise() -> None:
+    guard = {"code": "drift", "text": "mx.elsewhere.example should not be listed", "mend": "put the records back"}
+    said = answers(healthy(duty=(watch(mx=[[5, "mx.elsewhere.example"]], guards=[guard]),)))
+    assert said.mail_goes[0].startswith("example.org: senders ask mx.elsewhere.example first; that is not what failsafe expects")
+    assert said.mail_goes_mood == "bad"
+    assert said.must_do[0] == "put the records back"
