@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from failsafe.adapters.lock import FileLock
@@ -12,6 +13,7 @@ from failsafe.backup.archive.reader import Archive
 from failsafe.backup.archive.staging import Staging
 from failsafe.backup.inventory import Inventory
 from failsafe.backup.job import ServerJob, run_backup
+from failsafe.backup.proofs import Proofs
 from failsafe.backup.pull import PullOptions, PullReport, pull
 from failsafe.backup.report import BackupReport
 from failsafe.backup.snapshot import Target, read_tags
@@ -60,7 +62,7 @@ def back_up(app: App, server: str, progress: Progress, narrate: Narrator, *, by_
         staging=app.staging_folder(server),
         pull=lambda staging, shown: _pull(app, server, table, staging, shown, narrate, began),
         targets=tuple(_target(app, name) for name in sorted(app.config.repository)),
-        proofs=app.state_dir / "proofs" / f"{app.staging_folder(server).name}.json",
+        proofs=_proofs_file(app, server),
         zone=app.time_zone,
         by_hand=by_hand,
     )
@@ -138,6 +140,15 @@ def _keep(app: App, report: BackupReport, began: datetime, repositories: dict[st
     app.duties.add_backup_run(BackupRun(report.server, began, now, str(report.result), shown))
     app.duties.ended(f"backup:{report.server}", now, ok=report.result is Result.OK, result=str(report.result))
     known = app.duties.repositories()
+    for name, holds_at in _held(app, report, began).items():
+        before = known.get(name)
+        details = before.details if before is not None else {}
+        held: dict[str, Any] = {
+            "details": {**details, "holds": {**details.get("holds", {}), report.server: holds_at.isoformat()}}
+        }
+        if holds_at == began and before is not None:  # also where the last try was called a failure, and was none
+            held |= {"last_result": "ok", "last_error": ""}
+        app.duties.change_repository(name, **held)
     for snapshot in report.snapshots:
         values: dict[str, Any] = {
             "last_result": str(snapshot.result),
@@ -150,3 +161,19 @@ def _keep(app: App, report: BackupReport, began: datetime, repositories: dict[st
             if before is None or not before.restic_id:
                 values["restic_id"] = repositories[snapshot.repository].open()
         app.duties.change_repository(snapshot.repository, **values)
+
+
+def _proofs_file(app: App, server: str) -> Path:
+    return app.state_dir / "proofs" / f"{app.staging_folder(server).name}.json"
+
+
+def _held(app: App, report: BackupReport, began: datetime) -> dict[str, datetime]:
+    """Up to when each repository is proven to hold this server's mail: now, if it holds the newest generation of a pull that went well."""
+    proofs = Proofs(_proofs_file(app, report.server))
+    went_well = report.pulled is Result.OK and not report.troubles
+    held = {}
+    for name in app.config.repository:
+        proof = proofs.get(name)
+        if proof is not None:
+            held[name] = began if went_well and proof.generation == report.generation else min(proof.generation_at, began)
+    return held

@@ -65,6 +65,7 @@ class RepositoryStatus:
     last_check_at: datetime | None = None
     last_drill_at: datetime | None = None
     error: str = ""
+    holds_at: datetime | None = None  # everything up to then is in it, of every server
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def build_status(roster: Roster, glance: Glance, now: datetime) -> Status:
     late = {duty.name for duty in overdue}
     lease = glance.one("lease")
     servers = tuple(_server(name, glance, late) for name in roster.servers)
-    repositories = tuple(_repository(name, glance, late) for name in roster.repositories)
+    repositories = tuple(_repository(name, glance, late, roster.servers) for name in roster.repositories)
     domains = tuple(_domain(row, glance, now) for row in roster.domains)
     findings = (
         *(
@@ -132,7 +133,7 @@ def _server(name: str, glance: Glance, late: set[str]) -> ServerStatus:
     return ServerStatus(name, status, last["ended_at"], result, messages, None if good is None else good["started_at"])
 
 
-def _repository(name: str, glance: Glance, late: set[str]) -> RepositoryStatus:
+def _repository(name: str, glance: Glance, late: set[str], servers: tuple[str, ...]) -> RepositoryStatus:
     row = glance.by("repository_state", "repository").get(name)
     if row is None:
         return RepositoryStatus(name, "never")
@@ -148,7 +149,15 @@ def _repository(name: str, glance: Glance, late: set[str]) -> RepositoryStatus:
         row["last_check_at"],
         row["last_drill_at"],
         row["last_error"] if failed else "",
+        _holds_at(row, servers),
     )
+
+
+def _holds_at(row: Row, servers: tuple[str, ...]) -> datetime | None:
+    """A repository may be behind (`every`, `window`), and may be up to date without a new snapshot. Not recorded: its last snapshot counts."""
+    held = (row.get("details") or {}).get("holds", {})
+    known = [datetime.fromisoformat(held[server]) for server in servers if server in held]
+    return min(known) if servers and len(known) == len(servers) else row["last_snapshot_at"]
 
 
 def _domain(row: DomainRow, glance: Glance, now: datetime) -> DomainStatus:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 
 from failsafe.model import DomainState, Severity, Side
 from failsafe.render import spoken_age, spoken_instant
-from failsafe.status.build import MOVING, DomainStatus, Status
+from failsafe.status.build import MOVING, DomainStatus, RepositoryStatus, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +43,26 @@ def _mail_safe(status: Status) -> tuple[str, str]:
             else f"The last complete backup is {spoken_age(status.at - point)} old."
         )
         return f"No: {server.server} is {_spoken_status(server.status)}. {held}", "bad"
-    failing = [each.repository for each in status.repositories if each.status != "ok"]
-    good = [each.repository for each in status.repositories if each.status == "ok"]
     points = [server.recovery_point_at for server in status.servers if server.recovery_point_at is not None]
-    age = spoken_age(status.at - min(points)) if points else "?"
-    if failing and not good:
+    failing = [each.repository for each in status.repositories if each.status != "ok"]
+    good = [each for each in status.repositories if each.status == "ok"]
+    if not good or not points:
         return f"No: no repository is well ({', '.join(failing)}).", "bad"
+    held = _held(status, good, min(points))
     if failing:
-        return f"Partly: everything up to {age} ago is in {', '.join(good)}, but not surely in {', '.join(failing)}.", "look"
-    return (
-        f"Yes: everything up to {age} ago is in {len(good)} repositor{'y' if len(good) == 1 else 'ies'} ({', '.join(good)}).",
-        "good",
-    )
+        return f"Partly: everything up to {held}, but not surely in {', '.join(failing)}.", "look"
+    return f"Yes: everything up to {held}.", "good"
+
+
+def _held(status: Status, good: list[RepositoryStatus], point: datetime) -> str:
+    """`5 min ago is in 2 repositories (nas, usb), up to 5 h ago in offsite`: each repository with its own age, the freshest first."""
+    ages: dict[str, list[str]] = {}
+    for each in sorted(good, key=lambda each: each.holds_at or point, reverse=True):
+        at = point if each.holds_at is None else min(each.holds_at, point)
+        ages.setdefault(spoken_age(status.at - at), []).append(each.repository)
+    (age, names), *behind = ages.items()
+    counted = f"{len(names)} repositor{'y' if len(names) == 1 else 'ies'} ({', '.join(names)})"
+    return "".join([f"{age} ago is in {counted}", *(f", up to {older} ago in {', '.join(late)}" for older, late in behind)])
 
 
 def _spoken_status(status: str) -> str:

@@ -36,7 +36,7 @@ def test_an_incomplete_backup_is_not_safe() -> None:
 
 def test_one_bad_repository_is_told_by_name() -> None:
     said = answers(healthy(repository_state=(repository("nas"), repository("offsite", "failed"))))
-    assert said.mail_safe == "Partly: everything up to 5 min ago is in nas, but not surely in offsite."
+    assert said.mail_safe == "Partly: everything up to 5 min ago is in 1 repository (nas), but not surely in offsite."
     assert said.mail_safe_mood == "look"
 
 
@@ -67,3 +67,10 @@ def test_where_mail_goes_is_what_the_zone_says_even_if_failsafe_expects_otherwis
     assert said.mail_goes[0].startswith("example.org: senders ask mx.elsewhere.example first; that is not what failsafe expects")
     assert said.mail_goes_mood == "bad"
     assert said.must_do[0] == "put the records back"
+
+
+def test_a_repository_that_is_behind_is_told_with_its_own_age() -> None:
+    behind = {**repository("offsite"), "details": {"holds": {"vps": ago(hours=5).isoformat()}}}
+    current = {**repository("nas"), "last_snapshot_at": ago(days=2), "details": {"holds": {"vps": ago(minutes=5).isoformat()}}}
+    said = answers(healthy(repository_state=(behind, current)))
+    assert said.mail_safe == "Yes: everything up to 5 min ago is in 1 repository (nas), up to 5 h ago in offsite."
