@@ -14,12 +14,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
+from failsafe.backup.archive.durable import disk_errors
 from failsafe.backup.archive.segment import Sealed
 from failsafe.backup.archive.staging import Staging
 from failsafe.errors import ArchiveError
 from failsafe.mail.manifest import Entry, FileRef, Generation
 
 FORMAT = "1"
+DISK = "check space, modes and health of the disk with state_dir, and that no other failsafe is at work there; then try again"
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE segment (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
@@ -44,6 +46,9 @@ CREATE TABLE file (origin TEXT NOT NULL, path BLOB NOT NULL, stamp TEXT NOT NULL
 CREATE TABLE guard (mailbox TEXT NOT NULL, code TEXT NOT NULL, text TEXT NOT NULL, raised_at TEXT NOT NULL, PRIMARY KEY (mailbox, code));
 """
 
+# of a vanished entry `e`: its name is still there, with other content
+CHANGED = "EXISTS (SELECT 1 FROM entry n WHERE n.folder = e.folder AND n.base = e.base AND n.gone_at IS NULL AND n.content <> e.content)"
+
 
 def raw(name: str) -> bytes:
     return name.encode("utf-8", "surrogateescape")
@@ -66,10 +71,16 @@ class Inventory:
 
     @classmethod
     def open(cls, file: Path) -> Self:
-        """Opens or creates it. A damaged file is put aside as FILE.damaged and made anew: `begin` fills it from the archive."""
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Opens or creates it. A damaged file is put aside as FILE.damaged and made anew: `begin` fills it from the archive.
+
+        One that cannot be opened just now (locked, a full disk) is not damaged: it stays, since guards are in it. Raises ArchiveError.
+        """
+        with disk_errors("open", file):
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             return cls(file, _connect(file))
+        except sqlite3.OperationalError as error:
+            raise ArchiveError(f"{file}: the inventory cannot be opened: {error}", mend=DISK) from error
         except sqlite3.DatabaseError:
             for ending in ("", "-wal", "-shm"):
                 with contextlib.suppress(FileNotFoundError):
@@ -77,9 +88,7 @@ class Inventory:
         try:
             return cls(file, _connect(file))
         except sqlite3.Error as error:
-            raise ArchiveError(
-                f"{file}: the inventory cannot be created: {error}", mend="check space and modes of its folder"
-            ) from error
+            raise ArchiveError(f"{file}: the inventory cannot be created: {error}", mend=DISK) from error
 
     def close(self) -> None:
         self.db.close()
@@ -229,26 +238,31 @@ class Inventory:
     def is_guarded(self, mailbox: str) -> bool:
         return self.count("guard WHERE mailbox IN (?, '')", mailbox) > 0
 
-    def accept(self, mailbox: str | None = None) -> int:
-        """A person says that the loss was theirs: lifts the guards of a mailbox (None: all); gives how many messages leave the manifests."""
+    def accept(self, mailbox: str | None = None, *, tampering: bool = False) -> int:
+        """A person says that the loss (or, with `tampering`, the changed content) was theirs: lifts those guards of a mailbox (None: all).
+
+        Gives how many messages leave the manifests. A guard on the whole server stands while other mailboxes lack messages.
+        """
+        kind = CHANGED if tampering else f"NOT {CHANGED}"
+        codes = "code = 'tampered'" if tampering else "code <> 'tampered'"
         with self.db:
-            names = {text(path): number for number, path in self.rows("SELECT id, path FROM mailbox")}
+            left = 0
             gone = 0
-            for path, number in names.items():
-                if mailbox is None or mailbox_name(path) == mailbox:
-                    folders = "SELECT id FROM folder WHERE mailbox = ?"
-                    self.db.execute(
-                        f"UPDATE folder SET dirty = 1 WHERE id IN (SELECT folder FROM entry WHERE gone_at IS NOT NULL AND folder IN ({folders}))",
-                        (number,),
-                    )
-                    gone += self.db.execute(
-                        f"DELETE FROM entry WHERE gone_at IS NOT NULL AND folder IN ({folders})", (number,)
-                    ).rowcount
-                    self.db.execute("UPDATE mailbox SET dirty = 1 WHERE id = ?", (number,))
+            for number, path in self.rows("SELECT id, path FROM mailbox"):
+                which = f"gone_at IS NOT NULL AND {kind} AND folder IN (SELECT id FROM folder WHERE mailbox = ?)"
+                if mailbox is not None and mailbox_name(text(path)) != mailbox:
+                    left += self.count(f"entry AS e WHERE {which}", number)
+                    continue
+                self.db.execute(
+                    f"UPDATE folder SET dirty = 1 WHERE id IN (SELECT folder FROM entry AS e WHERE {which})", (number,)
+                )
+                gone += self.db.execute(f"DELETE FROM entry AS e WHERE {which}", (number,)).rowcount
+                self.db.execute("UPDATE mailbox SET dirty = 1 WHERE id = ?", (number,))
             if mailbox is None:
-                self.db.execute("DELETE FROM guard")
+                self.db.execute(f"DELETE FROM guard WHERE {codes}")
             else:
-                self.db.execute("DELETE FROM guard WHERE mailbox IN (?, '')", (mailbox,))
+                names = (mailbox,) if left else (mailbox, "")
+                self.db.executemany(f"DELETE FROM guard WHERE mailbox = ? AND {codes}", ((name,) for name in names))
         return gone
 
     # ------------------------------------------------------------ files

@@ -12,13 +12,19 @@ from failsafe.backup.extras import control_origin
 from failsafe.backup.gather import Target, World, read_control
 from failsafe.backup.inventory import Inventory, mailbox_name, raw, text
 from failsafe.backup.losses import Loss, Rebuilt
-from failsafe.backup.protocol import ServerSession
+from failsafe.backup.protocol import MailboxFacts, ServerSession
 from failsafe.mail.maildir import flags_of, folder_name, keywords_of, parse_keywords, parse_subscriptions
 from failsafe.mail.manifest import Entry, FileRef, FolderManifest, MailboxManifest
 
 SAME = "s.folder = e.folder AND s.base = e.base AND s.size = e.size AND s.mtime = e.mtime AND s.twin = e.twin"
 TOUCHED = "e.folder IN (SELECT folder FROM touched)"
 VANISHED = f"{TOUCHED} AND e.gone_at IS NULL AND NOT EXISTS (SELECT 1 FROM seen s WHERE {SAME})"
+# a file of that name is there, and none with the content that it had
+REPLACED = (
+    "EXISTS (SELECT 1 FROM seen s JOIN entry n USING (folder, base, size, mtime, twin) WHERE s.folder = e.folder AND s.base = e.base "
+    "AND (s.size, s.mtime) <> (e.size, e.mtime)) AND NOT EXISTS (SELECT 1 FROM seen s JOIN entry n USING (folder, base, size, mtime, twin) "
+    "WHERE s.folder = e.folder AND s.base = e.base AND n.content = e.content)"
+)
 NOWHERE = (
     "NOT EXISTS (SELECT 1 FROM seen s JOIN folder g ON g.id = s.folder WHERE s.base = e.base "
     "AND g.mailbox = (SELECT mailbox FROM folder WHERE id = e.folder))"
@@ -59,7 +65,7 @@ class Keeper:
             "SELECT f.id, m.path, f.directory FROM folder f JOIN mailbox m ON m.id = f.mailbox"
         ):
             box = world.boxes.get(text(path))
-            if box is not None and box.hides(text(directory)):
+            if box is not None and _hides(box, text(directory)):
                 hidden.add(int(folder))
         return hidden
 
@@ -91,8 +97,20 @@ class Keeper:
                 f"WHERE {VANISHED} AND e.folder NOT IN ({marks}) AND {NOWHERE} GROUP BY f.mailbox"
             )
         )
+        changed = dict(
+            self.inventory.rows(
+                f"SELECT f.mailbox, COUNT(*) FROM entry e JOIN folder f ON f.id = e.folder WHERE {VANISHED} AND e.twin = 0 AND {REPLACED} "
+                "GROUP BY f.mailbox"
+            )
+        )
         return tuple(
-            Loss(mailbox_name(text(path)), self.before.get(id_, 0), lost.get(id_, 0), text(path) in world.boxes)
+            Loss(
+                mailbox_name(text(path)),
+                self.before.get(id_, 0),
+                lost.get(id_, 0),
+                text(path) in world.boxes,
+                changed.get(id_, 0),
+            )
             for id_, path in self.inventory.rows("SELECT id, path FROM mailbox")
         )
 
@@ -305,3 +323,13 @@ class Keeper:
             "SELECT m.path, MIN(f.proved_at) FROM folder f JOIN mailbox m ON m.id = f.mailbox GROUP BY m.id HAVING COUNT(f.proved_at) = COUNT(*)"
         )
         return {mailbox_name(text(path)): datetime.fromisoformat(at).astimezone(UTC) for path, at in rows}
+
+
+def _hides(box: MailboxFacts, directory: str) -> bool:
+    """Whether a problem may hide (a part of) this folder: then nothing can be said about what it lost."""
+    places = {path.removesuffix("/cur").removesuffix("/new") for path, _ in box.problems}
+    return (
+        bool(places and not box.folders)
+        or directory in places
+        or any(directory.startswith(f"{place}/") for place in places if place)
+    )

@@ -18,6 +18,7 @@ class Loss:
     before: int
     lost: int
     present: bool = True  # False: the mailbox's folder itself is gone
+    changed: int = 0  # messages whose content was replaced under their name: a Maildir's files never change
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,43 +35,43 @@ def is_mass(before: int, lost: int) -> bool:
     return lost > FEW and lost * SHARE > before
 
 
-def judge_losses(losses: tuple[Loss, ...], rebuilt: Rebuilt) -> tuple[tuple[str, Guard], ...]:
+def judge_losses(losses: tuple[Loss, ...], rebuilt: Rebuilt, server: str) -> tuple[tuple[str, Guard], ...]:
     """(mailbox or "" for the whole server, guard), each with the way to end it."""
-    found: list[tuple[str, Guard]] = []
+    judged = (*_judge_vanished(losses, rebuilt), *_judge_changed(losses))
+    return tuple((mailbox, Guard(code, words, mend_of(code, server))) for mailbox, code, words in judged)
+
+
+def mend_of(code: str, server: str) -> str:
+    """The way to end a guard."""
+    if code == "tampered":
+        return (
+            f"if this was meant: failsafe accept {server} --what tampering --reason TEXT; if not: look at the server before anything "
+            "else, and restore the old content, which every snapshot still holds"
+        )
+    return f"if this was meant: failsafe accept {server} --reason TEXT; if not: restore what is gone"
+
+
+def _judge_changed(losses: tuple[Loss, ...]) -> list[tuple[str, str, str]]:
+    words = "message(s) of {0} have other content than before under the same name"
+    return [(loss.mailbox, "tampered", f"{loss.changed} {words.format(loss.mailbox)}") for loss in losses if loss.changed]
+
+
+def _judge_vanished(losses: tuple[Loss, ...], rebuilt: Rebuilt) -> list[tuple[str, str, str]]:
     before, lost = sum(loss.before for loss in losses), sum(loss.lost for loss in losses)
     if rebuilt.mailboxes_before and not rebuilt.mailboxes_now and before:
-        return (
-            (
-                "",
-                _guard(
-                    "store-rebuilt", f"the mail store is empty; it held {before} messages in {rebuilt.mailboxes_before} mailboxes"
-                ),
-            ),
-        )
+        words = f"the mail store is empty; it held {before} messages in {rebuilt.mailboxes_before} mailboxes"
+        return [("", "store-rebuilt", words)]
+    found: list[tuple[str, str, str]] = []
     if rebuilt.changed > 1 and rebuilt.changed * 2 > rebuilt.folders:
         words = f"{rebuilt.changed} of {rebuilt.folders} folders have another UIDVALIDITY: the store was rebuilt or restored"
-        found.append(("", _guard("store-rebuilt", words)))
+        found.append(("", "store-rebuilt", words))
     for loss in losses:
         if not loss.present and loss.before:
-            found.append(
-                (loss.mailbox, _guard("mailbox-vanished", f"mailbox {loss.mailbox} with {loss.before} messages is gone"))
-            )
+            words = f"mailbox {loss.mailbox} with {loss.before} messages is gone"
+            found.append((loss.mailbox, "mailbox-vanished", words))
         elif is_mass(loss.before, loss.lost):
-            found.append(
-                (loss.mailbox, _guard("mass-loss", f"{loss.lost} of {loss.before} messages vanished from {loss.mailbox}"))
-            )
+            found.append((loss.mailbox, "mass-loss", f"{loss.lost} of {loss.before} messages vanished from {loss.mailbox}"))
     if is_mass(before, lost) and not found:
-        found.append(
-            (
-                "",
-                _guard(
-                    "mass-loss",
-                    f"{lost} of {before} messages vanished, spread over {sum(loss.lost > 0 for loss in losses)} mailboxes",
-                ),
-            )
-        )
-    return tuple(found)
-
-
-def _guard(code: str, words: str) -> Guard:
-    return Guard(code, words, mend="if this was meant: failsafe accept SERVER --reason TEXT; if not: restore what is gone")
+        mailboxes = sum(loss.lost > 0 for loss in losses)
+        found.append(("", "mass-loss", f"{lost} of {before} messages vanished, spread over {mailboxes} mailboxes"))
+    return found

@@ -103,13 +103,6 @@ class MailboxFacts:
         domain, _, user = self.path.partition("/")
         return f"{user}@{domain}" if user else domain
 
-    def hides(self, directory: str) -> bool:
-        """Whether what was met on the way may hide (a part of) this folder: then nothing can be said about what it lost."""
-        if self.problems and not self.folders:
-            return True
-        places = [path.removesuffix("/cur").removesuffix("/new") for path, _ in self.problems]
-        return any(directory == place or (place and directory.startswith(f"{place}/")) for place in places)
-
     def place(self, directory: str) -> str:
         """A folder's path below DOMAIN/USER."""
         return "/".join(part for part in (self.base, directory) if part)

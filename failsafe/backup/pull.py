@@ -16,7 +16,7 @@ from failsafe.backup.fetch import Fetcher
 from failsafe.backup.gather import Gatherer, Target, World
 from failsafe.backup.inventory import Inventory, mailbox_name
 from failsafe.backup.keep import Keeper
-from failsafe.backup.losses import judge_losses
+from failsafe.backup.losses import judge_losses, mend_of
 from failsafe.backup.protocol import Reach, ServerSession
 from failsafe.mail.manifest import FileRef, Generation, GenerationDraft, Missing
 from failsafe.model import Guard, Result
@@ -136,7 +136,7 @@ class _Pull:
 
     def _judge(self) -> None:
         at = self.clock.now().isoformat()
-        for mailbox, guard in judge_losses(self.keeper.losses(self.world), self.keeper.rebuilt(self.world)):
+        for mailbox, guard in judge_losses(self.keeper.losses(self.world), self.keeper.rebuilt(self.world), self.options.server):
             self.inventory.raise_guard(mailbox, guard.code, guard.text, at)
             self.narrate(f"{guard.code}: {guard.text}")
 
@@ -197,7 +197,6 @@ class _Pull:
         return {key: value for key, value in notes.items() if value}
 
     def _report(self, draft: GenerationDraft, generation: Generation | None, number: int, received: int) -> PullReport:
-        mend = "if this was meant: failsafe accept SERVER --reason TEXT; if not: restore what is gone"
         return PullReport(
             server=self.options.server,
             result=draft.result,
@@ -209,7 +208,7 @@ class _Pull:
             reflagged=self.reflagged,
             gone=self.gone,
             missing=draft.missing,
-            guards=tuple(Guard(code, words, mend) for _, code, words in self.inventory.guards()),
+            guards=tuple(Guard(code, words, mend_of(code, self.options.server)) for _, code, words in self.inventory.guards()),
             bytes_pulled=received,
             proved=self.keeper.proved(),
             notes=tuple(self.fetcher.notes),

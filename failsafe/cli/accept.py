@@ -11,6 +11,7 @@ from failsafe.cli.common import JSON_OPTION, answer, answer_json, open_app, verb
 from failsafe.errors import UsageError
 
 app = verbs_app()
+LOCK_WAIT_SECONDS = 10.0  # for a backup or check that is about to end
 
 
 class What(StrEnum):
@@ -37,18 +38,16 @@ def accept(
     """
     everything = open_app()
     everything.server(server)
-    if what is What.LOSS:
-        text = _accept_loss(everything, server, mailbox)
+    if what in (What.LOSS, What.TAMPERING):
+        text = _accept_loss(everything, server, mailbox, tampering=what is What.TAMPERING)
     elif what is What.REPOSITORY:
         text = _accept_repositories(everything)
-    elif what is What.HOST_KEY:
+    else:
         host = everything.server(server).ssh
         raise UsageError(
             f"host keys are accepted by hand, in {everything.server(server).known_hosts or '~/.ssh/known_hosts'}",
             mend=f"compare the server's fingerprint, then: ssh-keygen -R {host.host if host else server} -f FILE; ssh-keyscan … >> FILE",
         )
-    else:
-        raise UsageError("no guard against tampering is raised by this version, so there is none to lift")
     from failsafe.events import Event
 
     everything.record(
@@ -66,20 +65,26 @@ def accept(
         answer(f"{server}: {text}")
 
 
-def _accept_loss(everything: Any, server: str, mailbox: str | None) -> str:
-    """Messages that vanished leave the manifests with the next backup; earlier snapshots keep them."""
+def _accept_loss(everything: Any, server: str, mailbox: str | None, *, tampering: bool) -> str:
+    """Messages that vanished, or their old content, leave the manifests with the next backup; earlier snapshots keep them."""
     from failsafe.adapters.lock import FileLock
     from failsafe.backup.inventory import Inventory
+    from failsafe.backups import HEAVY_LOCK
 
     file = everything.inventory_file(server)
     if not file.exists():
-        raise UsageError(f"{server} was never backed up, so there is nothing to accept")
-    with FileLock(everything.lock_file(f"backup-{server}")).hold(), Inventory.open(file) as inventory:
-        guards = inventory.guards()
-        if not guards:
-            return "no guard stands"
-        gone = inventory.accept(mailbox)
-        return f"lifted {', '.join(sorted({code for _mailbox, code, _text in guards}))}; {gone} vanished messages leave the next snapshot, earlier ones keep them"
+        raise UsageError(f"{server} was never backed up, so there is nothing to accept", mend=f"failsafe backup {server}")
+    lock = FileLock(everything.lock_file(HEAVY_LOCK), f"accept {server}")  # a pull at work has judged by what was there before
+    with lock.hold(wait_seconds=LOCK_WAIT_SECONDS), Inventory.open(file) as inventory:
+        before = inventory.guards()
+        gone = inventory.accept(mailbox, tampering=tampering)
+        left = inventory.guards()
+        lifted = sorted({code for mailbox, code, _text in before if (mailbox, code) not in {(m, c) for m, c, _ in left}})
+    standing = ", ".join(sorted({code for _mailbox, code, _text in left}))
+    still = f"; {standing} still stands" if standing else ""
+    if not lifted and not gone:
+        return f"no such guard stands{still}"
+    return f"lifted {', '.join(lifted) or 'nothing yet'}; {gone} vanished messages leave the next snapshot, earlier ones keep them{still}"
 
 
 def _accept_repositories(everything: Any) -> str:

@@ -17,7 +17,7 @@ from failsafe.adapters.ssh import SshHost
 from failsafe.backup.listing import ROUNDS
 from failsafe.backup.pull import PullOptions, pull
 from failsafe.clock import SystemClock
-from failsafe.errors import FailsafeError, ServerSideError
+from failsafe.errors import ArchiveError, FailsafeError, ServerSideError
 from failsafe.model import Result
 from failsafe.ports import Channel
 from tests.contract.conftest import Sshd
@@ -122,6 +122,43 @@ def test_a_file_that_changed_under_its_name_is_fetched_and_noted(store: Store) -
     report = store.pull()
     assert store.archived() == store.on_server()
     assert "one.host" in report.notes[0]
+
+
+def test_content_replaced_under_its_name_raises_a_guard_and_the_old_content_stays(store: Store) -> None:
+    """As somebody does who encrypts a store to demand money for it."""
+    store.fill(ANNA, "", 30)
+    store.fill(BOB, "", 3)
+    store.pull()
+    before = {id_ for mailbox, _, id_ in store.archived() if mailbox == ANNA}
+    for path in sorted((store.folder(ANNA) / "cur").iterdir())[:25]:
+        path.write_bytes(os.urandom(400))
+    (store.folder(BOB) / "cur" / "m0.host:2,S").unlink()
+    report = store.pull(full_listing=True)
+    assert [guard.code for guard in report.guards] == ["tampered"]
+    assert "failsafe accept vps --what tampering" in report.guards[0].mend
+    entries = store.entries()[ANNA, "INBOX"]
+    assert {entry.id for entry in entries} > before
+    assert [guard.code for guard in store.pull(calm=False, full_listing=True).guards] == ["tampered"]
+    with store.open_inventory() as inventory:
+        assert (inventory.accept(), len(inventory.guards())) == (0, 1)
+        assert (inventory.accept(tampering=True), inventory.guards()) == (25, [])
+    store.pull(calm=False)
+    assert len(store.entries()[ANNA, "INBOX"]) == 30
+
+
+def test_one_mailbox_accepted_leaves_the_guard_of_the_server_to_the_others(store: Store) -> None:
+    for number in range(4):
+        store.fill(f"user{number}@example.org", "", 20)
+    store.pull()
+    for number in range(4):
+        for path in sorted((store.folder(f"user{number}@example.org") / "cur").iterdir())[:10]:
+            path.unlink()
+    assert [guard.code for guard in store.pull().guards] == ["mass-loss"]
+    with store.open_inventory() as inventory:
+        for number in range(4):
+            assert [code for _, code, _ in inventory.guards()] == ["mass-loss"]
+            assert inventory.accept(f"user{number}@example.org") == 10
+        assert inventory.guards() == []
 
 
 def test_a_new_date_alone_fetches_nothing(store: Store) -> None:
@@ -454,6 +491,14 @@ def test_the_inventory_is_mended_from_the_archive(store: Store, damage: str) -> 
     assert report.unchanged
     assert report.bytes_pulled < 30_000
     assert set(store.stored_ids().values()) == {1}
+
+
+def test_an_inventory_that_cannot_be_opened_just_now_is_not_put_aside(store: Store) -> None:
+    """Guards are in it."""
+    (store.base / "inventory.sqlite").mkdir()
+    with pytest.raises(ArchiveError, match="cannot be opened"):
+        store.open_inventory()
+    assert not (store.base / "inventory.sqlite.damaged").exists()
 
 
 def test_a_lost_segment_is_fetched_again(store: Store) -> None:

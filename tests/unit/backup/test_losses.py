@@ -8,7 +8,7 @@ QUIET = Rebuilt(folders=10, changed=0, mailboxes_before=2, mailboxes_now=2)
 
 
 def codes(*losses: Loss, rebuilt: Rebuilt = QUIET) -> list[tuple[str, str]]:
-    return [(mailbox, guard.code) for mailbox, guard in judge_losses(losses, rebuilt)]
+    return [(mailbox, guard.code) for mailbox, guard in judge_losses(losses, rebuilt, "vps")]
 
 
 def test_twenty_messages_may_always_go() -> None:
@@ -40,5 +40,11 @@ def test_new_uidvalidities_of_most_folders_mean_a_new_store() -> None:
 
 
 def test_every_guard_says_how_to_end_it() -> None:
-    for _, guard in judge_losses((Loss("a@x", 500, 400),), QUIET):
-        assert "failsafe accept" in guard.mend
+    guards = judge_losses((Loss("a@x", 500, 400, changed=1),), QUIET, "vps")
+    assert [guard.code for _, guard in guards] == ["mass-loss", "tampered"]
+    for _, guard in guards:
+        assert "failsafe accept vps" in guard.mend
+
+
+def test_one_changed_content_is_tampering() -> None:
+    assert codes(Loss("a@x", 500, 0, changed=1), Loss("b@x", 500, 3)) == [("a@x", "tampered")]
