@@ -6,12 +6,14 @@ from datetime import datetime
 
 from failsafe.events import Event
 from failsafe.failover.decide import Decision, Order
-from failsafe.failover.facts import Policy
+from failsafe.failover.facts import DomainFacts
 from failsafe.failover.machine import Trigger, step
 from failsafe.failover.plan import to_json
-from failsafe.model import DomainRecord, FlipKind, Intent, NewIntent, Notice, Severity
+from failsafe.model import DomainRecord, FlipKind, Intent, NewIntent, Notice, Severity, Verdict
 
 QUEUED = "no: senders keep it for hours to days (some give up after 24 hours)"
+BOUNCED = "yes: the primary refuses it for good, so senders get it back as undeliverable"
+PASSING = frozenset({"dwell", "start-grace", "proof-of-life"})  # guards that end by themselves: nobody has to do anything
 GOES_PRIMARY = "to the primary, which may not take it"
 DONE_NAMES = {FlipKind.FAILOVER: "failover.done", FlipKind.FAILBACK: "failback.done", FlipKind.ADOPT_MX: "mx.adopted"}
 PLANNED_NAMES = {FlipKind.FAILOVER: "failover.planned", FlipKind.FAILBACK: "failback.planned", FlipKind.ADOPT_MX: "mx.planned"}
@@ -66,7 +68,7 @@ def postponed_event(record: DomainRecord, intent: Intent, text: str, mend: str, 
     if record.failures == 0:
         told = Notice(
             subject=f"{intent.domain}: the {intent.kind} could not be made yet",
-            losing_mail=QUEUED if intent.kind is FlipKind.FAILOVER else "no",
+            losing_mail=(BOUNCED if "says lying" in intent.reason else QUEUED) if intent.kind is FlipKind.FAILOVER else "no",
             mail_goes=GOES_PRIMARY if intent.kind is FlipKind.FAILOVER else "to the secondary",
             must_do=mend or "nothing; it is tried again",
             since=record.suspected_at,
@@ -106,9 +108,10 @@ def state_event(record: DomainRecord, trigger: Trigger, reasons: tuple[str, ...]
     return Event("domain.state", record.domain, f"{row.state} -> {row.to}: {row.sentence}", now, details, notice)
 
 
-def told_event(record: DomainRecord, policy: Policy, decision: Decision, now: datetime) -> Event:
+def told_event(facts: DomainFacts, decision: Decision, now: datetime) -> Event:
     """A flip is due and is not made: blocked, prepared for a person, or only observed."""
     assert decision.kind is not None
+    record, policy = facts.record, facts.policy
     order = next(order for order in decision.orders if order in _TOLD)
     name, phrase = _TOLD[order]
     failing_over = decision.kind is FlipKind.FAILOVER
@@ -117,13 +120,9 @@ def told_event(record: DomainRecord, policy: Policy, decision: Decision, now: da
     command = f"failsafe {decision.kind} {policy.domain}" if policy.writable else f"at the DNS provider: {'; '.join(change)}"
     notice = Notice(
         subject=f"{policy.domain}: {decision.kind} {phrase}",
-        losing_mail=QUEUED if failing_over else "no",
+        losing_mail=losing_mail(facts) if failing_over else "no",
         mail_goes=GOES_PRIMARY if failing_over else "to the secondary",
-        must_do=command
-        if order is Order.TELL_PREPARED
-        else "nothing"
-        if order is Order.TELL_OBSERVED
-        else _first_mend(decision) or command,
+        must_do={Order.TELL_PREPARED: command, Order.TELL_OBSERVED: "nothing"}.get(order) or _against(decision, command),
         since=record.suspected_at,
         thread=thread_of(record),
         details="\n".join([*decision.reasons, *change, *guards]),
@@ -137,8 +136,16 @@ def told_event(record: DomainRecord, policy: Policy, decision: Decision, now: da
     return Event(name, policy.domain, f"{decision.kind} {phrase}: {'; '.join([*guards, *change])}", now, details, notice)
 
 
-def _first_mend(decision: Decision) -> str:
-    return next((guard.mend for guard in decision.guards if guard.mend), "")
+def losing_mail(facts: DomainFacts) -> str:
+    """While mail still goes to a primary that does not take it."""
+    return BOUNCED if any(view.verdict is Verdict.LYING for view in facts.views) else QUEUED
+
+
+def _against(decision: Decision, command: str) -> str:
+    """What a person does about a blocked flip. More vantages (`no-quorum`) are for later: they do not move this mail."""
+    if decision.guards and all(guard.code in PASSING for guard in decision.guards):
+        return "nothing; it is made as soon as nothing stands against it"
+    return next((guard.mend for guard in decision.guards if guard.mend and guard.code != "no-quorum"), command)
 
 
 _TOLD = {

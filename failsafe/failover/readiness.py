@@ -20,7 +20,8 @@ def judge_readiness(
     domain: str, run_at: datetime | None, findings: Iterable[Finding], suspected_at: datetime | None, now: datetime
 ) -> Readiness:
     """`run_at` and `findings` are the newest doctor run that began before `suspected_at` (any, in peace); those about others are ignored by the caller."""
-    mend = f"failsafe doctor --domain {domain}"
+    # During an incident a new run of the doctor does not count, so only a person can lift these.
+    mend = f"failsafe doctor --domain {domain}" if suspected_at is None else f"failsafe failover {domain}"
     if run_at is None:
         return Readiness((Guard("doctor", "the doctor has never looked at this domain before the incident", mend),))
     reference = suspected_at if suspected_at is not None else now
@@ -30,7 +31,10 @@ def judge_readiness(
             Guard("doctor", f"the doctor last looked on {run_at:%Y-%m-%d}, more than {VALID_FOR.days} days before", mend)
         )
     blocking = [finding for finding in findings if finding.blocks_failover and finding.severity is Severity.FAIL]
-    guards += [Guard(_guard_code(found.code), f"{found.code}: {found.text}", found.mend or mend) for found in blocking]
+    for found in blocking:
+        code = _guard_code(found.code)
+        by_hand = f"{mend} --force --reason TEXT" if code == "secondary-not-ready" else mend
+        guards.append(Guard(code, f"{found.code}: {found.text}", (found.mend or mend) if suspected_at is None else by_hand))
     return Readiness(tuple(guards))
 
 

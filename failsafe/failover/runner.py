@@ -230,7 +230,7 @@ class FlipRunner:
         return self._journal.change(record, changed, [event])
 
     def _tell(self, facts: DomainFacts, decision: Decision) -> DomainRecord:
-        event = notices.told_event(facts.record, facts.policy, decision, self._clock.now())
+        event = notices.told_event(facts, decision, self._clock.now())
         told = " ".join([*facts.record.told.split(), decision.told][-20:])
         return self._journal.change(facts.record, replace(facts.record, told=told), [event])
 

@@ -1,0 +1,65 @@
+"""What a person is told is true, and the command in it is one that helps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from failsafe.failover.decide import decide
+from failsafe.failover.facts import DomainFacts
+from failsafe.failover.notices import told_event
+from failsafe.failover.readiness import judge_readiness
+from failsafe.model import Finding, Notice, Severity, Verdict
+from tests.unit.failover.world import DOMAIN, NOW, Scene, flip, view
+
+SUSPECTED = NOW - timedelta(minutes=16)
+
+
+def told(facts: DomainFacts) -> Notice:
+    notice = told_event(facts, decide(facts, NOW), NOW).notice
+    assert notice is not None
+    return notice
+
+
+def held(facts: DomainFacts) -> DomainFacts:
+    return replace(facts, record=replace(facts.record, held_until=NOW + timedelta(hours=1)))
+
+
+def test_mail_that_waits_at_its_senders_is_not_lost() -> None:
+    assert told(held(Scene.down())).losing_mail.startswith("no: ")
+
+
+def test_mail_that_the_primary_refuses_for_good_is_being_lost() -> None:
+    views = (view("here", Verdict.LYING, 16), view("vps2", Verdict.LYING, 16))
+    assert told(held(replace(Scene.down(), views=views))).losing_mail.startswith("yes: ")
+
+
+def test_a_hold_is_released_with_one_command() -> None:
+    assert told(held(Scene.down())).must_do == f"failsafe release {DOMAIN}"
+
+
+def test_a_guard_that_passes_by_itself_needs_nobody() -> None:
+    assert told(replace(Scene.recovered(), flips=(flip(ago=40),))).must_do.startswith("nothing")
+
+
+def test_a_doctor_that_never_looked_is_not_asked_in_the_middle_of_an_incident() -> None:
+    facts = replace(Scene.down(), readiness=judge_readiness(DOMAIN, None, (), SUSPECTED, NOW))
+    assert told(facts).must_do == f"failsafe failover {DOMAIN}"
+
+
+def test_a_secondary_that_was_not_ready_needs_force() -> None:
+    finding = Finding("secondary-accepts", Severity.FAIL, DOMAIN, "refuses mail", "add the domain there", blocks_failover=True)
+    facts = replace(Scene.down(), readiness=judge_readiness(DOMAIN, NOW - timedelta(days=1), (finding,), SUSPECTED, NOW))
+    assert told(facts).must_do == f"failsafe failover {DOMAIN} --force --reason TEXT"
+
+
+def test_in_peace_the_finding_says_how_to_mend_it() -> None:
+    finding = Finding("secondary-accepts", Severity.FAIL, DOMAIN, "refuses mail", "add the domain there", blocks_failover=True)
+    [guard] = judge_readiness(DOMAIN, NOW - timedelta(days=1), (finding,), None, NOW).guards
+    assert guard.mend == "add the domain there"
+
+
+def test_too_few_vantages_are_not_what_a_person_must_mend_in_an_outage() -> None:
+    policy = replace(Scene.down().policy, vantages=1)
+    facts = replace(Scene.down(), policy=policy, views=(view("here", Verdict.DOWN, 16),), flips=(flip(ago=10),))
+    assert told(facts).must_do == f"failsafe failover {DOMAIN}"
