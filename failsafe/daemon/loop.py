@@ -158,12 +158,20 @@ class Daemon:
                 "reload", error="[controller] or [web] changed", mend="restart failsafe; the configuration in use stays"
             )
             return
-        now = self._clock.now()
-        self._shift.close(now)
-        self._app = App(config, old.config_file)
+        now, app = self._clock.now(), App(config, old.config_file)
+        try:
+            shift = Shift(app, now)
+        except FailsafeError as error:  # before the old one ends: there is always one that watches
+            get_log().error("reload", error=str(error), text="the configuration in use stays")
+            return
+        try:
+            self._shift.close(now)
+        except FailsafeError as error:
+            get_log().error("reload", error=str(error), text="what the last looks saw could not be written")
+        self._app, self._shift, self._jobs = app, shift, self._jobs.with_app(app)
+        if self._web is not None:
+            self._web.use(app)
         old.store.close()
-        self._shift = Shift(self._app, now)
-        self._jobs = self._jobs.with_app(self._app)
         get_log().info("reload", text="the new configuration is in use")
 
     def _end(self) -> None:

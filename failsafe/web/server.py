@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from datetime import datetime
 
 import uvicorn
 
@@ -26,13 +27,8 @@ class WebServer:
         table = app.config.web
         if table is None:
             raise ConfigError(str(app.config_file), [("web", 'is not configured; add [web] with listen = "127.0.0.1:8025"')])
-        roster = roster_of(app.config)
-
-        def status(now: object) -> Status:
-            file = roster.database_file
-            return build_status(roster, glance_file(file) if file is not None else glance_store(app.store), now)  # type: ignore[arg-type]
-
-        page = make_page(status, app.clock, app.time_zone, table.password_file)
+        self.use(app)
+        page = make_page(self.status, app.clock, app.time_zone, table.password_file)
         self._tls = table.certificate_file is not None
         self._socket = _listen(table.listen.host, table.listen.port)
         settings = uvicorn.Config(
@@ -52,6 +48,15 @@ class WebServer:
         )
         self._server = uvicorn.Server(settings)
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
+
+    def use(self, app: App) -> None:
+        """From now on the page shows what this configuration names."""
+        self._source = (app, roster_of(app.config))
+
+    def status(self, now: datetime) -> Status:
+        app, roster = self._source
+        file = roster.database_file
+        return build_status(roster, glance_file(file) if file is not None else glance_store(app.store), now)
 
     @property
     def address(self) -> str:
