@@ -16,7 +16,7 @@ from failsafe.logs import get_log
 from failsafe.store.lease import Lease
 
 RENEW_SHARED = timedelta(minutes=1)  # a shared database: others wait for the lease to expire, after three minutes
-RENEW_ALONE = timedelta(hours=1)  # an SQLite file has one controller, kept alone by a lock: its disk may sleep
+RENEW_ALONE = timedelta(days=1)  # an SQLite file has one controller, kept alone by a lock: its disk may sleep
 RETRY_LEASE = timedelta(seconds=30)
 TIDY_EVERY = timedelta(days=1)
 

@@ -199,6 +199,7 @@ class Watch:
         ):
             return
         self.app.duties.ended(f"watch:{domain}", now, ok=True, details=report.to_json())
+        self.app.history.flush(now)  # both every ten minutes, so both at once: the disk wakes once
         self._told[domain] = _Told(report, now)
 
     def _axis_views(self, round_: Round, now: datetime) -> Iterable[Any]:
