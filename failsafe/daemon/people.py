@@ -11,11 +11,11 @@ from failsafe.backup.freshness import Overdue, may_send_heartbeat
 from failsafe.daemon.remind import reminder_due
 from failsafe.errors import FailsafeError
 from failsafe.events import Event
-from failsafe.failover.notices import thread_of
+from failsafe.failover.notices import BOUNCED, GOES_PRIMARY, QUEUED, thread_of
 from failsafe.logs import get_log
-from failsafe.model import DomainState, Notice, Severity
+from failsafe.model import DomainState, Notice, Severity, Verdict
 from failsafe.render import spoken_age
-from failsafe.status.build import DomainStatus, Status, build_status, last_runs
+from failsafe.status.build import DomainStatus, Status, build_status, last_runs, watches_all
 from failsafe.status.roster import Roster, roster_of
 from failsafe.store.glance import Glance, glance_file, glance_store
 from failsafe.store.journal import Journal
@@ -102,12 +102,12 @@ class People:
             if last is None or (late.ok_at is not None and last.at < late.ok_at) or now - last.at > OVERDUE_AGAIN:
                 self.app.record(_overdue_event(late, now))
         for domain in status.domains:
-            if domain.state not in (DomainState.FAILED_OVER, DomainState.HALTED) or domain.since is None:
+            if not lasts(domain) or domain.since is None:
                 continue
             reminded = self.app.events.last("domain.reminded", domain.domain)
             if reminder_due(domain.since, None if reminded is None else reminded.at, now):
                 thread = thread_of(Journal(self.app.store, None).load(domain.domain, now))
-                self.app.record(_reminder(domain, domain.since, thread, now))
+                self.app.record(reminder(domain, domain.since, thread, now))
 
     # -- the heartbeat ---------------------------------------------------------------------------------------------------
 
@@ -118,7 +118,8 @@ class People:
         self._beat_at = now
         glance = self._glance()
         first = glance.one("first_event")
-        if not may_send_heartbeat(self.roster.duties, last_runs(glance), now, None if first is None else first["at"]):
+        fresh = may_send_heartbeat(self.roster.duties, last_runs(glance), now, None if first is None else first["at"])
+        if not fresh or not watches_all(self.roster, glance, now):
             self._beat_at = now - HEARTBEAT_EVERY + HEARTBEAT_AGAIN
             return
         from failsafe.adapters.heartbeat import Heartbeat
@@ -150,17 +151,26 @@ def _overdue_event(late: Overdue, now: datetime) -> Event:
     return Event("duty.overdue", late.name, f"{late.name} is overdue: {said}", now, notice=notice)
 
 
-def _reminder(domain: DomainStatus, since: datetime, thread: str, now: datetime) -> Event:
-    name, halted = domain.domain, domain.state is DomainState.HALTED
-    notice = Notice(
-        subject=f"{name} is still {domain.state}",
-        losing_mail="Not known: a person must look." if halted else "No: the secondary takes it.",
-        mail_goes=f"To the {domain.serving}.",
-        must_do=f"failsafe acknowledge {name} --serving primary|secondary"
-        if halted
-        else "bring the primary back; failsafe sees it",
-        since=since,
-        thread=thread,
-        severity=Severity.FAIL if halted else Severity.WARN,
-    )
+def lasts(domain: DomainStatus) -> bool:
+    """Whether a person should hear of it again: also an outage that nothing was done about, and a failback that waits for someone."""
+    if domain.state is DomainState.SUSPECT:
+        return domain.health["inbound"] in (Verdict.DOWN, Verdict.LYING)
+    return domain.state in (DomainState.FAILED_OVER, DomainState.RECOVERING, DomainState.HALTED)
+
+
+def reminder(domain: DomainStatus, since: datetime, thread: str, now: datetime) -> Event:
+    """What is still so, with the one command that ends it."""
+    name = domain.domain
+    losing, goes, must_do, severity = {
+        DomainState.SUSPECT: (
+            BOUNCED if domain.health["inbound"] == Verdict.LYING else QUEUED, GOES_PRIMARY, f"failsafe failover {name}", Severity.FAIL
+        ),
+        DomainState.HALTED: (
+            "Not known: a person must look.", f"To the {domain.serving}, as far as is known.",
+            f"failsafe acknowledge {name} --serving primary|secondary", Severity.FAIL,
+        ),
+        DomainState.RECOVERING: ("No: the secondary takes it.", "To the secondary.", f"failsafe failback {name}", Severity.WARN),
+    }.get(domain.state, ("No: the secondary takes it.", "To the secondary.", "bring the primary back; failsafe sees it", Severity.WARN))  # fmt: skip
+    details = "\n".join(f"{guard.code}: {guard.text}" for guard in domain.guards)
+    notice = Notice(f"{name} is still {domain.state}", losing, goes, must_do, since, thread, severity, details)
     return Event("domain.reminded", name, f"is still {domain.state}, for {spoken_age(now - since)}", now, notice=notice)

@@ -200,6 +200,12 @@ def _is_stale(watch: Row | None, row: DomainRow, now: datetime) -> bool:
     return not -row.probe_every * 3 <= now - watch["ended_at"] <= WATCH_FLUSH + row.probe_every * 3
 
 
+def watches_all(roster: Roster, glance: Glance, now: datetime) -> bool:
+    """Whether somebody has looked at every domain lately."""
+    watched = glance.by("duty", "name")
+    return not any(_is_stale(watched.get(f"watch:{row.domain}"), row, now) for row in roster.domains)
+
+
 def _domain_findings(row: DomainRow, domain: DomainStatus, glance: Glance, now: datetime) -> list[Finding]:
     findings = []
     name = row.domain
