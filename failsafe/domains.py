@@ -12,7 +12,7 @@ from failsafe.errors import DnsError
 from failsafe.failover.decide import Decision, Order, decide, still_wanted
 from failsafe.failover.facts import DomainFacts, Policy, PrimaryProof, ZoneReading
 from failsafe.failover.gather import read_zone
-from failsafe.failover.health import JudgePolicy, VantageView, judge_all
+from failsafe.failover.health import EvidenceRun, JudgePolicy, VantageView, judge_all
 from failsafe.failover.readiness import judge_readiness
 from failsafe.failover.runner import Ending, FlipRunner
 from failsafe.failover.zone import MxLayout
@@ -43,6 +43,7 @@ class Domains:
         self.lease = lease
         self.started_at = started_at
         self._watching = watching
+        self.targets: dict[tuple[str, Axis], str] = {}  # what is looked at now, where this process looks
         self._zones: dict[str, tuple[datetime, int, ZoneReading]] = {}  # when, and at which epoch of the record
         self._zone_names: dict[str, str] = {}
         self._proofs: dict[str, PrimaryProof] = {}
@@ -104,7 +105,14 @@ class Domains:
         policy = self.policy(domain)
         slack = timedelta(0) if self._watching else FLUSH_EVERY
         judging = JudgePolicy(policy.probe_every, policy.down_for, slack)
-        return judge_all(self.app.history.runs(policy.server), now, judging)
+        return judge_all(self.evidence(policy.server), now, judging)
+
+    def evidence(self, server: str) -> tuple[EvidenceRun, ...]:
+        """What was seen of a server. Evidence of another target or recipient than the configured one says nothing of this one."""
+        runs = self.app.history.runs(server)
+        return tuple(
+            run for run in runs if run.evidence.target == self.targets.get((server, run.evidence.axis), run.evidence.target)
+        )
 
     def gather(self, domain: str, now: datetime, *, fresh_zone: bool = False) -> DomainFacts:
         """Reads the world once for one decision. Raises only what the store raises."""

@@ -19,7 +19,7 @@ from failsafe.domains import Domains, Round
 from failsafe.errors import FailsafeError, LeaseLost
 from failsafe.events import Event
 from failsafe.failover.health import discount
-from failsafe.failover.rounds import Probe, due_probes, next_run_at
+from failsafe.failover.rounds import Probe, due_probes, may_probe, next_run_at
 from failsafe.logs import get_log
 from failsafe.model import Axis, Evidence, OwnLine
 from failsafe.status.build import WATCH_FLUSH
@@ -38,6 +38,7 @@ class _Target:
     axis: Axis
     interval: timedelta
     look: Callable[[datetime], Evidence]
+    target: str  # as the evidence names it
     last_run_at: datetime | None = None
 
     @property
@@ -77,6 +78,7 @@ class Watch:
     def __post_init__(self) -> None:
         self.pool = ThreadPoolExecutor(THREADS, thread_name_prefix="watch")
         self._targets = [target for server in self.app.config.probe for target in _targets(self.app, server)]
+        self.domains.targets = {(target.server, target.axis): target.target for target in self._targets}
 
     # -- one step --------------------------------------------------------------------------------------------------------
 
@@ -163,8 +165,15 @@ class Watch:
                 self._decisions[domain] = self.pool.submit(self.domains.decide_and_act, domain, now)
 
     def _first_look_is_coming(self, domain: str) -> bool:
+        """Whether to wait for it: what was seen before the start may be old. Not where no look may come for days, nor with a plan unfinished."""
         server = self.app.config.domain[domain].server
-        return server not in self.looked_at and any(target.server == server for target in self._targets)
+        inbound = [target for target in self._targets if target.server == server and target.axis is Axis.INBOUND]
+        if any(target.name in self._looks for target in inbound):
+            return True
+        if all(target.last_run_at is not None for target in inbound) or self.domains.journal.unfinished(domain) is not None:
+            return False
+        now = self.app.clock.now()
+        return any(target.last_run_at is None and may_probe(self._probe(target).history, now) for target in inbound)
 
     def _collect_decisions(self, now: datetime) -> None:
         for domain in [domain for domain, decision in self._decisions.items() if decision.done()]:
@@ -207,7 +216,7 @@ class Watch:
 
         policy = round_.facts.policy
         slow = JudgePolicy(policy.probe_every * ACCESS_EVERY_ROUNDS, policy.down_for)
-        runs = [run for run in self.app.history.runs(policy.server) if run.evidence.axis is not Axis.INBOUND]
+        runs = [run for run in self.domains.evidence(policy.server) if run.evidence.axis is not Axis.INBOUND]
         return (*round_.facts.views, *judge_all(runs, now, slow))
 
 
@@ -224,12 +233,12 @@ def _targets(app: App, server: str) -> list[_Target]:
     targets = []
     if addresses:
         probe = SmtpProbe(server, addresses, table.recipient, table.helo, patience=Patience.within(table.every), ca_file=ca_file)
-        targets.append(_Target(server, Axis.INBOUND, table.every, probe.probe))
+        targets.append(_Target(server, Axis.INBOUND, table.every, probe.probe, probe.target))
     if table.imap is not None:
         from failsafe.adapters.imap_probe import ImapProbe
 
         imap = ImapProbe(server, table.imap.endpoint(), table.imap.user, str(table.imap.password_file))
-        targets.append(_Target(server, Axis.ACCESS, table.every * ACCESS_EVERY_ROUNDS, imap.probe))
+        targets.append(_Target(server, Axis.ACCESS, table.every * ACCESS_EVERY_ROUNDS, imap.probe, imap.target))
     return targets
 
 

@@ -1,0 +1,89 @@
+"""What a decision is made from after a start: this configuration's target, and a first look where one may come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from failsafe.app import App
+from failsafe.clock import SystemClock
+from failsafe.config.load import load_config
+from failsafe.daemon.watch import Watch
+from failsafe.domains import Domains
+from failsafe.model import Axis, Evidence, ProbeClass, Verdict
+from tests.contract.mail_servers import free_port
+from tests.support import wait_until
+
+CONFIG = """
+[controller]
+id = "nas"
+state_dir = "{folder}/state"
+[mail_server.vps]
+layout = "maildir"
+path = "{folder}/mail"
+[domain."example.test"]
+server = "vps"
+primary = ["mail.example.test"]
+secondary = ["mx.example.net"]
+strategy = "on-demand"
+nameservers = ["127.0.0.1:{port}"]
+[probe.vps]
+smtp = ["127.0.0.1:{port}"]
+recipient = "{recipient}"
+[own_line]
+references = ["127.0.0.1:{port}"]
+"""
+DOMAIN = "example.test"
+
+
+@contextmanager
+def watching(folder: Path, recipient: str = "probe@example.test") -> Iterator[Watch]:
+    file = folder / "failsafe.toml"
+    file.write_text(CONFIG.format(folder=folder, port=free_port(), recipient=recipient))
+    app = App(load_config(file), file)
+    watch = Watch(app, Domains(app, None, SystemClock().now(), watching=True))
+    yield watch
+    watch.finish(SystemClock().now())
+    app.store.close()
+
+
+def remember(watch: Watch, target: str, *seen: ProbeClass) -> None:
+    """The newest look was just now, the ones before it a minute apart."""
+    now = watch.app.clock.now()
+    for age, each in zip(range(len(seen) - 1, -1, -1), seen, strict=True):
+        at = now - timedelta(minutes=age)
+        watch.app.history.record(Evidence("vps", "here", Axis.INBOUND, each, at, "said so", target), timedelta(minutes=1))
+
+
+def target_of(watch: Watch) -> str:
+    return watch.domains.targets["vps", Axis.INBOUND]
+
+
+def test_evidence_of_another_recipient_is_no_evidence(tmp_path: Path) -> None:
+    with watching(tmp_path, "probe@example.test") as watch:
+        remember(watch, target_of(watch), ProbeClass.UP, *[ProbeClass.LYING] * 5)
+        assert [view.verdict for view in watch.domains.views(DOMAIN, watch.app.clock.now())] == [Verdict.LYING]
+        watch.domains.targets["vps", Axis.INBOUND] = "other@example.test at 127.0.0.1:25"
+        assert watch.domains.views(DOMAIN, watch.app.clock.now()) == ()
+
+
+def test_a_domain_whose_prober_must_keep_quiet_is_decided_all_the_same(tmp_path: Path) -> None:
+    with watching(tmp_path) as watch:
+        remember(watch, target_of(watch), ProbeClass.UP, ProbeClass.PROBE_BLOCKED)
+        watch.step(watch.app.clock.now())
+        assert watch.busy
+        wait_until(lambda: _decided(watch), 60, "the domain was decided, though no look may come for days")
+
+
+def test_a_domain_that_will_be_looked_at_waits_for_its_first_look(tmp_path: Path) -> None:
+    with watching(tmp_path) as watch:
+        remember(watch, target_of(watch), ProbeClass.UP, ProbeClass.DOWN)
+        watch.step(watch.app.clock.now())
+        assert not watch.busy
+
+
+def _decided(watch: Watch) -> bool:
+    watch.step(watch.app.clock.now())
+    return f"watch:{DOMAIN}" in watch.app.duties.all()
