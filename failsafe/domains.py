@@ -16,13 +16,14 @@ from failsafe.failover.health import EvidenceRun, JudgePolicy, VantageView, judg
 from failsafe.failover.readiness import judge_readiness
 from failsafe.failover.runner import Ending, FlipRunner
 from failsafe.failover.zone import MxLayout
-from failsafe.model import Axis, DomainState, Finding, Severity
+from failsafe.model import Axis, DomainState, Finding, Severity, Side
 from failsafe.store.history import FLUSH_EVERY
 from failsafe.store.journal import Journal
 from failsafe.store.lease import Lease
 
 ZONE_REREAD = timedelta(minutes=10)  # in peace the zone is looked at this often, for drift; in an incident at every decision
 PRIMARY_RECHECK = timedelta(minutes=2)  # a returned primary that failed its proof is looked at again after this long
+STORE_GUARDS = ("mass-loss", "tampered", "store-rebuilt", "mailbox-vanished")  # of a backup, about the mail itself
 DEFAULT_INTERVAL = timedelta(minutes=1)
 
 
@@ -135,7 +136,14 @@ class Domains:
             unfinished=unfinished,
             flips=self.journal.flips(domain, now - max(timedelta(days=1), policy.min_dwell)),
             primary=self._proofs.get(domain),
+            store_suspect=self._store_suspect(policy.server) if record.serving is Side.SECONDARY else "",
         )
+
+    def _store_suspect(self, server: str) -> str:
+        """What the last pull did not believe of the mail store; it stands until a person accepts it. Going home to an empty store loses mail."""
+        last = self.app.duties.last_backup(server)
+        guards = last.report.get("guards", []) if last is not None else []
+        return "; ".join(f"{guard['code']}: {guard['text']}" for guard in guards if guard["code"] in STORE_GUARDS)
 
     def _zone(self, policy: Policy, now: datetime, epoch: int, *, fresh: bool) -> ZoneReading:
         domain = policy.domain

@@ -28,6 +28,7 @@ server = "vps"
 primary = ["mail.example.test"]
 secondary = ["mx.example.net"]
 strategy = "on-demand"
+zone = "example.test"
 nameservers = ["127.0.0.1:{port}"]
 [probe.vps]
 smtp = ["127.0.0.1:{port}"]

@@ -1,0 +1,36 @@
+"""What a decision knows of a domain, gathered from the store."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from failsafe.app import App
+from failsafe.config.load import load_config
+from failsafe.domains import Domains
+from failsafe.failover.guards import judge_guards
+from failsafe.model import DomainState, FlipKind, Side
+from failsafe.store.duties import BackupRun
+from tests.contract.mail_servers import free_port
+from tests.unit.daemon.test_watch import CONFIG, DOMAIN
+
+
+def test_a_store_that_the_last_backup_did_not_believe_guards_the_way_home(tmp_path: Path) -> None:
+    file = tmp_path / "failsafe.toml"
+    file.write_text(CONFIG.format(folder=tmp_path, port=free_port(), recipient="probe@example.test"))
+    app = App(load_config(file), file)
+    now = app.clock.now()
+    domains = Domains(app, app.leases.acquire("nas", now), now)
+    record = domains.journal.load(DOMAIN, now)
+    domains.journal.change(record, replace(record, state=DomainState.RECOVERING, serving=Side.SECONDARY), [])
+
+    def codes(*guards: dict[str, str]) -> list[str]:
+        app.duties.add_backup_run(BackupRun("vps", now - timedelta(minutes=1), now, "incomplete", {"guards": list(guards)}))
+        facts = domains.gather(DOMAIN, now)
+        return [guard.code for guard in judge_guards(facts, FlipKind.FAILBACK, now)]
+
+    assert "store-suspect" not in codes()
+    assert "store-suspect" in codes({"code": "store-rebuilt", "text": "the mail store is empty"})
+    assert "store-suspect" not in codes({"code": "repository-unknown", "text": "another repository"})
+    app.store.close()
