@@ -91,6 +91,8 @@ class Daemon:
 
     def _step_jobs(self, now: datetime) -> None:
         ended = self._jobs.poll(now)
+        if ended:
+            self._shift.watch.forget_decision_times()  # what a backup or the doctor found counts from now on
         if not ended and self._jobs_at is not None and timedelta(0) <= now - self._jobs_at < JOBS_EVERY:
             return
         self._jobs_at = now
