@@ -15,6 +15,7 @@ from failsafe.status.roster import DomainRow, Roster
 from failsafe.store.glance import Glance, Row
 
 WATCH_FLUSH = timedelta(minutes=10)  # an unchanged watch is written at most that often, so that a NAS disk can sleep
+JUDGED_HERE = frozenset({"recovery-point", "repository-check"})  # the doctor's word on these is a day old, ours is fresh
 NOTICE_PATIENCE = timedelta(minutes=15)  # a notice that waits longer has no way out
 MOVING = (
     DomainState.FAILING_OVER,
@@ -206,16 +207,21 @@ def watches_all(roster: Roster, glance: Glance, now: datetime) -> bool:
     return not any(_is_stale(watched.get(f"watch:{row.domain}"), row, now) for row in roster.domains)
 
 
+def _state_mend(row: DomainRow, domain: DomainStatus) -> str:
+    if domain.state is DomainState.HALTED:
+        return f"failsafe acknowledge {row.domain} --serving primary|secondary"
+    if domain.state in (DomainState.FAILED_OVER, DomainState.RECOVERING):
+        by_itself = row.mode == "auto"
+        return "look after the primary; " + ("mail goes back by itself" if by_itself else f"then failsafe failback {row.domain}")
+    return "nothing yet; failsafe events"
+
+
 def _domain_findings(row: DomainRow, domain: DomainStatus, glance: Glance, now: datetime) -> list[Finding]:
     findings = []
     name = row.domain
     if domain.state is not DomainState.NORMAL:
         severity = Severity.FAIL if domain.state is DomainState.HALTED else Severity.WARN
-        mend = (
-            f"failsafe acknowledge {name} --serving primary|secondary"
-            if domain.state is DomainState.HALTED
-            else "nothing yet; failsafe events"
-        )
+        mend = _state_mend(row, domain)
         reason = f": {domain.reason}" if domain.reason else ""
         findings.append(Finding("domain-state", severity, name, f"is {domain.state}{reason}", mend))
     watch = glance.by("duty", "name").get(f"watch:{name}")
@@ -317,7 +323,7 @@ def _other_findings(glance: Glance, now: datetime) -> list[Finding]:
         findings.append(Finding("notify-path", Severity.FAIL, "controller", text, "failsafe notify --test"))
     doctor = glance.one("doctor_run")
     if doctor is not None:
-        bad = [each for each in doctor["findings"] if each["severity"] == Severity.FAIL]
+        bad = [each for each in doctor["findings"] if each["severity"] == Severity.FAIL and each["code"] not in JUDGED_HERE]
         if bad:
             codes = ", ".join(sorted({each["code"] for each in bad})[:6])
             findings.append(
