@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -168,8 +168,12 @@ class HistoryStore:
                 rows |= {row["id"]: _run(row) for row in connection.execute(proofs).mappings()}
         held = [each for each in [*self._waiting, *self._open.values()] if each.dirty and each.run.evidence.server == server]
         overtaken = {each.id for each in held}
-        stored = [run for number, run in rows.items() if number not in overtaken]
-        return tuple(sorted([*stored, *(each.run for each in held)], key=lambda run: (run.last_at, run.first_at)))
+        stored = [rows[number] for number in sorted(rows) if number not in overtaken]
+        return tuple(
+            sorted(
+                _since_the_clock_went_back([*stored, *(each.run for each in held)]), key=lambda run: (run.last_at, run.first_at)
+            )
+        )
 
     def newest(self, server: str, vantage: str, axis: Axis) -> tuple[EvidenceRun, ...]:
         """The newest run of one vantage and axis, alone; empty where there is none. Asks the database once, then knows it."""
@@ -235,6 +239,28 @@ def _continues(run: EvidenceRun, seen: Evidence, longest_gap: timedelta) -> bool
         and _COUNTDOWN.sub("#", before.text) == _COUNTDOWN.sub("#", seen.text)
     )
     return same and timedelta(0) <= seen.at - run.last_at <= longest_gap
+
+
+def _since_the_clock_went_back(recorded: list[EvidenceRun]) -> list[EvidenceRun]:
+    """Of runs in the order in which they were recorded: what was seen before a jump back cannot be put in line with what came after it.
+
+    Runs that say up are kept, at the latest from the moment of the jump: they only make a witness, or end an outage.
+    """
+    earliest: dict[Key, datetime] = {}  # of what was recorded later
+    lost: set[Key] = set()
+    kept: list[EvidenceRun] = []
+    for run in reversed(recorded):
+        seen = run.evidence
+        key = (seen.server, seen.vantage, seen.axis)
+        cut = earliest.get(key, run.last_at)
+        if run.last_at > cut:
+            lost.add(key)
+        earliest[key] = min(run.first_at, cut)
+        if key not in lost:
+            kept.append(run)
+        elif seen.seen in ACCEPTING:
+            kept.append(replace(run, first_at=min(run.first_at, cut), last_at=min(run.last_at, cut)))
+    return kept[::-1]
 
 
 def _write(connection: Connection, table: Table, number: int | None, values: Mapping[str, Any]) -> int:

@@ -210,3 +210,35 @@ def test_own_line_is_remembered_after_a_restart(store: Store) -> None:
 
     assert HistoryStore(store).last_line() == OwnLine(START, 1, 3)
     assert HistoryStore(store).record_line(OwnLine(START + MINUTE, 3, 3))
+
+
+HOUR = 60.0
+
+
+def judged(history: HistoryStore, number: float) -> Verdict:
+    view = judge(history.runs("vps"), START + number * MINUTE, JudgePolicy(MINUTE, 15 * MINUTE))
+    assert view is not None
+    return view.verdict
+
+
+def test_a_clock_that_was_ahead_for_hours_does_not_blind_us_for_hours(store: Store) -> None:
+    history = HistoryStore(store)
+    for number in range(5):
+        history.record(seen(5 * HOUR + number), MINUTE)  # five hours ahead
+    for number in range(17):
+        history.record(seen(number, ProbeClass.DOWN, "no answer"), MINUTE)
+    assert judged(history, 16) is Verdict.DOWN
+    assert judged(HistoryStore(store), 16) is Verdict.DOWN
+
+
+def test_what_was_seen_before_a_clock_went_back_is_not_joined_with_what_came_after(store: Store) -> None:
+    history = HistoryStore(store)
+    history.record(seen(-1), MINUTE)
+    for number in range(14):
+        history.record(seen(number, ProbeClass.DOWN, "no answer"), MINUTE)
+    for number in range(14, 120):
+        history.record(seen(number), MINUTE)  # well again for nearly two hours, then the clock goes back to its 14th minute
+    history.record(seen(14, ProbeClass.DOWN, "no answer"), MINUTE)
+    view = judge(history.runs("vps"), START + 14 * MINUTE, JudgePolicy(MINUTE, 15 * MINUTE))
+    assert view is not None
+    assert (view.verdict, view.since_at) == (Verdict.DOWN, START + 14 * MINUTE)
