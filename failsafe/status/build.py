@@ -17,6 +17,9 @@ from failsafe.store.glance import Glance, Row
 WATCH_FLUSH = timedelta(minutes=10)  # an unchanged watch is written at most that often, so that a NAS disk can sleep
 JUDGED_HERE = frozenset({"recovery-point", "repository-check"})  # the doctor's word on these is a day old, ours is fresh
 NOTICE_PATIENCE = timedelta(minutes=15)  # a notice that waits longer has no way out
+PASSING = frozenset(
+    {"dwell", "start-grace", "proof-of-life", "no-quorum"}
+)  # guards that end by themselves, where vantages are enough
 MOVING = (
     DomainState.FAILING_OVER,
     DomainState.FAILING_BACK,
@@ -213,6 +216,9 @@ def _state_mend(row: DomainRow, domain: DomainStatus) -> str:
     if domain.state in (DomainState.FAILED_OVER, DomainState.RECOVERING):
         by_itself = row.mode == "auto"
         return "look after the primary; " + ("mail goes back by itself" if by_itself else f"then failsafe failback {row.domain}")
+    helpless = row.mode != "auto" or row.vantages < row.quorum or any(guard.code not in PASSING for guard in domain.guards)
+    if domain.state is DomainState.SUSPECT and helpless and domain.health["inbound"] in (Verdict.DOWN, Verdict.LYING):
+        return f"failsafe failover {row.domain}"
     return "nothing yet; failsafe events"
 
 

@@ -136,3 +136,13 @@ def test_a_look_that_lies_in_the_future_is_not_taken_for_a_fresh_one() -> None:
     glance = healthy(duty=(watch(at=NOW + timedelta(days=2)), duty("backup:vps", ago(minutes=5))))
     assert ("watch", "example.org") in codes(glance)
     assert build_status(ROSTER, glance, NOW).domains[0].health["inbound"] == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("guard", "wanted"),
+    [("no-quorum", "nothing yet; failsafe events"), ("secondary-not-ready", "failsafe failover example.org")],
+)
+def test_an_outage_that_failsafe_does_not_end_by_itself_says_what_to_type(guard: str, wanted: str) -> None:
+    down = watch(health={"inbound": "down"}, guards=[{"code": guard, "text": "said so", "mend": ""}])
+    glance = healthy(duty=(down, duty("backup:vps", ago(minutes=5))), domain_state=(state("suspect"),))
+    assert [each.mend for each in build_status(ROSTER, glance, NOW).findings if each.code == "domain-state"] == [wanted]
