@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -12,8 +13,8 @@ from failsafe.backup.archive.staging import Staging
 from failsafe.backup.proofs import Proofs
 from failsafe.backup.pull import PullReport
 from failsafe.backup.report import BackupReport, Counts, SnapshotReport, Trouble
-from failsafe.backup.snapshot import Snapshotter, Target
-from failsafe.errors import FailsafeError, Interrupted, LeaseLost
+from failsafe.backup.snapshot import Snapshotter, Target, host_of, read_tags
+from failsafe.errors import ExternalError, FailsafeError, Interrupted, LeaseLost
 from failsafe.events import Event
 from failsafe.mail.manifest import Generation
 from failsafe.model import Result
@@ -64,6 +65,8 @@ class _Backup:
         snapshots: tuple[SnapshotReport, ...] = ()
         try:
             with Staging.open(self._job.staging, self._job.server) as staging:
+                if not staging.numbers():
+                    staging.go_on_after(self._last_stored())
                 pulled = self._pull(staging)
                 newest = staging.newest()
                 if newest is not None:
@@ -74,6 +77,15 @@ class _Backup:
         except FailsafeError as error:
             self._troubles.append(Trouble(str(error), error.mend))
         return self._report(pulled, newest, snapshots, timedelta(seconds=self._clock.monotonic() - started))
+
+    def _last_stored(self) -> int:
+        """The highest generation that a repository holds: staging was lost. One that cannot be asked, or is not there yet, is passed over."""
+        numbers = [0]
+        for target in self._job.targets:
+            with contextlib.suppress(ExternalError):
+                listed = target.repository.snapshots(host_of(self._job.server))
+                numbers += [held.generation for info in listed if (held := read_tags(info.tags)).generation is not None]
+        return max(numbers)
 
     def _pull(self, staging: Staging) -> PullReport | None:
         try:

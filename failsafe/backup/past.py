@@ -22,7 +22,7 @@ HeaderLookup = Callable[[Sequence[str]], Mapping[str, tuple[str, str, str, str]]
 def moment_at(sources: Sequence[Source], server: str, at: datetime | None, narrate: Narrator) -> tuple[Source, Moment] | None:
     """The newest complete state that is not later, from the nearest source that has it; None where there is none.
 
-    Incomplete ones are passed over. Sources that fail are told and passed over too.
+    Incomplete ones are passed over, unless there is nothing else: then that is told. Sources that fail are told and passed over too.
     """
     found: list[tuple[Source, Moment]] = []
     for source in sources:
@@ -31,13 +31,25 @@ def moment_at(sources: Sequence[Source], server: str, at: datetime | None, narra
         except ExternalError as error:
             narrate(f"{source.name}: {error}")
     nearest = {source.name: -place for place, source in enumerate(sources)}
-    for source, moment in sorted(found, key=lambda pair: (pair[1].number, nearest[pair[0].name]), reverse=True):
+
+    def newness(pair: tuple[Source, Moment]) -> tuple[datetime, int, int]:
+        """By time, as restic keeps it (whole seconds): numbers may begin again where staging was lost."""
+        return pair[1].at.replace(microsecond=0), pair[1].number, nearest[pair[0].name]
+
+    second_best: tuple[Source, Moment] | None = None
+    for source, moment in sorted(found, key=newness, reverse=True):
         try:
             if source.generation(server, moment.number).result is Result.OK:
                 return source, moment
         except ExternalError as error:
             narrate(f"{source.name}: {error}")
-    return None
+        else:
+            second_best = second_best or (source, moment)
+    if second_best is not None:
+        narrate(
+            f"{server}: no complete state is stored; this is the newest incomplete one, of {second_best[1].at:%Y-%m-%d %H:%M} UTC"
+        )
+    return second_best
 
 
 def moment_of(sources: Sequence[Source], servers: Sequence[str], snapshot_id: str, narrate: Narrator) -> tuple[Source, Moment]:

@@ -302,16 +302,34 @@ def test_a_clock_that_went_back_does_not_make_snapshots_twice(bench: Bench, near
     assert [report.unchanged for report in reports] == [False, True, True]
 
 
-def test_new_staging_with_old_numbers_is_not_taken_for_what_is_stored(bench: Bench, near: FakeRepository) -> None:
+def test_new_staging_with_old_numbers_is_not_taken_for_what_is_stored(
+    bench: Bench, near: FakeRepository, far: FakeRepository
+) -> None:
     bench.run()
     for leftover in ("staging", "inventory.sqlite"):
         (bench.store.base / leftover).rename(bench.store.base / f"{leftover}.old")
     bench.deliver()
+    near.fail_with = far.fail_with = ResticError("no route", kind="unreachable")
+    bench.run()
+    near.fail_with = far.fail_with = None
 
     report = bench.run()
 
     assert [one.generation for one in report.snapshots] == [1, 1]
     assert held(near) == [1, 1]
+
+
+def test_new_staging_counts_on_from_what_a_repository_holds(bench: Bench, near: FakeRepository) -> None:
+    """Else one number would mean two states, and a restore could show the older one."""
+    bench.run()
+    bench.deliver()
+    bench.run()
+    for leftover in ("staging", "inventory.sqlite"):
+        (bench.store.base / leftover).rename(bench.store.base / f"{leftover}.old")
+
+    bench.run()
+
+    assert held(near) == [1, 2, 3]
 
 
 def test_what_no_repository_needs_any_more_leaves_staging(bench: Bench) -> None:

@@ -52,6 +52,7 @@ class Staging:
         self.archive = Archive(folder)
         self._temporary = folder / TEMPORARY
         self._lock = lock
+        self._after = 0  # generations count on from here where staging is empty
         self._fresh: set[str] = set()  # written or found again since the last commit: not to be collected
         self._unsynced: set[Path] = set()  # folders whose new names are not durable yet
 
@@ -169,6 +170,10 @@ class Staging:
                             raise ArchiveError(f"segment {segment}: message {line.id} does not match its digest", transient=False)
         return tuple(writer.sealed)
 
+    def go_on_after(self, number: int) -> None:
+        """Lets an empty staging folder count on from a generation that a repository holds, so that no number means two states."""
+        self._after = max(self._after, number)
+
     def commit(self, draft: GenerationDraft) -> Generation:
         """Writes the next generation, last of all. Refuses one that names what is not here, down to each message.
 
@@ -177,7 +182,7 @@ class Staging:
         newest = self.newest()
         files, controller = (self._write_list(listed) for listed in (draft.files, draft.controller))
         generation = Generation(
-            number=newest.number + 1 if newest else 1,
+            number=(newest.number if newest else self._after) + 1,
             server=self.server,
             at=draft.at,
             result=draft.result,
