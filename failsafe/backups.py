@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,7 +19,7 @@ from failsafe.backup.pull import PullOptions, PullReport, pull
 from failsafe.backup.report import BackupReport
 from failsafe.backup.snapshot import Target, read_tags
 from failsafe.config.schema import MailServer
-from failsafe.errors import FailsafeError, UsageError
+from failsafe.errors import ArchiveError, FailsafeError, UsageError
 from failsafe.model import Result, SnapshotInfo
 from failsafe.ports import Narrator, Progress, Repository
 from failsafe.store.duties import BackupRun
@@ -60,7 +61,7 @@ def back_up(app: App, server: str, progress: Progress, narrate: Narrator, *, by_
     job = ServerJob(
         server=server,
         staging=app.staging_folder(server),
-        pull=lambda staging, shown: _pull(app, server, table, staging, shown, narrate, began),
+        pull=lambda staging, shown: _pull_or_tell(app, server, table, staging, shown, narrate, began),
         targets=tuple(_target(app, name) for name in sorted(app.config.repository)),
         proofs=_proofs_file(app, server),
         zone=app.time_zone,
@@ -96,6 +97,19 @@ def _target(app: App, name: str) -> Target:
     table = app.config.repository[name]
     every = table.every if table.every is not None else timedelta() if table.is_path else OFFSITE_EVERY
     return Target(app.repository(name), every, table.window)
+
+
+def _pull_or_tell(
+    app: App, server: str, table: MailServer, staging: Staging, progress: Progress, narrate: Narrator, now: datetime
+) -> PullReport:
+    """A full disk or a fault of SQLite is a failed backup that is recorded, and repositories still get what staging has."""
+    try:
+        return _pull(app, server, table, staging, progress, narrate, now)
+    except (OSError, sqlite3.Error) as error:
+        raise ArchiveError(
+            f"{server}: the pull could not be kept on this machine: {error}",
+            mend="check space, modes and health of the disks with state_dir and the temporary folder; then run the backup again",
+        ) from error
 
 
 def _pull(

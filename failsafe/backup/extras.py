@@ -35,7 +35,10 @@ class Extras:
         self._now = now
         origin = control_origin(box.path)
         prefix = f"{box.base}/" if box.base else ""  # the archive's mailbox is the Maildir itself
+        self.skipped += [f"{box.path}/{path}" for path in box.skipped]
         wanted = [file for file in box.files if file.facts.size <= self.file_limit]
+        large = (file for file in box.files if file.facts.size > self.file_limit)
+        self.missing += [Missing(box.mailbox, "", file.path, f"larger than {self.file_limit >> 20} MiB") for file in large]
         changed = [file for file in wanted if self.inventory.file(origin, file.path, self._stamp(file)) is None]
         answers = self.session.read_control(box.path, [file.path for file in changed])
         new = False

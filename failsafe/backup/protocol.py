@@ -96,6 +96,7 @@ class MailboxFacts:
     folders: tuple[FolderFacts, ...] = ()
     files: tuple[FileFacts, ...] = ()
     problems: tuple[tuple[str, str], ...] = ()
+    skipped: tuple[str, ...] = ()  # control files that are no regular files
     error: str = ""
 
     @property
@@ -380,7 +381,10 @@ def _mailbox(row: Mapping[str, Any]) -> MailboxFacts:
         return MailboxFacts(str(row["mailbox"]), error=str(row["error"]))
     folders = tuple(FolderFacts(str(path), (cur, new), uidlist, keywords) for path, cur, new, uidlist, keywords in row["folders"])
     files = tuple(_file(item) for item in row["files"])
-    return MailboxFacts(str(row["mailbox"]), str(row["base"]), str(row["layout"]), folders, files, _pairs(row["problems"]))
+    skipped = tuple(str(path) for path in row.get("skipped", ()))
+    return MailboxFacts(
+        str(row["mailbox"]), str(row["base"]), str(row["layout"]), folders, files, _pairs(row["problems"]), skipped
+    )
 
 
 def _verdict(end: Mapping[str, Any], size: int, limit: int) -> str:

@@ -181,6 +181,7 @@ class Survey:
 
     def __init__(self, fd):
         self.fd, self.folders, self.files, self.problems, self.layout, self.base = fd, [], [], [], "maildir++", b""
+        self.skipped = []  # control files that are no regular files, such as the usual link .dovecot.sieve
 
     def run(self):
         base = b"" if max(stamps(self.fd)) >= 0 else b"Maildir"
@@ -220,7 +221,10 @@ class Survey:
         try:
             with folder(parent, [name]) as fd:
                 self.folder(fd, path)
-                if name.startswith(b".") or depth >= DEPTH:
+                if name.startswith(b"."):
+                    return None
+                if depth >= DEPTH:
+                    self.problems.append([text(path), f"nested deeper than {DEPTH} folders; what is below was not looked at"])
                     return None
                 for below in names_in(fd):
                     if below not in SUBS and below != b"tmp" and not below.startswith(b"."):
@@ -241,6 +245,8 @@ class Survey:
         info = look(fd, name)
         if info is not None and stat.S_ISREG(info.st_mode):
             self.files.append(file_row(path, info))
+        elif info is not None and not is_folder(info):
+            self.skipped.append(text(path))
 
     def control_files(self, fd, path):
         for name in names_in(fd):
@@ -262,6 +268,9 @@ def mailboxes(root, frames):
             continue
         try:
             with folder(root, [domain]) as fd:
+                if max(stamps(fd)) >= 0:
+                    yield path_problem(domain, "a Maildir where a domain's folder is expected (DOMAIN/USER); it was not archived")
+                    continue
                 for user in names_in(fd):
                     frames.tick()
                     path = domain + b"/" + user
@@ -308,6 +317,7 @@ def list_mailboxes(frames, root):
                         "folders": survey.folders,
                         "files": survey.files,
                         "problems": survey.problems,
+                        "skipped": survey.skipped,
                     }
                 ).encode(),
             )

@@ -7,11 +7,13 @@ from typing import Any
 import typer
 
 from failsafe.cli.common import JSON_OPTION, answer, answer_json, open_app, progress, say, verbs_app
+from failsafe.cli.search import for_terminal
 from failsafe.errors import EXIT_OK, UsageError
 
 app = verbs_app()
 SERVERS = typer.Argument(None, metavar="[SERVER]…", help="Which mail servers (default: all).")
 ONE_SERVER = typer.Option(None, "--server", metavar="S", help="Only this mail server.")
+PROBLEMS_NAMED = 100  # of a repository's archives; `archives` has each one's own
 ONE_REPOSITORY = typer.Option(None, "--repository", metavar="R", help="Only this repository.")
 
 
@@ -74,7 +76,7 @@ def _tell(report: Any) -> None:
             + (f", snapshot {snapshot.snapshot_id[:8]}, {_size(snapshot.bytes_added)} added" if snapshot.snapshot_id else "")
         )
     for missing in report.missing[:20]:
-        answer(f"  missing: {missing.mailbox} {missing.folder} {missing.name}: {missing.why}")
+        answer(f"  missing: {for_terminal(f'{missing.mailbox} {missing.folder} {missing.name}')}: {missing.why}")
     if len(report.missing) > 20:
         answer(f"  … and {len(report.missing) - 20} more (--json lists all of them)")
     for guard in report.guards:
@@ -129,14 +131,23 @@ def verify(repository: str = ONE_REPOSITORY, as_json: bool = JSON_OPTION) -> Non
     repositories = [one for one, _archives in verdicts]
     archives = [archive for _one, many in verdicts for archive in many]
     if as_json:
-        answer_json({"repositories": [one.to_json() for one in repositories], "archives": [one.to_json() for one in archives]})
+        answer_json(
+            {"repositories": [_verdict_json(*pair) for pair in verdicts], "archives": [one.to_json() for one in archives]}
+        )
     raise typer.Exit(exit_code(repositories, archives))
 
 
+def _verdict_json(repository: Any, archives: Any) -> dict[str, Any]:
+    """A repository is ok only if the archives in it are: a script looks nowhere else."""
+    problems = [f"{archive.server}: {problem}" for archive in archives for problem in archive.problems]
+    line: dict[str, Any] = repository.to_json()
+    ok = repository.ok and all(archive.ok for archive in archives)
+    return {**line, "ok": ok, "damaged": [*line["damaged"], *problems[:PROBLEMS_NAMED]]}
+
+
 def _tell_verdict(repository: Any, archives: Any) -> None:
-    answer(
-        f"{repository.repository}: {'sound' if repository.ok else 'NOT sound'}; {repository.read_percent:g} % of the data was read"
-    )
+    ok = repository.ok and all(archive.ok for archive in archives)
+    answer(f"{repository.repository}: {'sound' if ok else 'NOT sound'}; {repository.read_percent:g} % of the data was read")
     for damage in repository.damaged:
         answer(f"  {damage}")
     for archive in archives:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -155,6 +156,10 @@ def progress(*, quiet: bool = False) -> BarProgress | NoProgress:
 def run_cli(app: typer.Typer) -> int:
     """Runs a verb; turns every expected failure into one message on stderr and the exit code of the contract."""
     signal.signal(signal.SIGTERM, _terminated)
+    if isinstance(
+        sys.stdout, io.TextIOWrapper
+    ):  # a server's file names may be no UTF-8; in JSON, \udcff is then how they are written
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         outcome = app(standalone_mode=False)
     except FailsafeError as error:

@@ -272,6 +272,23 @@ def test_links_are_not_followed_and_named(store: Store, tmp_path: Path) -> None:
         assert report.total == 1
 
 
+def test_what_is_not_looked_at_is_named(store: Store) -> None:
+    """A sieve link beside the script it points to is a note; mail in a place where nobody looks makes the result incomplete."""
+    store.put(ANNA, "", "a.host:2,")
+    home = store.folder(ANNA)
+    (home / "sieve").mkdir()
+    (home / "sieve" / "main.sieve").write_text("keep;\n")
+    (home / ".dovecot.sieve").symlink_to("sieve/main.sieve")
+    report = store.pull()
+    assert report.generation is not None
+    assert (report.result, report.generation.notes["skipped"]) == (Result.OK, ["example.org/anna/.dovecot.sieve"])
+    for sub in ("cur", "new", "tmp"):
+        (store.root / "carl" / sub).mkdir(parents=True)
+    store.put(ANNA, "/".join(["deep"] * 45), "c.host:2,")
+    missing = store.pull().missing
+    assert [("domain's folder" in one.why, "deeper" in one.why) for one in missing] == [(False, True), (True, False)]
+
+
 @pytest.mark.parametrize("hidden", [".Archive", ".Archive/cur", "Maildir"])
 def test_what_a_link_hides_stays_in_the_manifests_and_the_result_is_incomplete(store: Store, hidden: str) -> None:
     """Such as a folder that was put on another disk."""

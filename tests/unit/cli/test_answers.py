@@ -1,0 +1,59 @@
+"""Answers that a script can read, whatever names a mail server has and whatever this machine's disk does."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+from failsafe.backup.verify import ArchiveVerdict, RepositoryVerdict
+from failsafe.cli.backup import _verdict_json
+
+PROGRAM = r"""
+import sys
+from failsafe.cli.common import answer, answer_json, run_cli, verbs_app
+app = verbs_app()
+@app.command()
+def show():
+    answer_json({"name": "caf\udce9"})
+    answer("caf\udce9")
+sys.argv = ["show"]
+sys.exit(run_cli(app))
+"""
+
+
+def test_a_name_that_is_no_utf8_can_be_answered() -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.decode("utf-8").splitlines()
+    assert json.loads(first) == {"name": "caf\udce9"}
+    assert second == r"caf\udce9"
+
+
+def test_a_repository_whose_snapshot_lacks_files_is_not_ok() -> None:
+    whole = RepositoryVerdict("nas", ok=True, read_percent=8.0)
+    lacking = ArchiveVerdict("vps", "nas", ok=False, generation=3, problems=("snapshot 12345678 lacks segments/ab",))
+    assert _verdict_json(whole, (ArchiveVerdict("vps", "nas", ok=True),))["ok"] is True
+    shown = _verdict_json(whole, (lacking,))
+    assert (shown["ok"], shown["damaged"]) == (False, ["vps: snapshot 12345678 lacks segments/ab"])
+
+
+def test_a_fault_of_this_machine_is_a_failed_backup_with_a_mend(tmp_path: Path) -> None:
+    """Here: an inventory that lost a table."""
+    for sub in ("cur", "new", "tmp"):
+        (tmp_path / "mail/example.org/anna" / sub).mkdir(parents=True)
+    config = tmp_path / "failsafe.toml"
+    config.write_text(
+        f'[controller]\nid = "test"\nstate_dir = "{tmp_path}/state"\n[mail_server.vps]\nlayout = "maildir"\npath = "{tmp_path}/mail"\n'
+    )
+    command = [sys.executable, "-m", "failsafe", "--config", str(config), "backup", "--json"]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+    with sqlite3.connect(tmp_path / "state/inventory/vps.sqlite") as db:
+        db.execute("DROP TABLE guard")
+    done = subprocess.run(command, capture_output=True, check=False, text=True)
+    assert done.returncode == 4, done.stderr
+    assert "what to do" in done.stderr
+    shown = json.loads(done.stdout)
+    assert (shown["result"], bool(shown["errors"][0]["mend"])) == ("failed", True)
