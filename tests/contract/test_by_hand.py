@@ -1,0 +1,70 @@
+"""A person's verbs as processes, on a real name server: refused without force, written with it, and exit codes as promised."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from failsafe.model import MxSet
+from tests.contract.dns_servers import missing, name_server
+from tests.contract.test_dns_zone import client
+from tests.unit.failover.world import PEACE
+
+CONFIG = """
+[controller]
+id = "nas"
+state_dir = "{folder}/state"
+[mail_server.vps]
+layout = "maildir"
+path = "{folder}/mail"
+[dns.knot]
+provider = "rfc2136"
+server = "{address}"
+key_name = "failsafe."
+key_file = "{key}"
+[domain."example.org"]
+server = "vps"
+dns = "knot"
+zone = "example.org"
+primary = ["mail.example.org"]
+secondary = ["mx.away.example"]
+strategy = "on-demand"
+nameservers = ["{address}"]
+"""
+AWAY = MxSet.of((5, "mx.away.example"), (10, "mail.example.org"), ttl_seconds=60)
+
+
+def test_a_flip_by_hand_there_and_back(tmp_path: Path) -> None:
+    if missing("knot"):
+        pytest.skip(missing("knot"))
+    (tmp_path / "zone").mkdir()
+    with name_server("knot", tmp_path / "zone") as server:
+        file = tmp_path / "failsafe.toml"
+        file.write_text(CONFIG.format(folder=tmp_path, address=server.address, key=server.key_file))
+
+        def ask(*verb: str) -> subprocess.CompletedProcess[str]:
+            argv = [sys.executable, "-m", "failsafe", "--config", str(file), *verb]
+            return subprocess.run(argv, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120, check=False)
+
+        planned = ask("failover", "example.org", "--dry-run", "--json")
+        assert planned.returncode == 0, planned.stderr
+        assert json.loads(planned.stdout)["domains"][0]["plan"]["desired"]["records"] == [
+            [5, "mx.away.example"],
+            [10, "mail.example.org"],
+        ]
+        assert ask("failover", "example.org").returncode == 2
+        assert client(server).read("example.org", "example.org") == PEACE
+        done = ask("failover", "example.org", "--yes", "--reason", "a drill", "--json")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["domains"][0]["done"] is True
+        assert client(server).read("example.org", "example.org") == AWAY
+        assert ask("failover", "example.org", "--yes").returncode == 3
+        assert ask("hold", "example.org", "--for", "2h", "--reason", "new disk").returncode == 0
+        back = ask("failback", "--all", "--yes")
+        assert back.returncode == 0, back.stderr
+        assert "done" in back.stdout
+        assert client(server).read("example.org", "example.org") == PEACE
