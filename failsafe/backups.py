@@ -19,7 +19,7 @@ from failsafe.backup.pull import PullOptions, PullReport, pull
 from failsafe.backup.report import BackupReport
 from failsafe.backup.snapshot import Target, read_tags
 from failsafe.config.schema import MailServer
-from failsafe.errors import ArchiveError, FailsafeError, UsageError
+from failsafe.errors import ArchiveError, ExternalError, FailsafeError, UsageError
 from failsafe.model import Result, SnapshotInfo
 from failsafe.ports import Narrator, Progress, Repository
 from failsafe.store.duties import BackupRun
@@ -74,15 +74,21 @@ def back_up(app: App, server: str, progress: Progress, narrate: Narrator, *, by_
     return report
 
 
-def stored_snapshots(app: App, server: str | None, repository: str | None) -> list[StoredSnapshot]:
-    """What is stored where, oldest first. Raises ResticError, UsageError."""
+def stored_snapshots(
+    app: App, server: str | None, repository: str | None
+) -> tuple[list[StoredSnapshot], list[tuple[str, ExternalError]]]:
+    """What is stored where, oldest first, and which repositories could not be asked and why. Raises UsageError."""
     servers = [server] if server is not None else sorted(app.config.mail_server)
-    found = []
+    found: list[StoredSnapshot] = []
+    silent: list[tuple[str, ExternalError]] = []
     for name in [repository] if repository is not None else sorted(app.config.repository):
         adapter = app.repository(name)
-        for one in servers:
-            found += [StoredSnapshot(name, one, info) for info in adapter.snapshots(f"failsafe-{one}")]
-    return sorted(found, key=lambda stored: (stored.info.at, stored.repository))
+        try:
+            for one in servers:
+                found += [StoredSnapshot(name, one, info) for info in adapter.snapshots(f"failsafe-{one}")]
+        except ExternalError as error:  # one that is out of reach hides no other
+            silent.append((name, error))
+    return sorted(found, key=lambda stored: (stored.info.at, stored.repository)), silent
 
 
 def _demand_supported(server: str, table: MailServer) -> None:

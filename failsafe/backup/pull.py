@@ -105,6 +105,7 @@ class _Pull:
         self.keeper = Keeper(inventory, staging)
         self.world = World()
         self.reflagged = self.gone = 0
+        self.remarks: list[str] = []
 
     def messages(self, *, full: bool) -> None:
         """Lists and fetches until no message slips away between the two; then judges what vanished and brings entries up to date."""
@@ -121,6 +122,10 @@ class _Pull:
                 self.fetcher.run(mailbox_name(path), targets)
             if not self.fetcher.left:
                 break
+        if not self.world.boxes and not self.inventory.count("mailbox"):
+            words = f"no mailbox was found: is {self.options.path} the folder that holds DOMAIN/USER/ Maildirs?"
+            self.remarks.append(words)
+            self.narrate(words)
         uidlists = self.keeper.restless(self.world)
         for target in uidlists:
             gatherer.read_uidlist(target)
@@ -211,7 +216,7 @@ class _Pull:
             guards=tuple(Guard(code, words, mend_of(code, self.options.server)) for _, code, words in self.inventory.guards()),
             bytes_pulled=received,
             proved=self.keeper.proved(),
-            notes=tuple(self.fetcher.notes),
+            notes=(*self.fetcher.notes, *self.remarks),
         )
 
 

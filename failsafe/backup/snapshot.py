@@ -121,7 +121,7 @@ class Snapshotter:
                 Result.INCOMPLETE if incomplete else Result.FAILED,
                 generation=self._generation.number,
                 took=timedelta(seconds=self._clock.monotonic() - started),
-                trouble=Trouble(str(error), error.mend),
+                trouble=Trouble(str(error), error.mend.replace("accept SERVER", f"accept {self._staging.server}")),
             )
         if made is None:
             return None

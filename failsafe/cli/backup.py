@@ -8,7 +8,7 @@ import typer
 
 from failsafe.cli.common import JSON_OPTION, answer, answer_json, open_app, progress, say, verbs_app
 from failsafe.cli.search import for_terminal
-from failsafe.errors import EXIT_OK, UsageError
+from failsafe.errors import EXIT_EXTERNAL, EXIT_OK, UsageError
 
 app = verbs_app()
 SERVERS = typer.Argument(None, metavar="[SERVER]…", help="Which mail servers (default: all).")
@@ -95,7 +95,8 @@ def snapshots(server: str = ONE_SERVER, repository: str = ONE_REPOSITORY, as_jso
     everything = open_app()
     if server is not None:
         everything.server(server)
-    for stored in stored_snapshots(everything, server, repository):
+    found, silent = stored_snapshots(everything, server, repository)
+    for stored in found:
         line = stored.to_json()
         if as_json:
             answer_json(line)
@@ -104,6 +105,12 @@ def snapshots(server: str = ONE_SERVER, repository: str = ONE_REPOSITORY, as_jso
             answer(
                 f"{local:%Y-%m-%d %H:%M %z}  {line['repository']:<12} {line['server']:<12} {line['snapshot_id'][:8]}  {line['result'] or '?':<10} {line['messages'] or 0} messages"
             )
+    for _name, error in silent:
+        say(f"failsafe: {error}")
+        if error.mend:
+            say(f"  what to do: {error.mend}")
+    if silent:
+        raise typer.Exit(EXIT_EXTERNAL)
 
 
 @app.command()

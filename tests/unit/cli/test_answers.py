@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from failsafe.backup.verify import ArchiveVerdict, RepositoryVerdict
 from failsafe.cli.backup import _verdict_json
@@ -57,3 +60,25 @@ def test_a_fault_of_this_machine_is_a_failed_backup_with_a_mend(tmp_path: Path) 
     assert "what to do" in done.stderr
     shown = json.loads(done.stdout)
     assert (shown["result"], bool(shown["errors"][0]["mend"])) == ("failed", True)
+
+
+@pytest.mark.skipif(shutil.which("restic") is None, reason="restic is not installed")
+def test_a_repository_out_of_reach_hides_no_other_and_an_empty_store_is_told(tmp_path: Path) -> None:
+    (tmp_path / "mail").mkdir()
+    (tmp_path / "password").touch(mode=0o600)
+    (tmp_path / "password").write_text("a long secret\n")
+    config = tmp_path / "failsafe.toml"
+    config.write_text(
+        f'[controller]\nid = "test"\nstate_dir = "{tmp_path}/state"\n[mail_server.vps]\nlayout = "maildir"\npath = "{tmp_path}/mail"\n'
+        + "".join(
+            f'[repository.{name}]\nurl = "{tmp_path}/{place}/repository"\npassword_file = "{tmp_path}/password"\n'
+            for name, place in (("a-far", "not-mounted"), ("near", "."))
+        )
+    )
+    command = [sys.executable, "-m", "failsafe", "--config", str(config)]
+    backup = subprocess.run([*command, "backup", "--json"], capture_output=True, check=False, text=True)
+    assert backup.returncode == 4, backup.stderr
+    assert "no mailbox was found" in json.loads(backup.stdout)["notes"][0]
+    done = subprocess.run([*command, "snapshots", "--json"], capture_output=True, check=False, text=True)
+    assert (done.returncode, "not-mounted" in done.stderr) == (4, True), done.stderr
+    assert [json.loads(line)["repository"] for line in done.stdout.splitlines()] == ["near"]
