@@ -163,7 +163,9 @@ class FlipJournal(Protocol):
         """Failovers and failbacks that were done since then, oldest first."""
         ...
 
-    def begin(self, record: DomainRecord, changed: DomainRecord, plan: NewIntent, events: Sequence[Event]) -> tuple[DomainRecord, Intent]:
+    def begin(
+        self, record: DomainRecord, changed: DomainRecord, plan: NewIntent, events: Sequence[Event]
+    ) -> tuple[DomainRecord, Intent]:
         """Journals a plan and the domain's new state. A second unfinished plan for a domain is refused (Refused)."""
         ...
 

@@ -98,7 +98,9 @@ def _try(descriptor: int) -> bool:
     except OSError as error:
         if error.errno in (errno.EAGAIN, errno.EACCES):
             return False
-        raise StoreError(f"this file system cannot lock files: {error.strerror}", mend="set controller.state_dir to a local disk") from error
+        raise StoreError(
+            f"this file system cannot lock files: {error.strerror}", mend="set controller.state_dir to a local disk"
+        ) from error
     return True
 
 

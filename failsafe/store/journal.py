@@ -46,7 +46,9 @@ class Journal:
 
     def newest(self, domain: str) -> Intent | None:
         with self._store.read() as connection:
-            row = connection.execute(select(intent).where(intent.c.domain == domain).order_by(intent.c.id.desc()).limit(1)).first()
+            row = connection.execute(
+                select(intent).where(intent.c.domain == domain).order_by(intent.c.id.desc()).limit(1)
+            ).first()
         return None if row is None else _to_intent(row)
 
     def flips(self, domain: str, since_at: datetime) -> tuple[Intent, ...]:
