@@ -230,9 +230,7 @@ def _repository(app: App, name: str, folder: Path) -> RepositorySource:
 def _imap(app: App, request: Request, place: str, found: Sequence[Found]) -> Callable[[str], MailboxServer]:
     names = {place} if place else {row.server for row in found}
     if len(names) > 1:
-        raise UsageError(
-            "the messages come from several mail servers", mend=f"name one: --server, or --to imap:{min(names)}"
-        )
+        raise UsageError("the messages come from several mail servers", mend=f"name one: --server, or --to imap:{min(names)}")
     endpoint, separator = _endpoint(app, names.pop()) if names else (None, None)
 
     def connect(mailbox: str) -> MailboxServer:

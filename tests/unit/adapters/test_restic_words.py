@@ -170,7 +170,9 @@ def test_wildcards_in_a_name_are_taken_literally() -> None:
     assert commands.pattern("!important\\x") == r"/!important\\x"
 
 
-@given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=300), max_size=3000))
+@given(
+    st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=300), max_size=3000)
+)
 def test_batches_fit_a_command_line_and_lose_nothing(paths: list[str]) -> None:
     portions = list(commands.batches(paths))
 

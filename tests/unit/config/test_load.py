@@ -97,6 +97,12 @@ def test_a_domain_that_names_a_server_which_is_not_there_is_refused() -> None:
     )
 
 
+def test_a_provider_that_is_not_there_yet_is_refused_before_anybody_relies_on_it() -> None:
+    text = DOMAIN + b'dns = "aws"\n[dns.aws]\nprovider = "route53"\nhosted_zone_id = "Z1"\n'
+
+    assert "not in this version" in faults_of(text)['domain."example.org".dns']
+
+
 def test_domain_defaults_reach_every_domain_and_are_overruled_by_its_own_keys() -> None:
     text = b'[domain_defaults]\ndown_for = "7m"\nup_for = "1h"\n' + DOMAIN + b'up_for = "2h"\n'
 

@@ -41,7 +41,8 @@ def test_the_migrations_make_exactly_the_schema(store: Store) -> None:
 
 def test_the_newest_migration_is_the_one_the_code_demands() -> None:
     revisions = [
-        re.search(r'^revision = "(.+)"', file.read_text(), re.MULTILINE) for file in (migrations_folder() / "versions").glob("*.py")
+        re.search(r'^revision = "(.+)"', file.read_text(), re.MULTILINE)
+        for file in (migrations_folder() / "versions").glob("*.py")
     ]
 
     assert max(found[1] for found in revisions if found is not None) == HEAD
