@@ -3,12 +3,14 @@
 import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.report import Report
 from bench.status import program
@@ -90,37 +92,52 @@ def memory(daemon: int) -> float:
 
 @dataclass
 class Burst:
-    """Changes to files that follow each other closely."""
+    """Changes to files that follow each other closely. `news`: what happened meanwhile, by the audit trail; without any, it was idle."""
 
     begun: float
     ended: float
-    files: set[str]
+    changed: set[str]
+    news: list[str]
 
 
 def _watch_writes(report: Report, daemon: int, folder: Path, minutes: float) -> None:
-    """Watch without writing or opening anything: names, sizes and times of change only."""
-    begun, written = time.monotonic(), _written(daemon)
+    """Watch names, sizes and times of change; what is in the database is only looked at after it has changed."""
+    state = folder / "state"
+    begun, written, jobs = time.monotonic(), _written(daemon), 0
     bursts: list[Burst] = []
-    before = _files(folder / "state")
-    jobs = 0
+    files, rows = _files(state), _rows(state)
     while (now := time.monotonic()) - begun < minutes * 60:
         time.sleep(0.5)
         jobs += bool(children(daemon))
-        after = _files(folder / "state")
-        changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
-        before = after
-        if changed and bursts and now - bursts[-1].ended < BURST_GAP:
-            bursts[-1].files |= changed
-            bursts[-1].ended = now
-        elif changed:
-            bursts.append(Burst(now, now, changed))
+        found = _files(state)
+        names = {name for name in files.keys() | found.keys() if files.get(name) != found.get(name)}
+        if names:
+            before, rows = rows, _rows(state)
+            tables = {f"table {name}" for name in rows if rows[name] != before.get(name)}
+            news = [row[2] for row in rows["event"] if row not in before["event"]]
+            changed = tables or names
+            if bursts and now - bursts[-1].ended < BURST_GAP:
+                bursts[-1] = Burst(bursts[-1].begun, now, bursts[-1].changed | changed, bursts[-1].news + news)
+            else:
+                bursts.append(Burst(now, now, changed, news))
+            found = _files(state)
+        files = found
     seconds = time.monotonic() - begun
-    report.at_most("bursts of writing in 10 minutes, idle", len(bursts) * PERIOD / max(seconds, PERIOD), "", 1, 1)
-    report.fact("bursts seen, in how long", f"{len(bursts)} in {seconds / 60:.1f} minutes")
+    idle = [burst for burst in bursts if not burst.news]
+    report.at_most("bursts of writing in 10 minutes while nothing happened", len(idle) * PERIOD / max(seconds, PERIOD), "", 1, 1)
+    report.fact("bursts seen in all, in how long", f"{len(bursts)} in {seconds / 60:.1f} minutes")
     for burst in bursts[:10]:
-        report.fact(f"a burst at {burst.begun - begun:.0f} s", ", ".join(sorted(burst.files)))
+        told = f"; news: {', '.join(burst.news)}" if burst.news else ""
+        report.fact(f"a burst at {burst.begun - begun:.0f} s", ", ".join(sorted(burst.changed)) + told)
     report.fact("bytes written by the daemon", f"{_written(daemon) - written:,}")
     report.fact("half-seconds with a job running", str(jobs))
+
+
+def _rows(state: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """Everything in the database, by table."""
+    with contextlib.closing(sqlite3.connect(f"file:{state / 'failsafe.sqlite'}?mode=ro", uri=True, timeout=10)) as database:
+        tables = [name for (name,) in database.execute("select name from sqlite_master where type = 'table'")]
+        return {name: database.execute(f'select * from "{name}"').fetchall() for name in tables}
 
 
 def _files(folder: Path) -> Files:
