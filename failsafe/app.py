@@ -19,8 +19,9 @@ from failsafe.events import Event
 from failsafe.secrets import Secret, read_environment, read_secret
 
 if TYPE_CHECKING:
+    from failsafe.adapters.restic import ResticRepository
     from failsafe.backup.archive.staging import Staging
-    from failsafe.ports import Authorities, DnsZone, MailHost, Notifier, Repository
+    from failsafe.ports import Authorities, DnsZone, MailHost, Notifier
     from failsafe.store.duties import DutyStore
     from failsafe.store.engine import Store
     from failsafe.store.events import EventStore
@@ -157,7 +158,7 @@ class App:
 
         return Staging.open(self.staging_folder(server), server)
 
-    def repository(self, name: str, *, environment_file: Path | None = None) -> Repository:
+    def repository(self, name: str, *, environment_file: Path | None = None) -> ResticRepository:
         """`environment_file` replaces the everyday credential, for restores and maintenance."""
         from failsafe.adapters.restic import ResticRepository
 

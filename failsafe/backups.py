@@ -58,11 +58,12 @@ def back_up(app: App, server: str, progress: Progress, narrate: Narrator, *, by_
     _demand_supported(server, table)
     began = app.clock.now()
     app.duties.started(f"backup:{server}", began)
+    repositories = [app.repository(name) for name in sorted(app.config.repository)]
     job = ServerJob(
         server=server,
         staging=app.staging_folder(server),
         pull=lambda staging, shown: _pull_or_tell(app, server, table, staging, shown, narrate, began),
-        targets=tuple(_target(app, name) for name in sorted(app.config.repository)),
+        targets=tuple(_target(app, repository) for repository in repositories),
         proofs=_proofs_file(app, server),
         zone=app.time_zone,
         by_hand=by_hand,
@@ -70,7 +71,7 @@ def back_up(app: App, server: str, progress: Progress, narrate: Narrator, *, by_
     lock = FileLock(app.lock_file(HEAVY_LOCK), f"backup of {server}").hold(wait_seconds=WAIT_FOR_HEAVY)
     report = run_backup(job, lock=lock, clock=app.clock, progress=progress, record=app.record)
     _catalog(app, server, narrate)
-    _keep(app, report, began, {target.repository.name: target.repository for target in job.targets})
+    _keep(app, report, began, {repository.name: repository.opened_id for repository in repositories})
     return report
 
 
@@ -99,10 +100,10 @@ def _demand_supported(server: str, table: MailServer) -> None:
         )
 
 
-def _target(app: App, name: str) -> Target:
-    table = app.config.repository[name]
+def _target(app: App, repository: Repository) -> Target:
+    table = app.config.repository[repository.name]
     every = table.every if table.every is not None else timedelta() if table.is_path else OFFSITE_EVERY
-    return Target(app.repository(name), every, table.window)
+    return Target(repository, every, table.window)
 
 
 def _pull_or_tell(
@@ -152,7 +153,7 @@ def _catalog(app: App, server: str, narrate: Narrator) -> None:
         narrate(f"the catalog could not be brought up to date: {error}")
 
 
-def _keep(app: App, report: BackupReport, began: datetime, repositories: dict[str, Repository]) -> None:
+def _keep(app: App, report: BackupReport, began: datetime, ids: dict[str, str]) -> None:
     """The run, and what is known of each repository, for `status` and for what is due next."""
     now = app.clock.now()
     shown: dict[str, Any] = report.to_json()
@@ -179,7 +180,7 @@ def _keep(app: App, report: BackupReport, began: datetime, repositories: dict[st
             values["last_snapshot_at"] = now
             values["snapshots"] = ((before.snapshots or 0) if before else 0) + 1
             if before is None or not before.restic_id:
-                values["restic_id"] = repositories[snapshot.repository].open()
+                values["restic_id"] = ids[snapshot.repository]
         app.duties.change_repository(snapshot.repository, **values)
 
 

@@ -160,7 +160,9 @@ def describe(found: MxSet) -> str:
 
 def _swapped(found: MxSet, layout: MxLayout) -> list[tuple[int, str]]:
     shift = max(OUTAGE_SHIFT, _worst(found, layout.secondaries) - _best(found, layout.primaries) + 1)
-    return [(record.preference + (shift if record.exchange in layout.primaries else 0), record.exchange) for record in found.records]
+    return [
+        (record.preference + (shift if record.exchange in layout.primaries else 0), record.exchange) for record in found.records
+    ]
 
 
 def _added(found: MxSet, layout: MxLayout) -> list[tuple[int, str]]:

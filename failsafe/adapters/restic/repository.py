@@ -62,6 +62,7 @@ class ResticRepository:
         self._driver = Driver(access, patience, narrate)
         self._folder = local_folder(url)
         self._expected_id, self._silence, self._narrate = expected_id, patience.silence, narrate
+        self.opened_id = ""  # of the last `open`
 
     @property
     def name(self) -> str:
@@ -86,6 +87,7 @@ class ResticRepository:
                 f"another repository ({found[:10]}…) is where {self._expected_id[:10]}… was",
                 "if you put it there: failsafe accept SERVER --what repository --reason TEXT",
             )
+        self.opened_id = found
         return found
 
     def ensure(self) -> str:
