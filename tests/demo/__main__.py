@@ -10,6 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 
 from tests.demo import archive, outage
@@ -55,6 +56,16 @@ def how_things_stand(stage: Stage) -> None:
     teller.prove(
         "failsafe says what kdig says, and that the primary serves", expected, (domain["state"], domain["serving"], said)
     )
+    assert stage.controller.daemon is not None
+    teller.measured(
+        "memory of the daemon, after its SSH and DNS calls", f"{resident_megabytes(stage.controller.daemon.pid):.0f} MB"
+    )
+
+
+def resident_megabytes(pid: int) -> float:
+    """Resident memory of a process, by the kernel's count, in MB (1,000,000 bytes)."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("VmRSS"))) * 1024 / 1e6
 
 
 CHAPTERS: list[Callable[[Stage], None]] = [
