@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -63,6 +66,28 @@ def make_repository(
         patience=patience,
         narrate=(said if said is not None else []).append,
     )
+
+
+@functools.cache
+def _empty_repository(password: str) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="failsafe-empty-repository-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    secret = password_file(folder, password)
+    environment = {
+        "PATH": os.environ["PATH"],
+        "RESTIC_REPOSITORY": str(folder / "repository"),
+        "RESTIC_PASSWORD_FILE": str(secret),
+        "HOME": str(folder),
+    }
+    subprocess.run(
+        ["restic", "init", "-q"], env=environment, check=True, timeout=120, stdin=subprocess.DEVNULL, capture_output=True
+    )
+    return folder / "repository"
+
+
+def put_empty_repository(place: Path, password: str) -> None:
+    """A new repository at `place`: restic takes seconds of two cores to make one, so it is made once a run and copied."""
+    shutil.copytree(_empty_repository(password), place)
 
 
 def restic(program: str, folder: Path, *argv: str) -> subprocess.CompletedProcess[str]:

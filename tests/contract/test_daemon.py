@@ -21,12 +21,13 @@ import pytest
 
 from tests.contract.http_server import http_server
 from tests.contract.mail_servers import KNOWN_GOOD, Postfix, free_port, postfix
+from tests.contract.restics import put_empty_repository
 from tests.support import wait_until
 
 __all__ = ["postfix"]
 
 PATIENCE = 90.0  # seconds; a slow machine with two cores that runs other tests too
-KILLS = 10
+KILLS = 10 if os.environ.get("FAILSAFE_ALL") else 5
 
 CONFIG = """
 [controller]
@@ -136,6 +137,7 @@ def world(tmp_path: Path, postfix: Postfix) -> Iterator[World]:
     message.write_bytes(b"Subject: kept\r\nMessage-ID: <1@example.test>\r\n\r\nbody\r\n")
     (tmp_path / "password").write_text("repository password\n")
     (tmp_path / "password").chmod(0o600)
+    put_empty_repository(tmp_path / "repository", "repository password")
     made = World(tmp_path, postfix)
     made.configure()
     try:

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from tests.contract.dovecot import PASSWORD, Dovecot, look, running
+from tests.contract.restics import put_empty_repository
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -39,8 +40,9 @@ class Home:
             path = self.folder / name
             path.touch(mode=0o600)
             path.write_text(text)
-        (self.folder / "near").mkdir()
-        (self.folder / "far").mkdir()
+        for place in ("near", "far"):
+            (self.folder / place).mkdir()
+            put_empty_repository(self.folder / place / "repository", "secret")
         (self.folder / "failsafe.toml").write_text(
             f'[controller]\nid = "test"\nstate_dir = "{self.folder}/state"\ntime_zone = "Europe/Warsaw"\n'
             f'[mail_server.vps]\nlayout = "maildir"\npath = "{self.server.folder}/mail"\n'
