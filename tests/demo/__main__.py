@@ -36,7 +36,7 @@ def the_world(stage: Stage) -> None:
     begun = time.monotonic()
     with teller.waiting("five hosts boot"):
         stage.lab.up()
-        stage.controller.configure(strategy="on-demand", web=WEB if stage.web else "")
+        stage.controller.configure(strategy="on-demand", down_for="3s", up_for="2s", web=WEB if stage.web else "")
         stage.mx = MxWatch(stage.lab)
     teller.measured("world up", time.monotonic() - begun)
     teller.say("""primary and secondary (mail servers), sender (the rest of the world), dns (the domain's name server, and a

@@ -61,7 +61,7 @@ def the_mx_moves(stage: Stage) -> None:
     teller, lab = stage.teller, stage.lab
     off = stage.notes["off"]
     teller.chapter("The MX moves")
-    teller.say("""failsafe now collects evidence: four seconds without a break here, a quarter of an hour in real life, since a
+    teller.say("""failsafe now collects evidence: three seconds without a break here, a quarter of an hour in real life, since a
         wrong move is worse than a late one and senders keep mail for days. Nobody types anything.""")
     with teller.waiting("failsafe makes up its mind, and the name server changes"):
         written = stage.looks.wait_for(
@@ -76,7 +76,7 @@ def the_mx_moves(stage: Stage) -> None:
     stage.until(20, "the resolver forgets the old records", lambda: witness.resolved(lab) == written.records.split(";"))
     teller.proved("kdig: so does the resolver that the rest of the world asks")
     teller.measured("power off -> outage noticed", suspected - off)
-    teller.measured("power off -> decided, with 4 s of evidence asked for", decided - off)
+    teller.measured("power off -> decided, with 3 s of evidence asked for", decided - off)
     teller.measured("decided -> new records seen by kdig", max(written.at - decided, 0.0))
     teller.measured("decided -> failsafe has verified every name server", agreed - decided)
 
@@ -117,7 +117,7 @@ def the_primary_returns(stage: Stage) -> None:
     if len(sets) != 3 or [sets[0], sets[2]] != [PEACE, PEACE] or not to_the_secondary(sets[1]):
         raise NotVerifiedError("the record sets that kdig saw, in order", "peace, outage, peace", sets)
     teller.proved(f"in {looks} looks through the whole story kdig saw these two sets and no other: never an empty one")
-    teller.measured("primary back -> MX back, with 4 s of health asked for", back.at - on)
+    teller.measured("primary back -> MX back, with 2 s of health asked for", back.at - on)
 
 
 def nothing_is_lost(stage: Stage) -> None:
