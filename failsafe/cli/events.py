@@ -44,7 +44,7 @@ def _print(event: Event, *, as_json: bool, zone: object) -> None:
     from datetime import tzinfo
 
     from failsafe.render import one_line, spoken_instant
-    from failsafe.status.build import instant
+    from failsafe.status.as_json import instant
 
     assert isinstance(zone, tzinfo)
     if as_json:

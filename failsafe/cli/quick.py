@@ -16,8 +16,8 @@ from failsafe.errors import EXIT_FINDINGS, EXIT_INTERRUPTED, EXIT_OK, FailsafeEr
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-    from failsafe.status.build import Status
     from failsafe.status.roster import Roster
+    from failsafe.status.values import Status
     from failsafe.store.glance import Glance
 
 
@@ -57,7 +57,8 @@ def run_status(*, as_json: bool) -> int:
 
     from failsafe.clock import SystemClock
     from failsafe.config.find import find_config
-    from failsafe.status.build import build_status, to_json
+    from failsafe.status.as_json import to_json
+    from failsafe.status.build import build_status
     from failsafe.status.roster import read_roster
 
     roster = read_roster(Path(find_config()))

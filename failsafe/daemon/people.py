@@ -15,8 +15,10 @@ from failsafe.failover.notices import BOUNCED, GOES_PRIMARY, QUEUED, thread_of
 from failsafe.logs import get_log
 from failsafe.model import DomainState, Notice, Severity, Verdict
 from failsafe.render import spoken_age
-from failsafe.status.build import DomainStatus, Status, build_status, last_runs, watches_all
+from failsafe.status.build import build_status, last_runs
 from failsafe.status.roster import Roster, roster_of
+from failsafe.status.values import DomainStatus, Status
+from failsafe.status.watched import watches_all
 from failsafe.store.glance import Glance, glance_file, glance_store
 from failsafe.store.journal import Journal
 

@@ -22,7 +22,7 @@ from failsafe.failover.health import discount
 from failsafe.failover.rounds import Probe, due_probes, may_probe, next_run_at
 from failsafe.logs import get_log
 from failsafe.model import Axis, Evidence, OwnLine
-from failsafe.status.build import WATCH_FLUSH
+from failsafe.status.watched import WATCH_FLUSH
 
 THREADS = 8  # a home has few mail servers; more of them take turns
 ACCESS_EVERY_ROUNDS = 5  # people's access moves no MX: one IMAP login in five rounds is enough, and spares the server's log

@@ -7,7 +7,8 @@ from datetime import datetime, tzinfo
 
 from failsafe.model import DomainState, Severity, Side
 from failsafe.render import spoken_age, spoken_instant
-from failsafe.status.build import MOVING, DomainStatus, RepositoryStatus, Status
+from failsafe.status.findings import MOVING
+from failsafe.status.values import DomainStatus, RepositoryStatus, Status
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from failsafe import __version__
 from failsafe.model import DomainState, Severity, Side, Verdict
-from failsafe.status.build import Status
+from failsafe.status.values import Status
 
 
 def render_metrics(status: Status) -> str:

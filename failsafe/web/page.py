@@ -23,7 +23,8 @@ from failsafe.model import DomainState
 from failsafe.ports import Clock
 from failsafe.render import spoken_age, spoken_instant
 from failsafe.secrets import read_secret
-from failsafe.status.build import DomainStatus, Status, to_json
+from failsafe.status.as_json import to_json
+from failsafe.status.values import DomainStatus, Status
 from failsafe.status.words import Answers, answer_all
 from failsafe.web.metrics import render_metrics
 

@@ -11,8 +11,9 @@ import uvicorn
 
 from failsafe.app import App
 from failsafe.errors import ConfigError
-from failsafe.status.build import Status, build_status
+from failsafe.status.build import build_status
 from failsafe.status.roster import roster_of
+from failsafe.status.values import Status
 from failsafe.store.glance import glance_file, glance_store
 from failsafe.web.page import make_page
 

@@ -9,7 +9,9 @@ from starlette.testclient import TestClient
 
 from failsafe.clock import SystemClock
 from failsafe.errors import StoreError
-from failsafe.status.build import Status, build_status, to_json
+from failsafe.status.as_json import to_json
+from failsafe.status.build import build_status
+from failsafe.status.values import Status
 from failsafe.store.glance import Glance
 from failsafe.web.page import make_page
 from tests.unit.status.test_words import WARSAW

@@ -9,7 +9,9 @@ import pytest
 
 from failsafe.daemon.people import lasts, reminder
 from failsafe.model import DomainState, Notice
-from failsafe.status.build import DomainStatus, build_status, watches_all
+from failsafe.status.build import build_status
+from failsafe.status.values import DomainStatus
+from failsafe.status.watched import watches_all
 from failsafe.store.glance import Glance
 from tests.unit.status.world import NOW, ROSTER, ago, duty, healthy, watch
 

@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 
 from failsafe.model import DomainState
-from failsafe.status.build import build_status, to_json
+from failsafe.status.as_json import to_json
+from failsafe.status.build import build_status
 from failsafe.store.glance import Glance
 from tests.unit.status.world import NOW, ROSTER, ago, duty, healthy, repository, run, state, watch
 

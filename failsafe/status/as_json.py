@@ -1,0 +1,65 @@
+"""Status -> the JSON of `status --json`, exactly the promised shape. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from failsafe import __version__
+from failsafe.status.values import DomainStatus, ServerStatus, Status
+
+
+def to_json(status: Status) -> dict[str, Any]:
+    """Exactly the promised shape, and `findings` and `answers` beside it."""
+    return {
+        "at": instant(status.at),
+        "controller": {"id": status.controller, "leader": status.leader, "version": __version__},
+        "domains": [_domain_json(domain) for domain in status.domains],
+        "servers": [_server_json(server, status.at) for server in status.servers],
+        "repositories": [
+            {
+                "repository": each.repository,
+                "status": each.status,
+                "snapshots": each.snapshots,
+                "last_snapshot_at": instant(each.last_snapshot_at),
+                "last_check_at": instant(each.last_check_at),
+                "last_drill_at": instant(each.last_drill_at),
+            }
+            for each in status.repositories
+        ],
+        "findings": [
+            {"code": each.code, "severity": str(each.severity), "subject": each.subject, "text": each.text, "mend": each.mend}
+            for each in status.findings
+        ],
+    }
+
+
+def _domain_json(domain: DomainStatus) -> dict[str, Any]:
+    return {
+        "domain": domain.domain,
+        "state": str(domain.state),
+        "since": instant(domain.since),
+        "serving": str(domain.serving),
+        "mx": [{"preference": preference, "exchange": exchange} for preference, exchange in domain.mx],
+        "guards": [{"code": guard.code, "text": guard.text} for guard in domain.guards],
+        "health": domain.health,
+        "vantages": [{"vantage": each.vantage, "verdict": str(each.verdict), "at": instant(each.at)} for each in domain.vantages],
+        "held_until": instant(domain.held_until),
+        "draining": domain.draining,
+        "mode": domain.mode,
+    }
+
+
+def _server_json(server: ServerStatus, now: datetime) -> dict[str, Any]:
+    last = (
+        None
+        if server.last_at is None
+        else {"at": instant(server.last_at), "result": server.last_result, "messages": server.messages}
+    )
+    age = None if server.recovery_point_at is None else max(int((now - server.recovery_point_at).total_seconds()), 0)
+    return {"server": server.server, "status": server.status, "last_backup": last, "recovery_point_age_seconds": age}
+
+
+def instant(at: datetime | None) -> str | None:
+    """UTC with seconds, as all JSON of failsafe."""
+    return None if at is None else f"{at:%Y-%m-%dT%H:%M:%SZ}"

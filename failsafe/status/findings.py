@@ -1,0 +1,153 @@
+"""What of a Status a person should know, and the command that mends it. Pure; nothing found means that all is well."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from failsafe.backup.freshness import Overdue
+from failsafe.model import DomainState, Finding, Severity, Verdict
+from failsafe.render import spoken_age
+from failsafe.status.roster import DomainRow, Roster
+from failsafe.status.values import DomainStatus, RepositoryStatus, ServerStatus
+from failsafe.status.watched import is_stale
+from failsafe.store.glance import Glance
+
+JUDGED_HERE = frozenset({"recovery-point", "repository-check"})  # the doctor's word on these is a day old, ours is fresh
+NOTICE_PATIENCE = timedelta(minutes=15)  # a notice that waits longer has no way out
+PASSING = frozenset(
+    {"dwell", "start-grace", "proof-of-life", "no-quorum"}
+)  # guards that end by themselves, where vantages are enough
+MOVING = (
+    DomainState.FAILING_OVER,
+    DomainState.FAILING_BACK,
+)  # while a plan runs the zone is not what it was, nor what it will be
+
+
+def _state_mend(row: DomainRow, domain: DomainStatus) -> str:
+    if domain.state is DomainState.HALTED:
+        return f"failsafe acknowledge {row.domain} --serving primary|secondary"
+    if domain.state in (DomainState.FAILED_OVER, DomainState.RECOVERING):
+        by_itself = row.mode == "auto"
+        return "look after the primary; " + ("mail goes back by itself" if by_itself else f"then failsafe failback {row.domain}")
+    helpless = row.mode != "auto" or row.vantages < row.quorum or any(guard.code not in PASSING for guard in domain.guards)
+    if domain.state is DomainState.SUSPECT and helpless and domain.health["inbound"] in (Verdict.DOWN, Verdict.LYING):
+        return f"failsafe failover {row.domain}"
+    return "nothing yet; failsafe events"
+
+
+def domain_findings(row: DomainRow, domain: DomainStatus, glance: Glance, now: datetime) -> list[Finding]:
+    findings = []
+    name = row.domain
+    if domain.state is not DomainState.NORMAL:
+        severity = Severity.FAIL if domain.state is DomainState.HALTED else Severity.WARN
+        mend = _state_mend(row, domain)
+        reason = f": {domain.reason}" if domain.reason else ""
+        findings.append(Finding("domain-state", severity, name, f"is {domain.state}{reason}", mend))
+    watch = glance.by("duty", "name").get(f"watch:{name}")
+    if watch is None or watch["ended_at"] is None:
+        findings.append(
+            Finding(
+                "watch", Severity.WARN, name, "nobody has looked at it yet", "start `failsafe run`, or `failsafe tick` from cron"
+            )
+        )
+    elif is_stale(watch, row, now):
+        age = now - watch["ended_at"]
+        text = (
+            f"nobody has looked at it for {spoken_age(age)}"
+            if age > timedelta(0)
+            else "the clock went back: the last look lies in the future"
+        )
+        findings.append(Finding("watch", Severity.FAIL, name, text, "start `failsafe run`, or `failsafe tick` from cron"))
+    elif domain.state is DomainState.NORMAL and domain.health["inbound"] != Verdict.UP:
+        findings.append(
+            Finding("inbound", Severity.WARN, name, f"inbound mail is {domain.health['inbound']}", "nothing yet; failsafe events")
+        )
+    if domain.state not in MOVING and not is_stale(watch, row, now):
+        codes = {"drift": ("mx-drift", Severity.FAIL), "zone-unreadable": ("zone-unreadable", Severity.WARN)}
+        told = [(codes[guard.code], guard) for guard in domain.guards if guard.code in codes]
+        findings += [Finding(code, severity, name, guard.text, guard.mend) for (code, severity), guard in told]
+    if watch is not None and domain.health["access"] in ("down", "lying"):
+        findings.append(
+            Finding("access", Severity.WARN, name, "people cannot read their mail (IMAP is down)", "look at the mail server")
+        )
+    if row.mode == "auto" and row.vantages < row.quorum:
+        text = f"{row.vantages} of {row.quorum} vantages are configured, so mode auto behaves as manual"
+        findings.append(Finding("vantages", Severity.WARN, name, text, "add a [vantage.NAME], or lower quorum"))
+    if domain.held_until is not None:
+        findings.append(Finding("held", Severity.WARN, name, "flips are on hold", f"failsafe release {name}"))
+    return findings
+
+
+def server_findings(server: ServerStatus, roster: Roster) -> list[Finding]:
+    if not roster.repositories:
+        return [
+            Finding(
+                "recovery-point",
+                Severity.FAIL,
+                server.server,
+                "no repository is configured, so nothing is backed up",
+                "add a [repository.NAME]",
+            )
+        ]
+    texts = {
+        "never": ("has no backup yet", f"failsafe backup {server.server}"),
+        "incomplete": ("the last backup could not be proven complete", f"failsafe backup {server.server}"),
+        "failed": ("the last backup failed", f"failsafe backup {server.server}"),
+    }
+    if server.status not in texts:
+        return []
+    text, mend = texts[server.status]
+    return [Finding("recovery-point", Severity.FAIL, server.server, text, mend)]
+
+
+def repository_findings(repository: RepositoryStatus) -> list[Finding]:
+    if repository.status == "never":
+        return [Finding("repository", Severity.WARN, repository.repository, "holds no snapshot yet", "failsafe backup")]
+    if repository.status == "failed":
+        return [
+            Finding(
+                "repository",
+                Severity.FAIL,
+                repository.repository,
+                f"the last use failed: {repository.error or 'no reason known'}",
+                "failsafe backup",
+            )
+        ]
+    return []
+
+
+def overdue_findings(overdue: tuple[Overdue, ...], now: datetime) -> list[Finding]:
+    mends = {"backup": "failsafe backup {0}", "check": "failsafe verify --repository {0}", "doctor": "failsafe doctor"}
+    findings = []
+    for late in overdue:
+        kind, _, subject = late.name.partition(":")
+        said = "has never gone well" if late.ok_at is None else f"last went well {spoken_age(now - late.ok_at)} ago"
+        findings.append(
+            Finding(
+                "overdue",
+                Severity.FAIL,
+                subject or "controller",
+                f"{kind} is overdue: it {said}",
+                mends.get(kind, "").format(subject),
+            )
+        )
+    return findings
+
+
+def other_findings(glance: Glance, now: datetime) -> list[Finding]:
+    findings = []
+    notice = glance.one("notice")
+    if notice is not None and notice["oldest_at"] is not None and now - notice["oldest_at"] > NOTICE_PATIENCE:
+        text = f"{notice['waiting']} notice(s) could not be delivered for {spoken_age(now - notice['oldest_at'])}"
+        findings.append(Finding("notify-path", Severity.FAIL, "controller", text, "failsafe notify --test"))
+    doctor = glance.one("doctor_run")
+    if doctor is not None:
+        bad = [each for each in doctor["findings"] if each["severity"] == Severity.FAIL and each["code"] not in JUDGED_HERE]
+        if bad:
+            codes = ", ".join(sorted({each["code"] for each in bad})[:6])
+            findings.append(
+                Finding(
+                    "doctor", Severity.WARN, "controller", f"the doctor found {len(bad)} fault(s): {codes}", "failsafe doctor"
+                )
+            )
+    return findings

@@ -1,0 +1,68 @@
+"""What `status` knows, as frozen values. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from failsafe.backup.freshness import Overdue
+from failsafe.model import DomainState, Finding, Guard, Side, Verdict
+from failsafe.store.glance import Row
+
+
+@dataclass(frozen=True, slots=True)
+class VantageStatus:
+    vantage: str
+    verdict: Verdict
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class DomainStatus:
+    domain: str
+    state: DomainState
+    since: datetime | None
+    serving: Side
+    mx: tuple[tuple[int, str], ...]
+    guards: tuple[Guard, ...]
+    health: dict[str, str]
+    vantages: tuple[VantageStatus, ...]
+    held_until: datetime | None
+    draining: bool
+    mode: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatus:
+    server: str
+    status: str  # ok | incomplete | failed | overdue | never
+    last_at: datetime | None = None
+    last_result: str | None = None
+    messages: int | None = None
+    recovery_point_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryStatus:
+    repository: str
+    status: str  # ok | failed | overdue | never
+    snapshots: int | None = None
+    last_snapshot_at: datetime | None = None
+    last_check_at: datetime | None = None
+    last_drill_at: datetime | None = None
+    error: str = ""
+    holds_at: datetime | None = None  # everything up to then is in it, of every server
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    at: datetime
+    controller: str
+    leader: bool
+    domains: tuple[DomainStatus, ...]
+    servers: tuple[ServerStatus, ...]
+    repositories: tuple[RepositoryStatus, ...]
+    findings: tuple[Finding, ...]  # whatever a person should know; none means all is well
+    overdue: tuple[Overdue, ...] = ()
+    events: tuple[Row, ...] = field(default=())
