@@ -27,6 +27,10 @@ CANDIDATE = (
     "OR EXISTS (SELECT 1 FROM entry WHERE inode = ?4 AND ?4 <> 0 AND size = ?2 AND mtime = ?3)"
 )
 CHANGED = "SELECT content FROM entry WHERE folder = ? AND base = ? AND (size <> ? OR mtime <> ?) AND gone_at IS NULL"
+SAME_FILE = (
+    "SELECT 1 FROM entry e JOIN folder f ON f.id = e.folder WHERE f.mailbox = (SELECT mailbox FROM folder WHERE id = ?) "
+    "AND e.inode = ? AND e.size = ? AND e.mtime = ? AND e.base = ? LIMIT 1"
+)
 VANISHING = (
     "SELECT EXISTS (SELECT 1 FROM entry e WHERE e.content = ? AND (e.base = ? OR e.inode = ?) AND e.folder IN (SELECT folder FROM touched) "
     "AND NOT EXISTS (SELECT 1 FROM seen s WHERE s.folder = e.folder AND s.base = e.base AND s.size = e.size AND s.mtime = e.mtime))"
@@ -63,7 +67,7 @@ class Fetcher:
         self.session, self.inventory, self.staging, self.progress = session, inventory, staging, progress
         self.new = self.moved = 0
         self.missing: list[tuple[int, Missing]] = []
-        self.left: list[tuple[int, Missing]] = []  # files that had gone when they were asked for
+        self.left: list[tuple[Target, Wanted]] = []  # files that had gone when they were asked for
         self.notes: list[str] = []
         self._pending: set[str] = set()  # in the segment that is still open
 
@@ -126,11 +130,20 @@ class Fetcher:
             return True
         name = text(wanted.base)
         if answer.status == "gone":
-            self.left.append((target.id, target.missing(name, "it left its folder while the pull ran, and may have been moved")))
+            self.left.append((target, wanted))
         else:
             why = answer.why if answer.status == "failed" else "it changed while it was read"
             self.missing.append((target.id, target.missing(name, why)))
         return False
+
+    def lost(self) -> list[Missing]:
+        """Those that left before they were read, and that no other folder is known to hold: the same file, name, date and inode."""
+        why = "it left its folder while the pull ran, and may have been moved"
+        return [target.missing(text(wanted.base), why) for target, wanted in self.left if not self._is_archived(target, wanted)]
+
+    def _is_archived(self, target: Target, wanted: Wanted) -> bool:
+        here = (target.id, wanted.inode, wanted.size, wanted.mtime, wanted.base)
+        return bool(wanted.inode and self.inventory.rows(SAME_FILE, *here))
 
     def _keep(self, target: Target, wanted: Wanted, id_: str) -> None:
         self._note_change(target, wanted, id_)

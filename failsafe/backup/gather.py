@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from failsafe.backup.inventory import Inventory, raw, text
-from failsafe.backup.listing import CALM, PASSES, ROUNDS, Passes, Step, is_exact, is_unchanged, next_step
-from failsafe.backup.protocol import FolderFacts, FolderPass, Listed, MailboxFacts, ServerSession
+from failsafe.backup.listing import PATIENT, ROUNDS, is_exact, is_unchanged
+from failsafe.backup.protocol import Facts, FolderFacts, FolderPass, Listed, MailboxFacts, ServerSession
+from failsafe.backup.restless import Restless
 from failsafe.mail.maildir import UidList, folder_name, parse_uidlist, split_name
 from failsafe.mail.manifest import Missing
 from failsafe.ports import Clock, Progress
@@ -73,58 +74,30 @@ class Gatherer:
         self.exclude, self.full = tuple(exclude), full
         self.world = World()
         self._rounds = ROUNDS
-        inventory.db.execute("DROP TABLE IF EXISTS temp.dropped")  # names that an earlier pass of this pull had seen in a mailbox
-        inventory.db.execute("CREATE TEMP TABLE dropped (mailbox INTEGER, base BLOB, PRIMARY KEY (mailbox, base)) WITHOUT ROWID")
+        self._since = 0  # the server's clock in s, at the end of the first pass: what is younger came while we looked
+        self._restless = Restless(self)
 
     def run(self) -> World:
         """Lists until every folder's listing is proved, or cannot be. May be called again later in a pull: only changes are listed."""
-        waiting = self._survey()
+        waiting = self.survey()
         rounds, self._rounds = self._rounds, 1  # a folder that was restless once is not waited for again
         for attempt in range(rounds):
-            if not waiting:
+            patient = [target for target in waiting if attempt < PATIENT or target.facts.uidlist is None]
+            if not patient:
                 break
             if attempt:
                 self.clock.sleep(PAUSE)
-            self._list(waiting)
-            waiting = self._survey()
-        for target in waiting:
-            if self._still_there(target):
-                self._watch(target)
-        if waiting:
-            self._follow_moves()
+            self.list(patient)
+            waiting = self.survey()
+        self._restless.run(waiting)
         self.inventory.db.commit()
         return self.world
 
-    def _follow_moves(self) -> None:
-        """While a folder was watched, messages may have left it for folders that had been listed before: those are listed again.
+    def left(self, folder: int, bases: Iterable[bytes]) -> None:
+        """Proved by the server not to be in this folder (any more): they may be in another one."""
+        self._restless.lose(folder, bases)
 
-        Ends when every known name turned up, when nothing has changed any more, or when listings no longer find a missing one: it was
-        deleted.
-        """
-        calm, lost = 0, self._nowhere()
-        for _ in range(PASSES):
-            if not lost or calm >= CALM:
-                return
-            whys = {number: target.why for number, target in self.world.targets.items()}
-            changed = self._survey()
-            for target in changed:
-                target.why = whys.get(target.id, "")
-            if not changed:
-                return
-            self._list(changed)
-            left = self._nowhere()
-            calm, lost = (calm + 1 if left >= lost else 0), left
-
-    def _nowhere(self) -> int:
-        """Names that the last pull or an earlier pass of this one had, and that are in no folder of their mailbox now."""
-        touched = ",".join(str(int(folder)) for folder in self.world.touched) or "-1"
-        return self.inventory.count(
-            f"(SELECT f.mailbox, e.base FROM entry e JOIN folder f ON f.id = e.folder WHERE e.gone_at IS NULL AND e.folder IN ({touched}) "
-            "UNION SELECT mailbox, base FROM dropped) AS x WHERE NOT EXISTS (SELECT 1 FROM seen s JOIN folder g ON g.id = s.folder "
-            "WHERE s.base = x.base AND g.mailbox = x.mailbox)"
-        )
-
-    def _survey(self) -> list[Target]:
+    def survey(self) -> list[Target]:
         """Looks at every stamp; gives the folders whose listing is not proved by them."""
         boxes: dict[str, MailboxFacts] = {}
         targets: dict[int, Target] = {}
@@ -135,6 +108,7 @@ class Gatherer:
                 for facts in box.folders:
                     self._note(targets, box, facts, number)
         self.world.boxes, self.world.targets = boxes, targets
+        self._restless.leave_folders(targets)
         return [target for target in targets.values() if not target.proved]
 
     def _note(self, targets: dict[int, Target], box: MailboxFacts, facts: FolderFacts, mailbox: int) -> None:
@@ -155,15 +129,15 @@ class Gatherer:
         ((cur, new),) = self.inventory.rows("SELECT cur, new FROM folder WHERE id = ?", folder)
         return None if cur is None or new is None else (cur, new)
 
-    def _list(self, targets: Sequence[Target]) -> int:
-        """One pass over each folder; gives how many files were new to this pull."""
-        db, added = self.inventory.db, 0
+    def list(self, targets: Sequence[Target]) -> dict[int, int]:
+        """One pass over each folder; gives how many files of each were new to this pull, and are not younger than it."""
+        db, added = self.inventory.db, dict.fromkeys((target.id for target in targets), 0)
         self.progress.stage("listing folders", len(targets), "folders")
         db.execute("DELETE FROM pass")
         for index, part in self.session.list_folders([(target.box.path, target.path) for target in targets]):
             target = targets[index]
             if isinstance(part, FolderPass):
-                added += self._end_of_pass(target, part)
+                added[target.id] = self._end_of_pass(target, part)
                 db.execute("DELETE FROM pass")
                 self.progress.advance(1)
             else:
@@ -175,13 +149,10 @@ class Gatherer:
         if end.error:
             target.why = "" if end.gone else f"the folder cannot be listed: {end.error}"
             return 0
+        self._since = self._since or end.now // 10**9
         if is_exact(end):
             target.listed, target.proved, target.why = end.after, True, ""
-            self.inventory.db.execute(
-                "INSERT OR IGNORE INTO dropped SELECT f.mailbox, s.base FROM seen s JOIN folder f ON f.id = s.folder WHERE f.id = ?",
-                (target.id,),
-            )
-            self.inventory.db.execute("DELETE FROM seen WHERE folder = ?", (target.id,))
+            self._restless.lose(target.id)
         self.world.touched.add(target.id)
         for name, why in end.problems:
             self.world.unreadable[target.id, name] = target.missing(name, why)
@@ -189,40 +160,23 @@ class Gatherer:
 
     def _merge(self, folder: int) -> int:
         """Joins a pass to what earlier passes saw. Files that differ in nothing but their inode are told apart by it."""
-        before = self.inventory.count("seen WHERE folder = ?", folder)
+        old = "seen WHERE folder = ? AND mtime < ?"
+        before = self.inventory.count(old, folder, self._since)
         twins = "SELECT base, size, mtime FROM pass GROUP BY base, size, mtime HAVING COUNT(DISTINCT inode) > 1"
         for twin, which in (("0", "NOT IN"), ("inode", "IN")):
             self.inventory.db.execute(
                 f"INSERT OR REPLACE INTO seen SELECT folder, base, size, mtime, {twin}, inode, sub, letters FROM pass "
                 f"WHERE (base, size, mtime) {which} ({twins})"
             )
-        return self.inventory.count("seen WHERE folder = ?", folder) - before
+        return self.inventory.count(old, folder, self._since) - before
 
-    def _still_there(self, target: Target) -> bool:
-        return target.id in self.world.targets
-
-    def _watch(self, target: Target) -> None:
-        """A folder that never held still: passes are joined until nothing is missing from the server's own list of names."""
-        passes = Passes()
-        while (step := next_step(passes)) in (Step.AGAIN, Step.COMPARE):
-            if step is Step.COMPARE:
-                passes = passes.compared(self._unseen(target.id) if self.read_uidlist(target) else None)
-                continue
-            added = self._list([target])
-            if target.why:
-                return
-            unseen = None if passes.unseen is None else self._unseen(target.id)
-            passes = passes.after(added, exact=target.proved, unseen=unseen)
-        target.proved = step is Step.PROVED
-        if not target.proved:
-            target.why = "the folder never held still, and " + (
-                "new messages kept coming" if passes.uidlist else "it has no dovecot-uidlist to compare with"
-            )
-
-    def _unseen(self, folder: int) -> int:
-        """Names that the server's list or our last pull has, and no pass of this one."""
-        lacks = "WHERE folder = ? AND NOT EXISTS (SELECT 1 FROM seen s WHERE s.folder = {0}.folder AND s.base = {0}.base)"
-        return sum(self.inventory.count(f"{table} " + lacks.format(table), folder) for table in ("uid", "entry"))
+    def see(self, target: Target, name: str, facts: Facts) -> None:
+        """A file that passes missed and the server found when it was asked for it by name."""
+        sub, _, rest = name.partition("/")
+        self.inventory.db.execute("DELETE FROM pass")
+        found = Listed(sub, raw(rest), facts)
+        self.inventory.db.executemany("INSERT INTO pass VALUES (?, ?, ?, ?, ?, ?, ?)", _pass_rows(target.id, [found]))
+        self._merge(target.id)
 
     def read_uidlist(self, target: Target) -> bool:
         """Its names go to table `uid`. False where there is none that can be read."""

@@ -38,6 +38,9 @@ class Keeper:
         self.inventory, self.staging, self.db = inventory, staging, inventory.db
         self.hidden: set[int] = set()
         self.db.execute("CREATE TEMP TABLE IF NOT EXISTS touched (folder INTEGER PRIMARY KEY)")
+        self.known = inventory.rows("SELECT COALESCE(MAX(id), 0) FROM segment")[0][
+            0
+        ]  # what later segments hold came in this pull
         self.before = dict(  # live entries by mailbox, as the last pull left them
             inventory.rows(
                 "SELECT f.mailbox, COUNT(*) FROM entry e JOIN folder f ON f.id = e.folder WHERE e.gone_at IS NULL GROUP BY f.mailbox"
@@ -93,8 +96,9 @@ class Keeper:
         marks = ",".join(str(int(folder)) for folder in world.excluded) or "-1"
         lost = dict(
             self.inventory.rows(
-                f"SELECT f.mailbox, COUNT(*) FROM entry e JOIN folder f ON f.id = e.folder "
-                f"WHERE {VANISHED} AND e.folder NOT IN ({marks}) AND {NOWHERE} GROUP BY f.mailbox"
+                f"SELECT f.mailbox, COUNT(*) FROM entry e JOIN folder f ON f.id = e.folder JOIN content c ON c.id = e.content "
+                f"WHERE {VANISHED} AND c.segment <= ? AND e.folder NOT IN ({marks}) AND {NOWHERE} GROUP BY f.mailbox",
+                self.known,
             )
         )
         changed = dict(

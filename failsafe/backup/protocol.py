@@ -177,6 +177,10 @@ class ServerSession:
         """Their SHA-256 alone, reckoned by the server."""
         return self._files("digest", "messages", (mailbox, folder), items)
 
+    def find_messages(self, mailbox: str, folder: str, items: Sequence[str]) -> Iterator[Answer]:
+        """Only whether each is there, under which name, and its facts."""
+        return self._files("find", "messages", (mailbox, folder), items)
+
     def read_control(self, mailbox: str, paths: Sequence[str]) -> Iterator[Answer]:
         """Files below a mailbox's folder."""
         return self._files("read", "control", (mailbox,), paths)

@@ -22,7 +22,7 @@ from failsafe.mail.manifest import FileRef, Generation, GenerationDraft, Missing
 from failsafe.model import Guard, Result
 from failsafe.ports import Clock, MailHost, Narrator, Progress
 
-ATTEMPTS = 4  # rounds of listing and fetching while messages leave their folders under our hands
+ATTEMPTS = 6  # rounds of listing and fetching while messages leave their folders under our hands
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,9 @@ class _Pull:
             self.progress.stage("fetching", self.keeper.bytes_to_fetch(), "B")
             for path, targets in by_mailbox(self.world).items():
                 self.fetcher.run(mailbox_name(path), targets)
-            if not self.fetcher.left:
+            for target, wanted in self.fetcher.left:
+                gatherer.left(target.id, [wanted.base])
+            if not self.fetcher.lost():
                 break
         if not self.world.boxes and not self.inventory.count("mailbox"):
             words = f"no mailbox was found: is {self.options.path} the folder that holds DOMAIN/USER/ Maildirs?"
@@ -136,7 +138,8 @@ class _Pull:
         self.gone = max(0, vanished - self.fetcher.moved)
         self.keeper.note_letters(self.session, self.world)
         self.keeper.note_uids(self.world)
-        self.keeper.note_stamps(self.world, {folder for folder, _ in (*self.fetcher.missing, *self.fetcher.left)}, at)
+        unsure = {folder for folder, _ in self.fetcher.missing} | {target.id for target, _ in self.fetcher.left}
+        self.keeper.note_stamps(self.world, unsure, at)
         self.inventory.db.commit()
 
     def _judge(self) -> None:
@@ -179,7 +182,7 @@ class _Pull:
         return self._report(draft, generation, number, received)
 
     def _missing(self) -> tuple[Missing, ...]:
-        found = [missing for _, missing in (*self.fetcher.missing, *self.fetcher.left)]
+        found = [*(missing for _, missing in self.fetcher.missing), *self.fetcher.lost()]
         found += self.world.unreadable.values()
         for path, why in self.world.failed.items():
             found.append(Missing(mailbox_name(path), "", "", why))

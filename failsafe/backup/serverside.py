@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """failsafe's side on a mail server: one file, Python 3.6 or newer, standard library only.
 
-It answers five verbs: list, read, digest, vitals, run NAME. Requests are NUL-separated fields, the first of which is the number of
+It answers six verbs: list, find, read, digest, vitals, run NAME. Requests are NUL-separated fields, the first of which is the number of
 fields that follow; answers are frames (one byte of kind, four bytes of length, payload; a lower-case kind is compressed by zlib).
 A file's content ends with a frame that says whether it was whole. Nothing is ever written, renamed or deleted here.
 
@@ -326,10 +326,10 @@ def list_mailboxes(frames, root):
 def list_folder(frames, fd):
     """One pass over a folder: its stamps before and after say whether it held still."""
     before, rows, size, problems = stamps(fd), [], 0, []
-    for number, sub in enumerate(SUBS):
+    for number in (1, 0):  # new first: what is moved to cur meanwhile is then seen twice, not missed
         if before[number] < 0:
             continue
-        with folder(fd, [sub]) as here:
+        with folder(fd, [SUBS[number]]) as here:
             for name in os.listdir(here):
                 raw = os.fsencode(name)
                 info = look(here, name)
@@ -416,12 +416,13 @@ class Finder:
         if sub not in SUBS or b"/" in name or not name:
             raise Refusal(f"not a message: {text(item)}")
         base = name.split(b":2,", 1)[0]
-        for _ in range(PASSES):
+        for _ in range(2 * PASSES):
             try:
                 with folder(self.fd, [sub]) as here:
                     return open_regular(here, name), sub + b"/" + name
             except FileNotFoundError:
-                if not self.search(base):
+                seen = self.known.get(base)
+                if (seen is None or seen[:2] == (sub, name)) and not self.search(base):
                     break
             sub, name, _ = self.known[base]
         return None, item
@@ -440,7 +441,7 @@ class Finder:
     def list(self):
         before = stamps(self.fd)
         self.passes += 1
-        for sub in SUBS:
+        for sub in reversed(SUBS):  # new first, as in list_folder
             with contextlib.suppress(FileNotFoundError), folder(self.fd, [sub]) as here:
                 for name in os.listdir(here):
                     raw = os.fsencode(name)
@@ -626,6 +627,8 @@ def run_command(frames, line, limit):
 
 # ---------------------------------------------------------------- the session
 
+SENDERS = {b"read": send_content, b"digest": send_digest, b"find": lambda *_: "ok"}
+
 
 def answer(frames, settings, fields):
     verb, what = fields[0], fields[1] if len(fields) > 1 else b""
@@ -647,8 +650,8 @@ def answer(frames, settings, fields):
             list_folders(frames, root, fields[2:])
         elif (verb, what) == (b"read", b"control"):
             read_control(frames, root, fields[2:])
-        elif what == b"messages" and verb in (b"read", b"digest"):
-            read_messages(frames, root, fields[2:], send_content if verb == b"read" else send_digest)
+        elif what == b"messages" and verb in SENDERS:
+            read_messages(frames, root, fields[2:], SENDERS[verb])
         else:
             raise Refusal(f"no such request: {text(verb)} {text(what)}")
     return {"now": int(time.time() * 1e9)}

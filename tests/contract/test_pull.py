@@ -533,51 +533,6 @@ def test_a_lost_segment_is_fetched_again(store: Store) -> None:
 # ---------------------------------------------------------------- a live store
 
 
-def test_in_a_storm_ok_means_that_nothing_is_missing(store: Store, record_property: Callable[[str, object], None]) -> None:
-    """Renames, deliveries and moves while the pull runs: what was there all the time is in the archive, or the result says otherwise."""
-    store.fill(ANNA, "", 2000)
-    store.folder(ANNA, ".Moved")
-    inbox, uidlist = store.folder(ANNA) / "cur", store.folder(ANNA) / "dovecot-uidlist"
-    uidlist.write_text("3 V1 N3000\n" + "".join(f"{uid + 1} :m{uid}.host\n" for uid in range(2000)))
-    everything = {id_ for _, _, id_ in store.on_server()}
-    stop = threading.Event()
-
-    def storm() -> None:
-        names = sorted(path.name for path in inbox.iterdir())
-        step = 0
-        while not stop.is_set():
-            place = (step * 7919) % len(names)
-            fresh = names[place].split(":2,")[0] + (
-                ":2,FS" if names[place].endswith("S") and "F" not in names[place][-2:] else ":2,S"
-            )
-            (inbox / names[place]).rename(inbox / fresh)
-            names[place] = fresh
-            if step % 200 == 0:
-                store.put(ANNA, "", f"fresh{step}.host", sub="new")
-            if step % 500 == 499:
-                moved = names.pop((step * 31) % len(names))
-                (inbox / moved).rename(store.folder(ANNA, ".Moved") / "cur" / moved)
-            step += 1
-            stop.wait(0.001)
-
-    thread = threading.Thread(target=storm)
-    thread.start()
-    try:
-        report = store.pull(calm=False)
-    finally:
-        stop.set()
-        thread.join()
-    ids = {entry.id for entries in store.entries().values() for entry in entries}
-    lost = everything - ids
-    record_property("result", str(report.result))  # both are right; which one it was is kept in the test's report
-    print(f"the storm's pull ended {report.result}; {len(report.missing)} named as missing, {len(lost)} missing")
-    assert not lost if report.result is Result.OK else report.missing
-    assert len(lost) <= len(report.missing)
-    after = store.pull()
-    assert after.result is Result.OK
-    assert store.archived() == store.on_server()
-
-
 class Meddler:
     """Does something on the server just before folders are listed there, as its users may at any moment."""
 
