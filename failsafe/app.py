@@ -153,6 +153,16 @@ class App:
             limit_download=self.config.controller.limit_download,
         )
 
+    def ssh_place(self, name: str) -> tuple[tuple[str, int], Path]:
+        """((host, port), the known_hosts file that its key stands in)."""
+        server = self.server(name)
+        if server.ssh is None:
+            raise UsageError(f"{name} is this machine: no SSH host key is asked for")
+        from failsafe.adapters.ssh import known_hosts_file, parse_address
+
+        _user, host, port = parse_address(str(server.ssh))
+        return (host, port), known_hosts_file(server.known_hosts)
+
     def staging(self, server: str) -> Staging:
         from failsafe.backup.archive.staging import Staging
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ from failsafe.adapters.lock import FileLock
 from failsafe.app import App
 from failsafe.backup.archive.reader import Archive
 from failsafe.backup.archive.staging import Staging
+from failsafe.backup.guardbook import GuardBook
 from failsafe.backup.inventory import Inventory
 from failsafe.backup.job import ServerJob, run_backup
 from failsafe.backup.proofs import Proofs
@@ -20,7 +22,7 @@ from failsafe.backup.report import BackupReport
 from failsafe.backup.snapshot import Target, read_tags
 from failsafe.config.schema import MailServer
 from failsafe.errors import ArchiveError, ExternalError, FailsafeError, UsageError
-from failsafe.model import Result, SnapshotInfo
+from failsafe.model import Guard, Result, SnapshotInfo
 from failsafe.ports import Narrator, Progress, Repository
 from failsafe.store.duties import BackupRun
 
@@ -67,6 +69,7 @@ def back_up(app: App, server: str, progress: Progress, narrate: Narrator, *, by_
         proofs=_proofs_file(app, server),
         zone=app.time_zone,
         by_hand=by_hand,
+        guards=GuardBook(app.inventory_file(server), server),
     )
     lock = FileLock(app.lock_file(HEAVY_LOCK), f"backup of {server}").hold(wait_seconds=WAIT_FOR_HEAVY)
     report = run_backup(job, lock=lock, clock=app.clock, progress=progress, record=app.record)
@@ -132,6 +135,7 @@ def _pull(
         exclude_folders=table.exclude_folders,
         full_listing=full,
         layout=table.layout,
+        same_clock=table.ssh is None,
         controller={"failsafe.toml": app.config_file.read_bytes()},
     )
     with Inventory.open(app.inventory_file(server)) as inventory:
@@ -160,6 +164,7 @@ def _keep(app: App, report: BackupReport, began: datetime, ids: dict[str, str]) 
     shown["missing"] = shown["missing"][:MISSING_KEPT]
     app.duties.add_backup_run(BackupRun(report.server, began, now, str(report.result), shown))
     app.duties.ended(f"backup:{report.server}", now, ok=report.result is Result.OK, result=str(report.result))
+    keep_guards(app, report.server, report.guards)
     known = app.duties.repositories()
     for name, holds_at in _held(app, report, began).items():
         before = known.get(name)
@@ -182,6 +187,14 @@ def _keep(app: App, report: BackupReport, began: datetime, ids: dict[str, str]) 
             if before is None or not before.restic_id:
                 values["restic_id"] = ids[snapshot.repository]
         app.duties.change_repository(snapshot.repository, **values)
+
+
+def keep_guards(app: App, server: str, guards: Sequence[Guard]) -> None:
+    """What stands now, for `status` and for failbacks."""
+    shown = [{"code": guard.code, "text": guard.text, "mend": guard.mend} for guard in guards]
+    before = app.duties.all().get(f"guards:{server}")
+    if shown or (before is not None and before.details.get("guards")):
+        app.duties.ended(f"guards:{server}", app.clock.now(), ok=not shown, details={"guards": shown})
 
 
 def _proofs_file(app: App, server: str) -> Path:

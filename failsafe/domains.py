@@ -143,8 +143,8 @@ class Domains:
 
     def _store_suspect(self, server: str) -> str:
         """What the last pull did not believe of the mail store; it stands until a person accepts it. Going home to an empty store loses mail."""
-        last = self.app.duties.last_backup(server)
-        guards = last.report.get("guards", []) if last is not None else []
+        row = self.app.duties.all().get(f"guards:{server}")
+        guards = row.details.get("guards", []) if row is not None else []
         return "; ".join(f"{guard['code']}: {guard['text']}" for guard in guards if guard["code"] in STORE_GUARDS)
 
     def _zone(self, policy: Policy, now: datetime, epoch: int, *, fresh: bool) -> ZoneReading:

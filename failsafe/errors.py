@@ -94,7 +94,11 @@ class SshError(ExternalError):
 
 
 class HostKeyError(SshError):
-    """The server's host key is unknown or not the one we know. Never worked around."""
+    """The server's host key is unknown or, with `changed`, not the one we know. Never worked around."""
+
+    def __init__(self, message: str, *, mend: str = "", transient: bool = True, changed: bool = False) -> None:
+        super().__init__(message, mend=mend, transient=transient)
+        self.changed = changed
 
 
 class ServerSideError(ExternalError):

@@ -28,6 +28,8 @@ NAMES: dict[str, str] = {
     "backup.incomplete": "a backup ended without proof that every message is in it",
     "backup.failed": "a backup did not end in a snapshot",
     "backup.recovered": "the first complete backup after others that were not",
+    "guard.raised": "a backup did not believe what it found; until a person accepts it nothing is forgotten, pruned or deleted",
+    "guard.lifted": "the cause of a guard is gone",
     "guard.accepted": "a person said that a change which raised a guard was meant",
     "restore.done": "messages were restored and read back",
     "restore.short": "a restore ended with messages missing",

@@ -84,11 +84,14 @@ class SshHost:
         import paramiko
 
         name = self.name
-        file = self.known_hosts or Path.home() / ".ssh" / "known_hosts"
+        file = known_hosts_file(self.known_hosts)
 
         class Refuse(paramiko.MissingHostKeyPolicy):
             def missing_host_key(self, _client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
                 shown = f"{key.get_name()} {key.fingerprint}"
+                known = client.get_host_keys().lookup(hostname)
+                if known:
+                    raise _changed(f"{name}: {host}:{port}", key, next(iter(known.values())))
                 raise HostKeyError(
                     f"{name}: the host key of {hostname} is not known: {shown}", mend=_keyscan(host, port, file), transient=False
                 )
@@ -109,12 +112,7 @@ class SshHost:
         try:
             yield
         except paramiko.BadHostKeyException as error:
-            raise HostKeyError(
-                f"{where} shows another host key than the one we know: {error.key.get_name()} {error.key.fingerprint}",
-                mend="if the server was reinstalled, compare this fingerprint on its console, then replace its line in known_hosts; "
-                "if not, somebody may be in between",
-                transient=False,
-            ) from error
+            raise _changed(where, error.key, error.expected_key) from error
         except paramiko.PasswordRequiredException as error:
             raise SshError(
                 f"{self.name}: the key {self.key} has a passphrase", mend="use a key without one", transient=False
@@ -227,6 +225,21 @@ def parse_address(address: str) -> tuple[str, str, int]:
     else:
         host, _, port = place.partition(":")
     return user, host, int(port or 22)
+
+
+def known_hosts_file(configured: Path | None) -> Path:
+    return configured or Path.home() / ".ssh" / "known_hosts"
+
+
+def _changed(where: str, shown: paramiko.PKey, known: paramiko.PKey) -> HostKeyError:
+    return HostKeyError(
+        f"{where} shows another host key than the one we know: {shown.get_name()} {shown.fingerprint} (known: {known.get_name()} "
+        f"{known.fingerprint})",
+        mend="if the server was reinstalled, compare this fingerprint on its console, then: failsafe accept SERVER --what host-key "
+        "--reason TEXT; if not, somebody may be in between",
+        transient=False,
+        changed=True,
+    )
 
 
 def _keyscan(host: str, port: int, file: Path) -> str:

@@ -11,12 +11,14 @@ import contextlib
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
 from failsafe.backup.archive.durable import disk_errors
 from failsafe.backup.archive.segment import Sealed
 from failsafe.backup.archive.staging import Staging
+from failsafe.backup.guards import CONTENT, KINDS, Standing
 from failsafe.errors import ArchiveError
 from failsafe.mail.manifest import Entry, FileRef, Generation
 
@@ -148,6 +150,7 @@ class Inventory:
     def _rebuild(self, staging: Staging, newest: Generation | None) -> None:
         for table in ("segment", "content", "mailbox", "folder", "entry", "file", "guard"):
             self.db.execute(f"DELETE FROM {table}")
+        self.db.execute("DELETE FROM meta WHERE key = 'window'")
         for name in staging.segments():
             self.learn_segment(name, ((line.id, line.canonical) for line in staging.index(name)))
         for mailbox in newest.mailboxes if newest else ():
@@ -229,14 +232,24 @@ class Inventory:
 
     def raise_guard(self, mailbox: str, code: str, words: str, at: str) -> None:
         """`mailbox` "" means the whole server. A guard that stands keeps its first words."""
-        self.db.execute("INSERT OR IGNORE INTO guard VALUES (?, ?, ?, ?)", (mailbox, code, words, at))
+        self.db.execute("INSERT OR IGNORE INTO guard VALUES (?, ?, ?, ?)", (shown(mailbox), code, words, at))
 
     def guards(self) -> list[tuple[str, str, str]]:
-        """(mailbox, code, text) of every guard that stands."""
-        return self.rows("SELECT mailbox, code, text FROM guard ORDER BY raised_at, mailbox, code")
+        """(mailbox as `shown`, code, text) of every guard that stands."""
+        return [(guard.place, guard.code, guard.text) for guard in self.standing()]
+
+    def standing(self) -> tuple[Standing, ...]:
+        rows = self.rows("SELECT mailbox, code, text, raised_at FROM guard ORDER BY raised_at, mailbox, code")
+        return tuple(Standing(mailbox, code, words, datetime.fromisoformat(at)) for mailbox, code, words, at in rows)
 
     def is_guarded(self, mailbox: str) -> bool:
-        return self.count("guard WHERE mailbox IN (?, '')", mailbox) > 0
+        return any(place in (shown(mailbox), "") for place, code, _ in self.guards() if code in CONTENT)
+
+    def lift(self, code: str, mailbox: str | None = None) -> int:
+        """Guards of this code, in one place or (None) everywhere; gives how many."""
+        where = "code = ?" if mailbox is None else "code = ? AND mailbox = ?"
+        values = (code,) if mailbox is None else (code, shown(mailbox))
+        return self.db.execute(f"DELETE FROM guard WHERE {where}", values).rowcount
 
     def accept(self, mailbox: str | None = None, *, tampering: bool = False) -> int:
         """A person says that the loss (or, with `tampering`, the changed content) was theirs: lifts those guards of a mailbox (None: all).
@@ -244,25 +257,26 @@ class Inventory:
         Gives how many messages leave the manifests. A guard on the whole server stands while other mailboxes lack messages.
         """
         kind = CHANGED if tampering else f"NOT {CHANGED}"
-        codes = "code = 'tampered'" if tampering else "code <> 'tampered'"
+        left = gone = 0
         with self.db:
-            left = 0
-            gone = 0
             for number, path in self.rows("SELECT id, path FROM mailbox"):
                 which = f"gone_at IS NOT NULL AND {kind} AND folder IN (SELECT id FROM folder WHERE mailbox = ?)"
-                if mailbox is not None and mailbox_name(text(path)) != mailbox:
+                name = shown(mailbox_name(text(path)))
+                if mailbox is not None and name != shown(mailbox):
                     left += self.count(f"entry AS e WHERE {which}", number)
                     continue
                 self.db.execute(
                     f"UPDATE folder SET dirty = 1 WHERE id IN (SELECT folder FROM entry AS e WHERE {which})", (number,)
                 )
-                gone += self.db.execute(f"DELETE FROM entry AS e WHERE {which}", (number,)).rowcount
+                went = self.db.execute(f"DELETE FROM entry AS e WHERE {which}", (number,)).rowcount
                 self.db.execute("UPDATE mailbox SET dirty = 1 WHERE id = ?", (number,))
-            if mailbox is None:
-                self.db.execute(f"DELETE FROM guard WHERE {codes}")
-            else:
-                names = (mailbox,) if left else (mailbox, "")
-                self.db.executemany(f"DELETE FROM guard WHERE mailbox = ? AND {codes}", ((name,) for name in names))
+                if went and not tampering:  # it is one that is emptied now and then
+                    self.put(f"emptied {name}", str(max(went, int(self.get(f"emptied {name}") or 0))))
+                gone += went
+            for code in KINDS["tampering" if tampering else "loss"]:
+                for place in [None] if mailbox is None else [mailbox] if left else [mailbox, ""]:
+                    self.lift(code, place)
+            self.db.execute("DELETE FROM meta WHERE key = 'window'")
         return gone
 
     # ------------------------------------------------------------ files
@@ -286,6 +300,11 @@ class Inventory:
         dropped = [(origin, row[0]) for row in self.rows("SELECT path FROM file WHERE origin = ?", origin) if row[0] not in kept]
         self.db.executemany("DELETE FROM file WHERE origin = ? AND path = ?", dropped)
         return len(dropped)
+
+
+def shown(name: str) -> str:
+    """A name that anybody can print and store: bytes that are not UTF-8 as \\xNN."""
+    return raw(name).decode("utf-8", "backslashreplace")
 
 
 def mailbox_name(path: str) -> str:

@@ -10,16 +10,19 @@ from datetime import UTC, timedelta, tzinfo
 from pathlib import Path
 
 from failsafe.backup.archive.staging import Staging
+from failsafe.backup.guardbook import GuardBook
+from failsafe.backup.guards import REPOSITORY, mend_of
 from failsafe.backup.proofs import Proofs
 from failsafe.backup.pull import PullReport
 from failsafe.backup.report import BackupReport, Counts, SnapshotReport, Trouble
 from failsafe.backup.snapshot import Snapshotter, Target, host_of, read_tags
-from failsafe.errors import ExternalError, FailsafeError, Interrupted, LeaseLost
+from failsafe.errors import ArchiveError, ExternalError, FailsafeError, HostKeyError, Interrupted, LeaseLost
 from failsafe.events import Event
 from failsafe.mail.manifest import Generation
-from failsafe.model import Result
+from failsafe.model import Guard, Result
 from failsafe.ports import Clock, Progress, Recorder
 
+HOST_KEY, UNKNOWN = "host-key-changed", "repository-unknown"
 MISSING_IN_EVENT = 100  # of the report's missing messages; the whole list is in the report and in the generation
 
 # `failsafe.backup.pull.pull` with everything but these two bound to it.
@@ -37,6 +40,7 @@ class ServerJob:
     proofs: Path  # a small file of our own beside staging, not in it
     zone: tzinfo = UTC
     by_hand: bool = False
+    guards: GuardBook | None = None  # None: only what the pull itself says
 
 
 def run_backup(
@@ -50,6 +54,11 @@ def run_backup(
         started = clock.monotonic()
         report = _Backup(job, clock, progress, record).run(started)
         _tell(report, clock, record)
+        if job.guards is not None:
+            with contextlib.suppress(ArchiveError):  # it is in the report
+                for event in job.guards.news(clock.now()):
+                    record(event)
+                job.guards.note_told()
         return report
 
 
@@ -71,7 +80,10 @@ class _Backup:
                 newest = staging.newest()
                 if newest is not None:
                     snapshots = self._snapshot(staging, newest)
-                    staging.collect(keep=self._in_use())
+                    for one in snapshots:
+                        self._judge_repository(one)
+                    if not self._guards(pulled) and not self._troubles:  # while one stands, or may stand, nothing is deleted
+                        staging.collect(keep=self._in_use())
         except (Interrupted, LeaseLost):
             raise
         except FailsafeError as error:
@@ -89,12 +101,30 @@ class _Backup:
 
     def _pull(self, staging: Staging) -> PullReport | None:
         try:
-            return self._job.pull(staging, self._progress)
+            pulled = self._job.pull(staging, self._progress)
         except (Interrupted, LeaseLost):
             raise
+        except HostKeyError as error:
+            text, mend = str(error), error.mend
+            if error.changed:
+                mend = mend_of(HOST_KEY, self._job.server)
+                self._with_book(lambda book: book.stand(HOST_KEY, text, self._clock.now()))
+            self._troubles.append(Trouble(text, mend))
+            return None
         except FailsafeError as error:
             self._troubles.append(Trouble(str(error), error.mend))
             return None
+        self._with_book(lambda book: book.lift(HOST_KEY))  # it is the known one again
+        return pulled
+
+    def _with_book(self, deed: Callable[[GuardBook], object]) -> None:
+        if self._job.guards is None:
+            return
+        try:
+            deed(self._job.guards)
+        except ArchiveError as error:
+            trouble = Trouble(str(error), error.mend)
+            self._troubles += [trouble] if trouble not in self._troubles else []
 
     def _snapshot(self, staging: Staging, newest: Generation) -> tuple[SnapshotReport, ...]:
         snapshotter = Snapshotter(
@@ -110,6 +140,22 @@ class _Backup:
         done = (snapshotter.serve(target) for target in self._job.targets)
         return tuple(report for report in done if report is not None)
 
+    def _judge_repository(self, one: SnapshotReport) -> None:
+        """Another repository than the known one, at its address, is a guard until a person says that it was meant, or the known one is back."""
+        trouble, place = one.trouble, REPOSITORY + one.repository
+        if trouble is not None and trouble.kind == "unexpected-repository":
+            text = trouble.text
+            self._with_book(lambda book: book.stand(UNKNOWN, text, self._clock.now(), place))
+        elif one.snapshot_id:
+            self._with_book(lambda book: book.lift(UNKNOWN, place))
+
+    def _guards(self, pulled: PullReport | None) -> tuple[Guard, ...]:
+        if self._job.guards is None:
+            return () if pulled is None else pulled.guards
+        found: list[Guard] = []
+        self._with_book(lambda book: found.extend(book.guards()))
+        return tuple(found)
+
     def _in_use(self) -> set[int]:
         """Generations that a repository's last snapshot names: the next one there is compared with its files."""
         proofs = (self._proofs.get(target.repository.name) for target in self._job.targets)
@@ -119,6 +165,7 @@ class _Backup:
         self, pulled: PullReport | None, newest: Generation | None, snapshots: tuple[SnapshotReport, ...], took: timedelta
     ) -> BackupReport:
         number = None if newest is None else newest.number
+        guards = self._guards(pulled)
         if pulled is None:
             return BackupReport(
                 self._job.server,
@@ -126,6 +173,7 @@ class _Backup:
                 Counts(total=0 if newest is None else newest.messages),
                 unchanged=False,
                 snapshots=snapshots,
+                guards=guards,
                 troubles=tuple(self._troubles),
                 generation=number,
                 took=took,
@@ -137,7 +185,7 @@ class _Backup:
             unchanged=pulled.unchanged and not snapshots and not self._troubles,
             snapshots=snapshots,
             missing=pulled.missing,
-            guards=pulled.guards,
+            guards=guards,
             troubles=tuple(self._troubles),
             notes=pulled.notes,
             generation=number,

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from failsafe.backup.archive.staging import Staging
 from failsafe.backup.extras import control_origin
 from failsafe.backup.gather import Target, World, read_control
-from failsafe.backup.inventory import Inventory, mailbox_name, raw, text
-from failsafe.backup.losses import Loss, Rebuilt
+from failsafe.backup.guards import CONTENT
+from failsafe.backup.inventory import Inventory, mailbox_name, raw, shown, text
+from failsafe.backup.losses import WINDOW, Loss, Rebuilt
 from failsafe.backup.protocol import MailboxFacts, ServerSession
 from failsafe.mail.maildir import flags_of, folder_name, keywords_of, parse_keywords, parse_subscriptions
 from failsafe.mail.manifest import Entry, FileRef, FolderManifest, MailboxManifest
@@ -19,11 +21,11 @@ from failsafe.mail.manifest import Entry, FileRef, FolderManifest, MailboxManife
 SAME = "s.folder = e.folder AND s.base = e.base AND s.size = e.size AND s.mtime = e.mtime AND s.twin = e.twin"
 TOUCHED = "e.folder IN (SELECT folder FROM touched)"
 VANISHED = f"{TOUCHED} AND e.gone_at IS NULL AND NOT EXISTS (SELECT 1 FROM seen s WHERE {SAME})"
-# a file of that name is there, and none with the content that it had
+# of an entry `e` in folder `f`: a file of that name is there, and in its mailbox none with the content that it had
 REPLACED = (
     "EXISTS (SELECT 1 FROM seen s JOIN entry n USING (folder, base, size, mtime, twin) WHERE s.folder = e.folder AND s.base = e.base "
     "AND (s.size, s.mtime) <> (e.size, e.mtime)) AND NOT EXISTS (SELECT 1 FROM seen s JOIN entry n USING (folder, base, size, mtime, twin) "
-    "WHERE s.folder = e.folder AND s.base = e.base AND n.content = e.content)"
+    "JOIN folder g ON g.id = s.folder WHERE s.base = e.base AND n.content = e.content AND g.mailbox = f.mailbox)"
 )
 NOWHERE = (
     "NOT EXISTS (SELECT 1 FROM seen s JOIN folder g ON g.id = s.folder WHERE s.base = e.base "
@@ -91,32 +93,53 @@ class Keeper:
 
     # ------------------------------------------------------------ judging
 
-    def losses(self, world: World) -> tuple[Loss, ...]:
-        """By mailbox: entries at the last pull, and how many are nowhere in it now."""
+    def losses(self, world: World, now: datetime) -> tuple[Loss, ...]:
+        """By mailbox: entries at the last pull (and at the begin of this day of counting), and how many are nowhere in it now."""
         marks = ",".join(str(int(folder)) for folder in world.excluded) or "-1"
-        lost = dict(
-            self.inventory.rows(
+        window = self._window(now)
+
+        def vanished(segment: int) -> dict[int, int]:
+            """Of the messages that were archived by then: what came later and went is none of the loss."""
+            query = (
                 f"SELECT f.mailbox, COUNT(*) FROM entry e JOIN folder f ON f.id = e.folder JOIN content c ON c.id = e.content "
-                f"WHERE {VANISHED} AND c.segment <= ? AND e.folder NOT IN ({marks}) AND {NOWHERE} GROUP BY f.mailbox",
-                self.known,
+                f"WHERE {VANISHED} AND c.segment <= ? AND e.folder NOT IN ({marks}) AND {NOWHERE} GROUP BY f.mailbox"
             )
-        )
+            return dict(self.inventory.rows(query, segment))
+
+        lost, of_day = vanished(self.known), vanished(min(self.known, window["segment"]))
         changed = dict(
             self.inventory.rows(
                 f"SELECT f.mailbox, COUNT(*) FROM entry e JOIN folder f ON f.id = e.folder WHERE {VANISHED} AND e.twin = 0 AND {REPLACED} "
                 "GROUP BY f.mailbox"
             )
         )
-        return tuple(
-            Loss(
-                mailbox_name(text(path)),
-                self.before.get(id_, 0),
-                lost.get(id_, 0),
-                text(path) in world.boxes,
-                changed.get(id_, 0),
+        losses = []
+        for id_, path in self.inventory.rows("SELECT id, path FROM mailbox"):
+            name, key = mailbox_name(text(path)), str(id_)
+            window["lost"][key] = window["lost"].get(key, 0) + of_day.get(id_, 0)
+            losses.append(
+                Loss(
+                    shown(name),
+                    self.before.get(id_, 0),
+                    lost.get(id_, 0),
+                    text(path) in world.boxes,
+                    changed.get(id_, 0),
+                    window["before"].get(key, 0),
+                    window["lost"][key],
+                    int(self.inventory.get(f"emptied {shown(name)}") or 0),
+                )
             )
-            for id_, path in self.inventory.rows("SELECT id, path FROM mailbox")
-        )
+        if self.before:
+            self.inventory.put("window", json.dumps(window))
+        return tuple(losses)
+
+    def _window(self, now: datetime) -> dict[str, Any]:
+        """The present day of counting: what each mailbox had when it began, and what of that is gone. Mailboxes by number."""
+        window: dict[str, Any] = json.loads(self.inventory.get("window") or "{}")
+        if window and timedelta() <= now - datetime.fromisoformat(window["at"]) < WINDOW:
+            return window
+        before = {str(id_): count for id_, count in self.before.items()}
+        return {"at": now.isoformat(), "segment": self.known, "before": before, "lost": {}}
 
     def rebuilt(self, world: World) -> Rebuilt:
         known = dict(self.inventory.rows("SELECT id, uid_validity FROM folder WHERE uid_validity IS NOT NULL"))
@@ -152,9 +175,9 @@ class Keeper:
         return marked + let_go
 
     def _guarded_folders(self) -> Iterator[int]:
-        names = {mailbox for mailbox, _, _ in self.inventory.guards()}
+        names = {mailbox for mailbox, code, _ in self.inventory.guards() if code in CONTENT}
         for folder, path in self.inventory.rows("SELECT f.id, m.path FROM folder f JOIN mailbox m ON m.id = f.mailbox"):
-            if "" in names or mailbox_name(text(path)) in names:
+            if "" in names or shown(mailbox_name(text(path))) in names:
                 yield folder
 
     def _tidy(self, world: World) -> None:
@@ -165,15 +188,15 @@ class Keeper:
                 self.db.execute("DELETE FROM folder WHERE id = ?", (folder,))
         self.db.execute("DELETE FROM mailbox WHERE id NOT IN (SELECT mailbox FROM folder)")
         gone = {
-            mailbox_name(text(row[0]))
+            shown(mailbox_name(text(row[0])))
             for row in self.inventory.rows(
                 "SELECT DISTINCT m.path FROM entry e JOIN folder f ON f.id = e.folder JOIN mailbox m ON m.id = f.mailbox "
                 "WHERE e.gone_at IS NOT NULL"
             )
         }
         for mailbox, code, _ in self.inventory.guards():
-            if code != "store-rebuilt" and not (mailbox in gone or (mailbox == "" and gone)):
-                self.db.execute("DELETE FROM guard WHERE mailbox = ? AND code = ?", (mailbox, code))
+            if code in CONTENT - {"store-rebuilt"} and not (mailbox in gone or (mailbox == "" and gone)):
+                self.inventory.lift(code, mailbox)
 
     def note_letters(self, session: ServerSession, world: World) -> None:
         """Keyword letters mean what each folder's own table says."""

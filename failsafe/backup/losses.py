@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
+from failsafe.backup.guards import mend_of
 from failsafe.model import Guard
 
-FEW = 20  # messages: so many may always go at once
-SHARE = 5  # one in five (20 %)
+__all__ = ["Loss", "Rebuilt", "is_emptied", "is_mass", "judge_losses", "mend_of"]
+
+# A person who cleans up deletes a few dozen, or a folder that is a small part of what they keep. What goes beyond both is worth a
+# question; the price of a false one is that nothing is forgotten until it is answered, the price of none is that everything is.
+FEW = 20  # messages: so many may go in a day
+SHARE = 5  # and one in five (20 %)
+SMALL = 10  # a mailbox of so many is no longer one that is emptied without a thought
+NEARLY = 10  # all but one in ten
+WINDOW = timedelta(days=1)  # a store that is emptied slowly, or pulled every minute, loses little in each pull
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +28,9 @@ class Loss:
     lost: int
     present: bool = True  # False: the mailbox's folder itself is gone
     changed: int = 0  # messages whose content was replaced under their name: a Maildir's files never change
+    day_before: int = 0  # what it had when the present day of counting began
+    day_lost: int = 0  # and how much of that is gone
+    emptied: int = 0  # so many at once a person has accepted before (fetched by POP3, kept tidy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +47,14 @@ def is_mass(before: int, lost: int) -> bool:
     return lost > FEW and lost * SHARE > before
 
 
+def is_emptied(before: int, lost: int) -> bool:
+    return before >= SMALL and lost * NEARLY >= before * (NEARLY - 1)
+
+
 def judge_losses(losses: tuple[Loss, ...], rebuilt: Rebuilt, server: str) -> tuple[tuple[str, Guard], ...]:
     """(mailbox or "" for the whole server, guard), each with the way to end it."""
     judged = (*_judge_vanished(losses, rebuilt), *_judge_changed(losses))
-    return tuple((mailbox, Guard(code, words, mend_of(code, server))) for mailbox, code, words in judged)
-
-
-def mend_of(code: str, server: str) -> str:
-    """The way to end a guard."""
-    if code == "tampered":
-        return (
-            f"if this was meant: failsafe accept {server} --what tampering --reason TEXT; if not: look at the server before anything "
-            "else, and restore the old content, which every snapshot still holds"
-        )
-    return f"if this was meant: failsafe accept {server} --reason TEXT; if not: restore what is gone"
+    return tuple((mailbox, Guard(code, words, mend_of(code, server, mailbox))) for mailbox, code, words in judged)
 
 
 def _judge_changed(losses: tuple[Loss, ...]) -> list[tuple[str, str, str]]:
@@ -69,9 +75,27 @@ def _judge_vanished(losses: tuple[Loss, ...], rebuilt: Rebuilt) -> list[tuple[st
         if not loss.present and loss.before:
             words = f"mailbox {loss.mailbox} with {loss.before} messages is gone"
             found.append((loss.mailbox, "mailbox-vanished", words))
-        elif is_mass(loss.before, loss.lost):
-            found.append((loss.mailbox, "mass-loss", f"{loss.lost} of {loss.before} messages vanished from {loss.mailbox}"))
-    if is_mass(before, lost) and not found:
-        mailboxes = sum(loss.lost > 0 for loss in losses)
-        found.append(("", "mass-loss", f"{lost} of {before} messages vanished, spread over {mailboxes} mailboxes"))
+        elif words := _mass_words(loss):
+            found.append((loss.mailbox, "mass-loss", words))
+    if not found:
+        found += _judge_all(losses, before, lost)
     return found
+
+
+def _mass_words(loss: Loss) -> str:
+    """ "" where the loss is one that people make."""
+    if is_mass(loss.before, loss.lost) or is_emptied(loss.before, loss.lost):
+        usual = loss.before <= 2 * loss.emptied
+        return "" if usual else f"{loss.lost} of {loss.before} messages vanished from {loss.mailbox}"
+    if is_mass(loss.day_before, loss.day_lost) and loss.day_before > 2 * loss.emptied:
+        return f"{loss.day_lost} of {loss.day_before} messages vanished from {loss.mailbox} within a day"
+    return ""
+
+
+def _judge_all(losses: tuple[Loss, ...], before: int, lost: int) -> list[tuple[str, str, str]]:
+    day_before, day_lost = sum(loss.day_before for loss in losses), sum(loss.day_lost for loss in losses)
+    for had, went, when in ((before, lost, ""), (day_before, day_lost, " within a day")):
+        if is_mass(had, went) and not all(loss.emptied for loss in losses if loss.lost or loss.day_lost):
+            mailboxes = sum(loss.lost > 0 or loss.day_lost > 0 for loss in losses)
+            return [("", "mass-loss", f"{went} of {had} messages vanished{when}, spread over {mailboxes} mailboxes")]
+    return []

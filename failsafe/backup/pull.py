@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from failsafe.backup.archive.staging import Staging
+from failsafe.backup.clocks import judge_clocks
 from failsafe.backup.extras import Extras, server_files
 from failsafe.backup.fetch import Fetcher
 from failsafe.backup.gather import Gatherer, Target, World
 from failsafe.backup.inventory import Inventory, mailbox_name
 from failsafe.backup.keep import Keeper
-from failsafe.backup.losses import judge_losses, mend_of
+from failsafe.backup.losses import judge_losses
 from failsafe.backup.protocol import Reach, ServerSession
 from failsafe.mail.manifest import FileRef, Generation, GenerationDraft, Missing
 from failsafe.model import Guard, Result
@@ -37,6 +38,7 @@ class PullOptions:
     full_listing: bool = False  # list every folder, whatever its stamps say; once a day
     layout: str = "maildir"
     controller: Mapping[str, bytes] = field(default_factory=dict)  # failsafe's own files of the next generation
+    same_clock: bool = False  # the server is this machine, so that its clock is no second opinion
     command_seconds: int = 3600
     file_limit: int = 256 << 20  # bytes of one file of extra paths
     total_limit: int = 1 << 30  # bytes of one extra path or command
@@ -143,15 +145,19 @@ class _Pull:
         self.inventory.db.commit()
 
     def _judge(self) -> None:
-        at = self.clock.now().isoformat()
-        for mailbox, guard in judge_losses(self.keeper.losses(self.world), self.keeper.rebuilt(self.world), self.options.server):
-            self.inventory.raise_guard(mailbox, guard.code, guard.text, at)
+        now = self.clock.now()
+        losses = self.keeper.losses(self.world, now)
+        for mailbox, guard in judge_losses(losses, self.keeper.rebuilt(self.world), self.options.server):
+            self.inventory.raise_guard(mailbox, guard.code, guard.text, now.isoformat())
             self.narrate(f"{guard.code}: {guard.text}")
 
     def files(self) -> None:
         """Control files, extra paths, commands."""
         self.progress.stage("files")
         now = int(self.session.vitals()["now"])
+        judge_clocks(
+            self.inventory, self.staging.newest(), self.clock.now(), None if self.options.same_clock else now, self.options.server
+        )
         for box in self.world.boxes.values():
             if not box.error and self.extras.control(box, now):
                 self.keeper.dirty(box.path)
@@ -178,6 +184,7 @@ class _Pull:
         newest = self.staging.newest()
         generation = None if newest and same_state(newest, draft, self.staging) else self.staging.commit(draft)
         number = generation.number if generation else newest.number if newest else 0
+        self.inventory.put("pulled-at", draft.at.isoformat())
         self.inventory.finish(number)
         return self._report(draft, generation, number, received)
 
@@ -216,7 +223,7 @@ class _Pull:
             reflagged=self.reflagged,
             gone=self.gone,
             missing=draft.missing,
-            guards=tuple(Guard(code, words, mend_of(code, self.options.server)) for _, code, words in self.inventory.guards()),
+            guards=tuple(standing.guard(self.options.server) for standing in self.inventory.standing()),
             bytes_pulled=received,
             proved=self.keeper.proved(),
             notes=(*self.fetcher.notes, *self.remarks),

@@ -18,6 +18,7 @@ class Trouble:
 
     text: str
     mend: str = ""
+    kind: str = ""  # ResticError's word for it, where it is restic's
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ class BackupReport:
             "bytes_pulled": self.bytes_pulled,
             "seconds": round(self.took.total_seconds(), 3),
             "snapshots": [snapshot.to_json() for snapshot in self.snapshots],
-            "guards": [{"code": guard.code, "text": guard.text} for guard in self.guards],
+            "guards": [{"code": guard.code, "text": guard.text, "mend": guard.mend} for guard in self.guards],
             "errors": [{"text": trouble.text, "mend": trouble.mend} for trouble in self.troubles],
             "notes": list(self.notes),
         }

@@ -115,13 +115,13 @@ class Snapshotter:
         except (Interrupted, LeaseLost):
             raise
         except FailsafeError as error:
-            incomplete = isinstance(error, ResticError) and error.kind == "incomplete"
+            kind = error.kind if isinstance(error, ResticError) else ""
             return SnapshotReport(
                 target.repository.name,
-                Result.INCOMPLETE if incomplete else Result.FAILED,
+                Result.INCOMPLETE if kind == "incomplete" else Result.FAILED,
                 generation=self._generation.number,
                 took=timedelta(seconds=self._clock.monotonic() - started),
-                trouble=Trouble(str(error), error.mend.replace("accept SERVER", f"accept {self._staging.server}")),
+                trouble=Trouble(str(error), error.mend.replace("accept SERVER", f"accept {self._staging.server}"), kind),
             )
         if made is None:
             return None

@@ -57,7 +57,14 @@ def _server_json(server: ServerStatus, now: datetime) -> dict[str, Any]:
         else {"at": instant(server.last_at), "result": server.last_result, "messages": server.messages}
     )
     age = None if server.recovery_point_at is None else max(int((now - server.recovery_point_at).total_seconds()), 0)
-    return {"server": server.server, "status": server.status, "last_backup": last, "recovery_point_age_seconds": age}
+    guards = [{"code": guard.code, "text": guard.text, "mend": guard.mend} for guard in server.guards]
+    return {
+        "server": server.server,
+        "status": server.status,
+        "last_backup": last,
+        "recovery_point_age_seconds": age,
+        "guards": guards,
+    }
 
 
 def instant(at: datetime | None) -> str | None:

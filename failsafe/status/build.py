@@ -66,7 +66,14 @@ def _server(name: str, glance: Glance, late: set[str]) -> ServerStatus:
     result = last["result"]
     messages = last["report"].get("messages", {}).get("total") if isinstance(last["report"], dict) else None
     status = result if result != "ok" else "overdue" if f"backup:{name}" in late else "ok"
-    return ServerStatus(name, status, last["ended_at"], result, messages, None if good is None else good["started_at"])
+    good_at = None if good is None else good["started_at"]
+    return ServerStatus(name, status, last["ended_at"], result, messages, good_at, _server_guards(name, glance))
+
+
+def _server_guards(name: str, glance: Glance) -> tuple[Guard, ...]:
+    row = glance.by("duty", "name").get(f"guards:{name}")
+    guards = row["details"].get("guards", ()) if row is not None else ()
+    return tuple(Guard(guard["code"], guard["text"], guard.get("mend", "")) for guard in guards)
 
 
 def _repository(name: str, glance: Glance, late: set[str], servers: tuple[str, ...]) -> RepositoryStatus:

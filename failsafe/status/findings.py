@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from failsafe.backup.freshness import Overdue
-from failsafe.model import DomainState, Finding, Severity, Verdict
+from failsafe.backup.guards import ALIKE, mend_of
+from failsafe.model import DomainState, Finding, Guard, Severity, Verdict
 from failsafe.render import spoken_age
 from failsafe.status.roster import DomainRow, Roster
 from failsafe.status.values import DomainStatus, RepositoryStatus, ServerStatus
@@ -89,15 +90,31 @@ def server_findings(server: ServerStatus, roster: Roster) -> list[Finding]:
                 "add a [repository.NAME]",
             )
         ]
+    guards = [
+        Finding(guard.code, Severity.FAIL, server.server, f"guard {guard.code}: {guard.text}", guard.mend)
+        for guard in server.guards
+    ]
     texts = {
         "never": ("has no backup yet", f"failsafe backup {server.server}"),
         "incomplete": ("the last backup could not be proven complete", f"failsafe backup {server.server}"),
         "failed": ("the last backup failed", f"failsafe backup {server.server}"),
     }
     if server.status not in texts:
-        return []
+        return guards
     text, mend = texts[server.status]
-    return [Finding("recovery-point", Severity.FAIL, server.server, text, mend)]
+    return [*guards, Finding("recovery-point", Severity.FAIL, server.server, text, mend)]
+
+
+def _guard_findings(server: ServerStatus) -> list[Finding]:
+    """More than a few of one code are one finding, with the command that ends them all."""
+    findings = []
+    for code in dict.fromkeys(guard.code for guard in server.guards):
+        alike = [guard for guard in server.guards if guard.code == code]
+        if len(alike) > ALIKE:
+            words = f"{len(alike)} times: {'; '.join(guard.text for guard in alike[:ALIKE])}; …"
+            alike = [Guard(code, words, mend_of(code, server.server))]
+        findings += [Finding(code, Severity.FAIL, server.server, f"guard {code}: {guard.text}", guard.mend) for guard in alike]
+    return findings
 
 
 def repository_findings(repository: RepositoryStatus) -> list[Finding]:

@@ -41,6 +41,7 @@ class ServerStatus:
     last_result: str | None = None
     messages: int | None = None
     recovery_point_at: datetime | None = None
+    guards: tuple[Guard, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

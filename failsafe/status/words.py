@@ -50,6 +50,9 @@ def _mail_safe(status: Status) -> tuple[str, str]:
     if not good or not points:
         return f"No: no repository is well ({', '.join(failing)}).", "bad"
     held = _held(status, good, min(points))
+    guarded = [f"{guard.code} ({server.server})" for server in status.servers for guard in server.guards]
+    if guarded:
+        return f"Look: a guard stands, {', '.join(dict.fromkeys(guarded))}; everything up to {held}.", "look"
     if failing:
         return f"Partly: everything up to {held}, but not surely in {', '.join(failing)}.", "look"
     return f"Yes: everything up to {held}.", "good"

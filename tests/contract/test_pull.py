@@ -135,7 +135,7 @@ def test_content_replaced_under_its_name_raises_a_guard_and_the_old_content_stay
     (store.folder(BOB) / "cur" / "m0.host:2,S").unlink()
     report = store.pull(full_listing=True)
     assert [guard.code for guard in report.guards] == ["tampered"]
-    assert "failsafe accept vps --what tampering" in report.guards[0].mend
+    assert "failsafe accept vps --mailbox anna@example.org --what tampering" in report.guards[0].mend
     entries = store.entries()[ANNA, "INBOX"]
     assert {entry.id for entry in entries} > before
     assert [guard.code for guard in store.pull(calm=False, full_listing=True).guards] == ["tampered"]

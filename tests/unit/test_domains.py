@@ -12,7 +12,7 @@ from failsafe.config.load import load_config
 from failsafe.domains import Domains
 from failsafe.failover.guards import judge_guards
 from failsafe.model import DomainState, FlipKind, Side
-from failsafe.store.duties import BackupRun, DoctorRun
+from failsafe.store.duties import DoctorRun
 from tests.contract.mail_servers import free_port
 from tests.unit.daemon.test_watch import CONFIG, DOMAIN
 
@@ -27,7 +27,7 @@ def test_a_store_that_the_last_backup_did_not_believe_guards_the_way_home(tmp_pa
     domains.journal.change(record, replace(record, state=DomainState.RECOVERING, serving=Side.SECONDARY), [])
 
     def codes(*guards: dict[str, str]) -> list[str]:
-        app.duties.add_backup_run(BackupRun("vps", now - timedelta(minutes=1), now, "incomplete", {"guards": list(guards)}))
+        app.duties.ended("guards:vps", now, ok=not guards, details={"guards": list(guards)})
         facts = domains.gather(DOMAIN, now)
         return [guard.code for guard in judge_guards(facts, FlipKind.FAILBACK, now)]
 

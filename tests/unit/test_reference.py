@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from failsafe import errors
+from failsafe.backup.guards import CODES as BACKUP_CODES
+from failsafe.backup.guards import KINDS
 from failsafe.cli import VERBS
 from failsafe.events import NAMES
 from failsafe.failover.guards import BY_HAND, CODES, FORCEABLE
@@ -38,6 +40,16 @@ def render() -> str:
     lines += ["## Exit codes", "", *table(("code", "means"), ((str(code), text) for code, text in EXIT_CODES.items()))]
     lines += ["Any other code is a failure.", "", "## Guards of a flip", ""]
     lines += table(("guard", "against an order by hand it"), ((f"`{code}`", by_hand(code)) for code in CODES))
+    lines += [
+        "## Guards of a backup",
+        "",
+        "Each is lifted by `failsafe accept SERVER --what KIND --reason TEXT` and by no other kind; `loss` is the default.",
+        "",
+    ]
+    kinds = {code: kind for kind, codes in KINDS.items() for code in codes}
+    lines += table(
+        ("guard", "KIND", "raised when"), ((f"`{code}`", f"`{kinds[code]}`", text) for code, text in BACKUP_CODES.items())
+    )
     lines += [
         "## Events",
         "",

@@ -11,8 +11,35 @@ def codes(*losses: Loss, rebuilt: Rebuilt = QUIET) -> list[tuple[str, str]]:
     return [(mailbox, guard.code) for mailbox, guard in judge_losses(losses, rebuilt, "vps")]
 
 
-def test_twenty_messages_may_always_go() -> None:
-    assert codes(Loss("a@x", 20, 20)) == []
+def test_twenty_messages_may_go_from_a_mailbox_that_keeps_some() -> None:
+    assert codes(Loss("a@x", 26, 20)) == []
+    assert codes(Loss("a@x", 26, 21)) == [("a@x", "mass-loss")]
+
+
+def test_a_small_mailbox_that_is_emptied_at_once_is_asked_about() -> None:
+    assert codes(Loss("a@x", 15, 15)) == [("a@x", "mass-loss")]
+    assert codes(Loss("a@x", 20, 18)) == [("a@x", "mass-loss")]
+    assert codes(Loss("a@x", 20, 17)) == []
+
+
+def test_a_handful_of_messages_may_go_altogether() -> None:
+    assert codes(Loss("a@x", 9, 9)) == []
+
+
+def test_a_mailbox_whose_emptying_was_accepted_is_not_asked_about_again() -> None:
+    """Such as one that is fetched by POP3; many times as much is another matter."""
+    assert codes(Loss("a@x", 30, 30, emptied=15)) == []
+    assert codes(Loss("a@x", 31, 31, emptied=15)) == [("a@x", "mass-loss")]
+
+
+def test_a_loss_in_small_steps_is_counted_over_a_day() -> None:
+    """A backup every minute sees but little of it at a time."""
+    assert codes(Loss("a@x", 8_100, 100, day_before=10_000, day_lost=2_000)) == []
+    assert codes(Loss("a@x", 8_000, 100, day_before=10_000, day_lost=2_001)) == [("a@x", "mass-loss")]
+    small = [Loss(f"{number}@x", 90, 5, day_before=100, day_lost=20) for number in range(10)]
+    assert codes(*small) == []
+    assert codes(*small, Loss("big@x", 50, 1, day_before=100, day_lost=1)) == []
+    assert codes(*(Loss(f"{number}@x", 60, 5, day_before=70, day_lost=20) for number in range(10))) == [("", "mass-loss")]
 
 
 def test_a_fifth_of_a_mailbox_may_go() -> None:

@@ -35,6 +35,7 @@ def test_the_json_has_exactly_the_promised_shape() -> None:
             "status": "ok",
             "last_backup": {"at": "2026-11-22T16:55:00Z", "result": "ok", "messages": 1200},
             "recovery_point_age_seconds": 300,
+            "guards": [],
         }
     ]
     assert told["repositories"][0] == {
