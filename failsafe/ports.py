@@ -211,6 +211,111 @@ class MailboxServer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class FolderState:
+    """A folder on an IMAP server at one moment. None: the server does not say."""
+
+    uid_validity: int
+    uid_next: int | None
+    messages: int
+    modseq: int | None  # HIGHESTMODSEQ (RFC 7162): grows with every change, so an equal state is an unchanged folder
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFolder:
+    """A folder as the server lists it. `state` is None where the server cannot tell it, with `why`."""
+
+    name: str
+    subscribed: bool
+    state: FolderState | None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceMessage:
+    """What a server says about a message without its bytes. `internal_date` is None where it is no date."""
+
+    uid: int
+    size: int  # RFC822.SIZE
+    internal_date: datetime | None
+    flags: frozenset[str]  # system flags and keywords, as they come
+    identity: str  # "" or the server's word that two messages of one mailbox with equal identities have equal bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FolderChanges:
+    """Since a modseq: flags by UID, and ranges of UIDs that vanished (None: the server does not say which)."""
+
+    flags: Mapping[int, frozenset[str]]
+    vanished: tuple[tuple[int, int], ...] | None
+
+
+class SourceMailbox(Protocol):
+    """One mailbox on an IMAP server, only for reading: no flag changes by it. Folder names are UTF-8 with "/".
+
+    Raises MailError: `transient` for a broken line, after which only `close` may follow; else a refusal, and the session goes on.
+    """
+
+    @property
+    def commands(self) -> int:
+        """Sent so far: at most so many round trips."""
+        ...
+
+    @property
+    def received(self) -> int:
+        """Bytes."""
+        ...
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Folders of others that the listing showed: shared, and other users'."""
+        ...
+
+    def folders(self) -> tuple[SourceFolder, ...]:
+        """Those that can hold messages, INBOX first."""
+        ...
+
+    def open(self, folder: str) -> FolderState:
+        """The methods below speak of the folder that was opened last."""
+        ...
+
+    def uids(self, among: Sequence[int] = ()) -> list[int]:
+        """Of all messages that are there, or of those among these; sorted."""
+        ...
+
+    def changes(self, modseq: int, below: int) -> FolderChanges:
+        """What happened since `modseq` to messages with UIDs below `below`."""
+        ...
+
+    def facts(self, uids: Sequence[int]) -> Iterator[SourceMessage]:
+        """Of those that are there, in no order."""
+        ...
+
+    def flags(self, uids: Sequence[int]) -> Iterator[tuple[int, frozenset[str]]]: ...
+    def bodies(self, wanted: Sequence[tuple[int, int]]) -> Iterator[tuple[int, Iterable[bytes]]]:
+        """(uid, its bytes in pieces) for (uid, size), in the order asked for, many to a request and the next request under way.
+
+        One that is not there is not given. Pieces are to be read before the next message is asked for.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+class MailSource(Protocol):
+    """A mail server whose mailboxes are read by IMAP."""
+
+    @property
+    def name(self) -> str: ...
+    def mailboxes(self) -> tuple[str, ...]:
+        """user@domain of every mailbox that is to be backed up. Raises ExternalError, ConfigError."""
+        ...
+
+    def open(self, mailbox: str) -> SourceMailbox:
+        """Raises MailError (`credential` where the login was refused), SecretError, SshError, ProcessError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery:
     """What became of a notice at one address (the address is shown without its secrets)."""
 

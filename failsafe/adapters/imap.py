@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import imaplib
 import re
-import ssl
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any
 
-from imapclient import IMAPClient, SocketTimeout, imap4, tls
-
+from failsafe.adapters.imap_line import ANSWER_SECONDS, Meter, connect, faults, hang_up, words_of
 from failsafe.errors import MailError
 from failsafe.mail.headers import parse_headers
 from failsafe.model import Endpoint
 from failsafe.ports import StoredMessage
 from failsafe.secrets import Secret
 
-CONNECT_SECONDS = 30.0
-ANSWER_SECONDS = 120.0  # for each read: a large folder's SEARCH takes its time on a small server
-LITERAL_BYTES = 300 << 20  # of one literal: more than any message a server would take
 SEARCHED_AT_ONCE = 50_000  # UIDs, of at most 10 digits and a space
 LISTED_AT_ONCE = 1_000  # messages a FETCH of facts
 FETCHED_BYTES = 16 << 20  # messages a FETCH of bodies: until their sizes reach this, or FETCHED_AT_ONCE
@@ -46,7 +41,7 @@ class ImapMailbox:
         """Connects and logs in. `separator` overrides what the server says. Raises MailError (`credential` where the login is refused)."""
         self._where = f"{endpoint.host}:{endpoint.port}"
         with self._faults("connect"):
-            self._client = _connect(endpoint, answer_seconds)
+            self._client = connect(endpoint, Meter(answer_seconds=answer_seconds))
         try:
             self._login(user, password)
             self._prefix, self._separator = self._namespace(separator)
@@ -131,10 +126,7 @@ class ImapMailbox:
         return int(found.group(1)) if found else None
 
     def close(self) -> None:
-        with contextlib.suppress(Exception):  # whatever it says, it is over
-            self._client.logout()
-        with contextlib.suppress(Exception):
-            self._client.shutdown()
+        hang_up(self._client)
 
     def _login(self, user: str, password: Secret) -> None:
         try:
@@ -144,7 +136,7 @@ class ImapMailbox:
             if error.transient:
                 raise
             raise MailError(
-                f"{self._where} does not let {user} in: {_words(error.__cause__)}",
+                f"{self._where} does not let {user} in: {words_of(error.__cause__)}",
                 mend="check --imap-user and the password in --imap-password-file",
                 transient=False,
                 credential=True,
@@ -207,70 +199,8 @@ class ImapMailbox:
             weight += size
         yield batch
 
-    @contextlib.contextmanager
-    def _faults(self, doing: str) -> Iterator[None]:
-        """imaplib's `abort` and the socket's errors are a broken line; its plain `error` is the server's NO or BAD."""
-        try:
-            yield
-        except MailError:
-            raise
-        except (imaplib.IMAP4.abort, OSError, EOFError) as error:
-            tls_fault = isinstance(error, ssl.SSLCertVerificationError)
-            raise MailError(
-                f"cannot {doing} on the IMAP server {self._where}: {_words(error)}",
-                mend="the certificate must be for this host and trusted here; name its authority in ca_file" if tls_fault else "",
-                transient=not tls_fault,
-            ) from error
-        except (
-            imaplib.IMAP4.error,
-            ValueError,
-            TypeError,
-            LookupError,
-            AttributeError,
-        ) as error:  # the last: answers that make no sense
-            raise MailError(f"cannot {doing}: the IMAP server {self._where} says: {_words(error)}", transient=False) from error
-
-
-class _Bounded(imaplib.IMAP4):
-    """Refuses a literal that no honest server sends, before memory is taken for it; sends a message's bytes as they are."""
-
-    def append(self, mailbox: str, flags: str, date_time: str, message: bytes) -> Any:  # type: ignore[override]
-        """imaplib's own makes CRLF of every bare CR, which would be another message."""
-        self.literal = message  # type: ignore[assignment]
-        return self._simple_command("APPEND", mailbox, flags, date_time)
-
-    def read(self, size: int) -> bytes:
-        if size > LITERAL_BYTES:
-            raise self.abort(f"the server announced {size} bytes at once; at most {LITERAL_BYTES} are read")
-        return super().read(size)
-
-
-class _BoundedTls(_Bounded, tls.IMAP4_TLS):  # type: ignore[misc]
-    pass
-
-
-class _BoundedPlain(_Bounded, imap4.IMAP4WithTimeout):  # type: ignore[misc]
-    pass
-
-
-class _Client(IMAPClient):  # type: ignore[misc]
-    def _create_IMAP4(self) -> Any:  # noqa: N802 - imapclient's name
-        connect = getattr(self._timeout, "connect", None)
-        if self.ssl:
-            return _BoundedTls(self.host, self.port, self.ssl_context, connect)  # type: ignore[call-arg]
-        return _BoundedPlain(self.host, self.port, connect)
-
-
-def _connect(endpoint: Endpoint, answer_seconds: float) -> IMAPClient:
-    context = ssl.create_default_context()
-    if endpoint.ca_file is not None:
-        context.load_verify_locations(cafile=endpoint.ca_file)
-    timeout = SocketTimeout(connect=CONNECT_SECONDS, read=answer_seconds)
-    client = _Client(endpoint.host, endpoint.port, ssl=endpoint.tls == "implicit", ssl_context=context, timeout=timeout)
-    client.normalise_times = False  # dates keep their zones
-    if endpoint.tls == "starttls":
-        client.starttls(context)
-    return client
+    def _faults(self, doing: str) -> AbstractContextManager[None]:
+        return faults(self._where, doing)
 
 
 def _is_whole(answer: Any) -> bool:
@@ -293,11 +223,3 @@ def _stored(uid: int, answer: Any) -> StoredMessage:
 
 def _batches(uids: Sequence[int], size: int) -> Iterator[Sequence[int]]:
     return (uids[start : start + size] for start in range(0, len(uids), size))
-
-
-def _words(error: BaseException | None) -> str:
-    """What the server or the system said, on one line, bounded."""
-    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    if said.startswith(("b'", 'b"')):
-        said = said[2:-1]
-    return " ".join(said.split())[:300] or type(error).__name__

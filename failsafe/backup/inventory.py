@@ -20,6 +20,7 @@ from failsafe.backup.archive.segment import Sealed
 from failsafe.backup.archive.staging import Staging
 from failsafe.backup.guards import CONTENT, KINDS, Standing
 from failsafe.errors import ArchiveError
+from failsafe.mail.maildir import keyword_letter
 from failsafe.mail.manifest import Entry, FileRef, Generation
 
 FORMAT = "1"
@@ -161,14 +162,15 @@ class Inventory:
             for folder in manifest.folders:
                 row = self.folder_id(box, folder.directory)
                 self.db.execute(
-                    "UPDATE folder SET uid_validity = ?, uid_next = ?, guid = ?, letters = ? WHERE id = ?",
-                    (folder.uid_validity, folder.uid_next, folder.guid, json.dumps(folder.keyword_letters), row),
+                    "UPDATE folder SET uid_validity = ?, uid_next = ?, guid = ? WHERE id = ?",
+                    (folder.uid_validity, folder.uid_next, folder.guid, row),
                 )
-                names = folder.keyword_letters
+                names = list(folder.keyword_letters)
                 self.db.executemany(
                     "INSERT OR IGNORE INTO entry SELECT ?, ?, ?, ?, ?, 0, ?, ?, ?, ? WHERE EXISTS (SELECT 1 FROM content WHERE id = ?)",
                     (_entry_row(row, entry, names, twin) for entry, twin in _with_twins(staging.archive.entries(folder))),
                 )
+                self.db.execute("UPDATE folder SET letters = ? WHERE id = ?", (json.dumps(names), row))
             if self.count("entry JOIN folder f ON f.id = folder WHERE f.mailbox = ? AND gone_at IS NOT NULL", box):
                 self.raise_guard(
                     mailbox,
@@ -345,8 +347,10 @@ def _with_twins(entries: Iterable[Entry]) -> Iterator[tuple[Entry, int]]:
         yield entry, 1 - before[key]
 
 
-def _entry_row(folder: int, entry: Entry, names: tuple[str, ...], twin: int) -> tuple[object, ...]:
-    letters = entry.flags + "".join(sorted(chr(ord("a") + names.index(word)) for word in entry.keywords if word in names))
+def _entry_row(folder: int, entry: Entry, names: list[str], twin: int) -> tuple[object, ...]:
+    """Keywords without a letter, which came from a store that needs none, get the next ones of `names`."""
+    names += (word for word in entry.keywords if word not in names)
+    letters = entry.flags + "".join(sorted(keyword_letter(names.index(word)) for word in entry.keywords))
     content = bytes.fromhex(entry.id)
     key = (folder, raw(entry.name), entry.size, entry.internal_date, twin)
     return (*key, letters, entry.uid, content, entry.gone_at, content)

@@ -296,14 +296,14 @@ class Keeper:
 
     def _write_mailbox(self, number: int, path: str, layout: str) -> str:
         files = self.inventory.files(control_origin(path))
-        subscribed = self._subscribed(files)
+        names = self._names(number, files)
         rows = self.inventory.rows(
             "SELECT directory, shards, messages, uid_validity, uid_next, guid, letters FROM folder WHERE mailbox = ? ORDER BY directory",
             number,
         )
         folders = []
         for directory, shards, messages, uid_validity, uid_next, guid, letters in rows:
-            name = folder_name(text(directory))
+            name, subscribed = names[text(directory)]
             folders.append(
                 FolderManifest(
                     name=name,
@@ -313,14 +313,24 @@ class Keeper:
                     uid_validity=uid_validity,
                     uid_next=uid_next,
                     guid=guid,
-                    subscribed=name in subscribed,
-                    keyword_letters=tuple(json.loads(letters)),
+                    subscribed=subscribed,
+                    keyword_letters=self._letters(letters),
                 )
             )
         manifest = MailboxManifest(mailbox_name(path), layout, tuple(folders), self._segments(number, mailbox_name(path)), files)
         name = self.staging.write_mailbox(manifest)
         self.db.execute("UPDATE mailbox SET manifest = ?, dirty = 0 WHERE id = ?", (name, number))
         return name
+
+    def _names(self, mailbox: int, files: tuple[FileRef, ...]) -> dict[str, tuple[str, bool]]:
+        """directory -> (IMAP name, subscribed) of every folder of a mailbox."""
+        subscribed = self._subscribed(files)
+        directories = [text(row[0]) for row in self.inventory.rows("SELECT directory FROM folder WHERE mailbox = ?", mailbox)]
+        return {directory: (name := folder_name(directory), name in subscribed) for directory in directories}
+
+    def _letters(self, known: str) -> tuple[str, ...]:
+        """Which keyword each letter means on the server."""
+        return tuple(json.loads(known))
 
     def _segments(self, number: int, mailbox: str) -> tuple[str, ...]:
         """Those of the last generation in their order, then new ones: the newest come last, also after the inventory was rebuilt."""

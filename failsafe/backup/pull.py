@@ -80,6 +80,7 @@ def pull(
     """One pull. Raises SshError, ServerSideError, ProcessError, ArchiveError; what was read until then is kept for the next."""
     assert options.layout == "maildir", options.layout
     full = inventory.begin(staging) or options.full_listing
+    inventory.put("way", "files")
     reach = Reach(options.path, options.extra_paths, options.commands, options.command_seconds)
     with ServerSession(host, reach) as session:
         run = _Pull(session, staging, inventory, options, clock, progress, narrate)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 INBOX = "INBOX"
 LETTERS = "DFPRST"  # draft, flagged, passed, replied, seen, trashed (Maildir specification)
+ALPHABET = 26
+BEYOND = 0x100  # where the characters for keywords 27 and up begin, less ALPHABET
 _INFO = ":2,"
 _HEADER = re.compile(rb"3((?: [A-Z][^ \n]*)*)\Z")
 _GUID = re.compile(r"[0-9a-f]{32}\Z")
@@ -43,9 +45,18 @@ def flags_of(letters: str) -> str:
     return "".join(sorted(set(letters) & set(LETTERS)))
 
 
+def keyword_letter(place: int) -> str:
+    """a…z as in a Maildir; beyond them, for stores that have more keywords, characters that no Maildir uses."""
+    return chr(ord("a") + place) if place < ALPHABET else chr(BEYOND + place)
+
+
 def keywords_of(letters: str, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Names of the keyword letters a…z, by the folder's own table; a letter without a name says nothing and is left out."""
-    places = (ord(letter) - ord("a") for letter in set(letters) if "a" <= letter <= "z")
+    """Names of the keyword letters, by the folder's own table; a letter without a name says nothing and is left out."""
+    places = (
+        ord(letter) - (ord("a") if letter <= "z" else BEYOND)
+        for letter in set(letters)
+        if "a" <= letter <= "z" or ord(letter) >= BEYOND + ALPHABET
+    )
     return tuple(sorted({names[place] for place in places if place < len(names) and names[place]}))
 
 

@@ -126,7 +126,7 @@ def test_a_certificate_that_nobody_here_trusts_is_refused(server: Dovecot) -> No
 
 
 def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("failsafe.adapters.imap.CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr("failsafe.adapters.imap_line.CONNECT_SECONDS", 0.5)
     server = ScriptedServer(Talk.hear)
     try:
         with pytest.raises(MailError) as caught:

@@ -1,0 +1,234 @@
+"""A line to an IMAP server, by imapclient: verified TLS or a channel, a deadline for every answer, bounded answers, a pace, a count of commands."""
+
+from __future__ import annotations
+
+import contextlib
+import imaplib
+import io
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from imapclient import IMAPClient, SocketTimeout, imap4, tls
+
+from failsafe.errors import ExternalError, MailError
+from failsafe.model import Endpoint
+from failsafe.ports import Channel
+
+CONNECT_SECONDS = 30.0
+ANSWER_SECONDS = (
+    120.0  # for each read, and for a whole answer of few bytes: a large folder's SEARCH takes its time on a small server
+)
+SLOWEST = 1_000  # bytes per second that a long answer must bring on average
+LITERAL_BYTES = 300 << 20  # of one literal: more than any message a server would take
+LINE_BYTES = 16 << 20  # of one line: a SEARCH of some 1.5 million messages
+PIECE = 1 << 16
+
+
+@dataclass(slots=True)
+class Meter:
+    """Counts what goes over one line, holds it to `limit` bytes per second, and ends an answer that trickles."""
+
+    limit: int | None = None
+    answer_seconds: float = ANSWER_SECONDS
+    commands: int = 0
+    received: int = 0
+    _began: float = field(default_factory=time.monotonic)
+    _asked: float = field(default_factory=time.monotonic)
+    _received_then: int = 0
+
+    def ask(self) -> None:
+        self.commands += 1
+        self._asked, self._received_then = time.monotonic(), self.received
+
+    def take(self, count: int) -> None:
+        self.received += count
+        if self.limit is not None:
+            ahead = self.received / self.limit - (time.monotonic() - self._began)
+            if ahead > 0:
+                time.sleep(ahead)
+
+    def is_late(self) -> bool:
+        slowest = SLOWEST if self.limit is None else min(SLOWEST, self.limit / 2)
+        allowed = self.answer_seconds + (self.received - self._received_then) / slowest
+        return time.monotonic() - self._asked > allowed
+
+
+class _Bounded(imaplib.IMAP4):
+    """Refuses a literal that no honest server sends, before memory is taken for it; sends a message's bytes as they are."""
+
+    def __init__(self, meter: Meter, *rest: Any) -> None:
+        self.meter = meter
+        super().__init__(*rest)
+
+    def _new_tag(self) -> bytes:
+        self.meter.ask()
+        return super()._new_tag()  # type: ignore[misc,no-any-return]  # imaplib's own; imapclient calls it too
+
+    def append(self, mailbox: str, flags: str, date_time: str, message: bytes) -> Any:  # type: ignore[override]
+        """imaplib's own makes CRLF of every bare CR, which would be another message."""
+        self.literal = message  # type: ignore[assignment]
+        return self._simple_command("APPEND", mailbox, flags, date_time)
+
+    def read(self, size: int) -> bytes:
+        if size > LITERAL_BYTES:
+            raise self.abort(f"the server announced {size} bytes at once; at most {LITERAL_BYTES} are read")
+        stream, pieces, left = self._stream(), [], size
+        while left and (piece := stream.read1(min(left, PIECE))):
+            pieces.append(piece)
+            left -= len(piece)
+            self._took(len(piece))
+        return b"".join(pieces)
+
+    def readline(self) -> bytes:
+        stream, line = self._stream(), b""
+        while not line.endswith(b"\n") and (ready := stream.peek(1)):  # which asks the line once at most
+            piece = stream.read(ready.find(b"\n") + 1 or len(ready))
+            self._took(len(piece))
+            line = line + piece if line else piece
+            if len(line) > LINE_BYTES:
+                raise self.abort(f"a line of more than {LINE_BYTES} bytes")
+        return line
+
+    def _stream(self) -> io.BufferedReader:
+        return self.file  # type: ignore[return-value]  # what makefile("rb") of a socket gives
+
+    def _took(self, count: int) -> None:
+        self.meter.take(count)
+        if self.meter.is_late():
+            raise self.abort("the answer trickled in and was given up")
+
+
+class _BoundedTls(_Bounded, tls.IMAP4_TLS):  # type: ignore[misc]
+    pass
+
+
+class _BoundedPlain(_Bounded, imap4.IMAP4WithTimeout):  # type: ignore[misc]
+    pass
+
+
+class _BoundedChannel(_Bounded):
+    """Over a channel to a program that speaks IMAP."""
+
+    def __init__(self, meter: Meter, channel: Channel) -> None:
+        self._channel = channel
+        super().__init__(meter, "localhost")
+
+    def _create_socket(self, timeout: float | None = None) -> socket.socket:  # noqa: ARG002 - the library's signature
+        return _ChannelSocket(self._channel)  # type: ignore[return-value]
+
+
+class _ChannelSocket(io.RawIOBase):
+    """As much of a socket as imaplib asks for. Deadlines are the channel's own."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._left = b""
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        assert mode == "rb", mode
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._left or self._channel.receive(PIECE)
+        count = min(len(data), len(buffer))
+        buffer[:count], self._left = data[:count], data[count:]
+        return count
+
+    def sendall(self, data: bytes) -> None:
+        self._channel.send(data)
+
+    def settimeout(self, _seconds: float | None) -> None: ...
+
+    def shutdown(self, _how: int) -> None:
+        self._channel.close()
+
+    def close(self) -> None:
+        self._channel.close()
+        super().close()
+
+
+class _Client(IMAPClient):  # type: ignore[misc]
+    def __init__(self, meter: Meter, *, channel: Channel | None = None, **options: Any) -> None:
+        self._meter, self._over = meter, channel
+        super().__init__(**options)
+        self._imap.debug = 0  # the library formats every byte for a log that nobody reads
+        self.normalise_times = False  # dates keep their zones
+
+    @property
+    def is_in(self) -> bool:
+        """Whether the greeting was a PREAUTH."""
+        return bool(self._imap.state == "AUTH")
+
+    def _create_IMAP4(self) -> Any:  # noqa: N802 - imapclient's name
+        connect = getattr(self._timeout, "connect", None)
+        if self._over is not None:
+            return _BoundedChannel(self._meter, self._over)
+        if self.ssl:
+            return _BoundedTls(self._meter, self.host, self.port, self.ssl_context, connect)
+        return _BoundedPlain(self._meter, self.host, self.port, connect)
+
+
+def connect(endpoint: Endpoint, meter: Meter) -> IMAPClient:
+    """A client before its login."""
+    context = ssl.create_default_context()
+    if endpoint.ca_file is not None:
+        context.load_verify_locations(cafile=endpoint.ca_file)
+    client = _Client(
+        meter,
+        host=endpoint.host,
+        port=endpoint.port,
+        ssl=endpoint.tls == "implicit",
+        ssl_context=context,
+        timeout=SocketTimeout(connect=CONNECT_SECONDS, read=meter.answer_seconds),
+    )
+    if endpoint.tls == "starttls":
+        client.starttls(context)
+    return client
+
+
+def connect_over(channel: Channel, meter: Meter) -> IMAPClient:
+    """A client of a server that greets with PREAUTH: the channel itself is the login."""
+    client = _Client(meter, channel=channel, host="localhost", ssl=False, timeout=SocketTimeout(connect=None, read=None))
+    if not client.is_in:
+        raise imaplib.IMAP4.error("the program there asks for a login")
+    return client
+
+
+def hang_up(client: IMAPClient) -> None:
+    with contextlib.suppress(Exception):  # whatever it says, it is over
+        client.logout()
+    with contextlib.suppress(Exception):
+        client.shutdown()
+
+
+@contextlib.contextmanager
+def faults(where: str, doing: str) -> Iterator[None]:
+    """imaplib's `abort` and the socket's errors are a broken line; its plain `error` is the server's NO or BAD."""
+    try:
+        yield
+    except ExternalError:  # ours, and those of a channel
+        raise
+    except (imaplib.IMAP4.abort, OSError, EOFError) as error:
+        tls_fault = isinstance(error, ssl.SSLCertVerificationError)
+        raise MailError(
+            f"cannot {doing} on the IMAP server {where}: {words_of(error)}",
+            mend="the certificate must be for this host and trusted here; name its authority in ca_file" if tls_fault else "",
+            transient=not tls_fault,
+        ) from error
+    except (imaplib.IMAP4.error, ValueError, TypeError, LookupError, AttributeError) as error:  # the last: answers without sense
+        raise MailError(f"cannot {doing}: the IMAP server {where} says: {words_of(error)}", transient=False) from error
+
+
+def words_of(error: BaseException | None) -> str:
+    """What the server or the system said, on one line, bounded."""
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    if said.startswith(("b'", 'b"')):
+        said = said[2:-1]
+    return " ".join(said.split())[:300] or type(error).__name__

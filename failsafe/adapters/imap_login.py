@@ -1,0 +1,88 @@
+"""Where a backup's IMAP sessions come from: logins with passwords from files, or Dovecot's own programs on the server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from failsafe.adapters.imap_source import ImapSource, log_in, log_in_over
+from failsafe.errors import MailError, ProcessError
+from failsafe.model import Endpoint
+from failsafe.ports import Channel, MailHost
+from failsafe.secrets import read_secret
+
+LISTED_BYTES = 16 << 20  # of `doveadm user '*'`
+_MAILBOX = re.compile(r"[^\s\0/@\\'\"]+@[^\s\0/@\\'\"]+\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """The password is read at every login, so that replacing the file changes it."""
+
+    user: str
+    password_file: Path
+
+
+class LoginSource:
+    """MailSource that logs in to each mailbox. `mend` is what to check where a login is refused."""
+
+    def __init__(
+        self, name: str, endpoint: Endpoint, logins: Callable[[], Mapping[str, Login]], *, limit: int | None, mend: str
+    ) -> None:
+        self._name, self._endpoint, self._logins, self._limit, self._mend = name, endpoint, logins, limit, mend
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def mailboxes(self) -> tuple[str, ...]:
+        return tuple(self._logins())
+
+    def open(self, mailbox: str) -> ImapSource:
+        login = self._logins()[mailbox]
+        where = f"{self._name}: {self._endpoint.host}:{self._endpoint.port}"
+        password = read_secret(login.password_file)
+        return log_in(self._endpoint, login.user, password, where, limit=self._limit, mend=self._mend)
+
+
+class DoveadmSource:
+    """MailSource on a Dovecot whose server lets us run `doveadm` there: no password, and every store format. `prefix`: words before `doveadm`."""
+
+    def __init__(self, host: MailHost, prefix: Sequence[str] = ()) -> None:
+        self._host, self._prefix = host, tuple(prefix)
+
+    @property
+    def name(self) -> str:
+        return self._host.name
+
+    def mailboxes(self) -> tuple[str, ...]:
+        """As `doveadm user '*'` lists them: the userdb must be able to (SQL, LDAP and passwd-file are)."""
+        channel = self._host.open([*self._prefix, "doveadm", "user", "*"])
+        try:
+            names = _all(channel, self.name).decode("utf-8", "replace").split("\n")
+        except ProcessError as error:
+            raise ProcessError(
+                f"{self.name}: doveadm does not list the mailboxes: {error}",
+                mend="name them in mailboxes = […], or give the userdb an iterate_query",
+                transient=error.transient,
+            ) from error
+        finally:
+            channel.close()
+        return tuple(sorted(name.strip() for name in names if _MAILBOX.match(name.strip())))
+
+    def open(self, mailbox: str) -> ImapSource:
+        if not _MAILBOX.match(mailbox):
+            raise MailError(f"{self.name}: {mailbox!r} is no mailbox", transient=False)
+        channel = self._host.open([*self._prefix, "doveadm", "exec", "imap", "-u", mailbox])
+        return log_in_over(channel, f"{self.name}: {mailbox}")
+
+
+def _all(channel: Channel, name: str) -> bytes:
+    data = b""
+    while piece := channel.receive(65536):
+        data += piece
+        if len(data) > LISTED_BYTES:
+            raise ProcessError(f"{name}: doveadm lists more than {LISTED_BYTES >> 20} MiB of mailboxes")
+    return data
