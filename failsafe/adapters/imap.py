@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any
 
+from failsafe.adapters.imap_answers import as_bytes
 from failsafe.adapters.imap_line import ANSWER_SECONDS, Meter, connect, faults, hang_up, words_of
 from failsafe.errors import MailError
 from failsafe.mail.headers import parse_headers
@@ -36,12 +37,12 @@ class ImapMailbox:
         password: Secret,
         *,
         separator: str | None = None,
-        answer_seconds: float = ANSWER_SECONDS,
+        answer_seconds: float | None = None,
     ) -> None:
         """Connects and logs in. `separator` overrides what the server says. Raises MailError (`credential` where the login is refused)."""
         self._where = f"{endpoint.host}:{endpoint.port}"
         with self._faults("connect"):
-            self._client = connect(endpoint, Meter(answer_seconds=answer_seconds))
+            self._client = connect(endpoint, Meter(answer_seconds=answer_seconds or ANSWER_SECONDS))
         try:
             self._login(user, password)
             self._prefix, self._separator = self._namespace(separator)
@@ -209,9 +210,7 @@ def _is_whole(answer: Any) -> bool:
 
 def _stored(uid: int, answer: Any) -> StoredMessage:
     date = answer[b"INTERNALDATE"]
-    flags = frozenset(
-        flag.decode("ascii", "replace") if isinstance(flag, bytes) else str(flag) for flag in answer.get(b"FLAGS", ())
-    )
+    flags = frozenset(as_bytes(flag).decode("ascii", "replace") for flag in answer.get(b"FLAGS", ()))
     return StoredMessage(
         uid=uid,
         size=int(answer[b"RFC822.SIZE"]),

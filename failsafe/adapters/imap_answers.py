@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import imaplib
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -16,10 +17,36 @@ _WITH_UID = re.compile(rb"[( ]UID \d", re.IGNORECASE)
 
 
 def fetched(data: Sequence[Any]) -> dict[int, dict[bytes, Any]]:
-    """FETCH answers by UID. Those without one were not asked for, and the parser would take their sequence number for a UID."""
-    ours = [item for item in data if not (isinstance(item, bytes) and _FETCH.match(item) and not _WITH_UID.search(item))]
-    found: dict[int, dict[bytes, Any]] = parse_fetch_response(ours or [None], normalise_times=False)
+    """FETCH answers by UID. Those without one were not asked for, and the parser would take their sequence number for a UID.
+
+    One that makes no sense is left out: Dovecot writes half an answer for a message that is expunged at that moment.
+    """
+    found: dict[int, dict[bytes, Any]] = {}
+    for answer in _answers(data):
+        if len(answer) == 1 and not _WITH_UID.search(answer[0]):
+            continue
+        try:
+            parsed = parse_fetch_response(answer, normalise_times=False)
+        except (imaplib.IMAP4.error, ValueError, TypeError, LookupError, AttributeError):
+            continue
+        for uid, items in parsed.items():
+            found.setdefault(uid, {}).update(items)
     return found
+
+
+def _answers(data: Sequence[Any]) -> Iterator[list[Any]]:
+    """imaplib's pieces of each answer: a literal ends a piece, and what follows it is another."""
+    answer: list[Any] = []
+    for item in data:
+        if item is None:
+            continue
+        begins = _FETCH.match(item[0] if isinstance(item, tuple) else item)
+        if begins and answer:
+            yield answer
+            answer = []
+        answer.append(item)
+    if answer:
+        yield answer
 
 
 def listed(data: Sequence[Any]) -> Iterator[tuple[frozenset[bytes], bytes, bytes]]:

@@ -208,22 +208,30 @@ class ImapSource:
     def _fetch(
         self, requests: Sequence[tuple[str, list[int]]], items: str, modifier: str | None = None
     ) -> Iterator[dict[int, dict[bytes, Any]]]:
-        """The answers to each UID FETCH, in order; the next request is sent before an answer is read. Must be read to its end."""
-        imap, waiting, tags = self._client._imap, deque(requests), deque[Any]()
+        """The answers to each UID FETCH (set, UIDs in it; none: all), in order; the next request is sent before an answer is read.
+
+        A server may work on both at once and mix the answers, as Dovecot does. Must be read to its end.
+        """
+        imap, waiting = self._client._imap, deque(requests)
+        tags, pool = deque[tuple[Any, list[int]]](), dict[int, dict[bytes, Any]]()
         self._take("FETCH")
         try:
             while waiting or tags:
                 while waiting and len(tags) < AHEAD:
-                    tags.append(imap._command("UID", "FETCH", waiting.popleft()[0], items, modifier))
-                kind, data = imap._command_complete("FETCH", tags.popleft())
+                    named, uids = waiting.popleft()
+                    tags.append((imap._command("UID", "FETCH", named, items, modifier), uids))
+                tag, uids = tags.popleft()
+                kind, data = imap._command_complete("FETCH", tag)
                 _demand_ok("FETCH", kind, data)
-                yield fetched(self._take("FETCH"))
+                for uid, answer in fetched(self._take("FETCH")).items():
+                    pool.setdefault(uid, {}).update(answer)
+                yield {uid: pool.pop(uid) for uid in uids or list(pool) if uid in pool}
         except imaplib.IMAP4.abort:
             raise
         except (imaplib.IMAP4.error, ValueError, TypeError, LookupError):
             while tags:  # a refusal: what else is under way is read, so that the session can go on
                 with contextlib.suppress(imaplib.IMAP4.readonly):
-                    imap._get_tagged_response(tags.popleft())
+                    imap._get_tagged_response(tags.popleft()[0])
             self._take("FETCH")
             raise
 

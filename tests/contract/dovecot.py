@@ -21,6 +21,7 @@ from tests.support import wait_until
 
 PASSWORD = "correct horse"
 MASTER = "admin"
+BY_DOMAIN = "by-domain"  # a store: that of a mailbox is the first part of its domain, as in u@mdbox.example.org
 
 CONF = """\
 base_dir = {folder}/run
@@ -28,14 +29,15 @@ state_dir = {folder}/state
 log_path = {folder}/dovecot.log
 protocols = imap
 listen = 127.0.0.1
-ssl = required
+ssl = yes
 ssl_cert = <{folder}/good.pem
 ssl_key = <{folder}/good.pem
 auth_failure_delay = 1 secs
 auth_master_user_separator = *
 mail_max_userip_connections = 100
-mail_location = maildir:{folder}/mail/%d/%n{layout}
+mail_location = {store}:{folder}/mail/%d/%n{layout}
 first_valid_uid = 1
+{more}
 namespace inbox {{
   inbox = yes
   separator = {separator}
@@ -43,7 +45,7 @@ namespace inbox {{
 }}
 service imap-login {{
   inet_listener imap {{
-    port = 0
+    port = {plain}
   }}
   inet_listener imaps {{
     port = {port}
@@ -60,25 +62,57 @@ passdb {{
   args = scheme=PLAIN username_format=%u {folder}/users
 }}
 userdb {{
-  driver = static
-  args = uid=5000 gid=5000 home={folder}/mail/%d/%n
+  driver = passwd-file
+  args = username_format=%u {folder}/users
 }}
 """
 
 
 class Dovecot:
-    """Any mailbox of `users` logs in with PASSWORD; `USER*admin` with the same."""
+    """Any mailbox of `users` logs in with PASSWORD; `USER*admin` with the same. `store` is Dovecot's name of a format; `more` further settings."""
 
-    def __init__(self, folder: Path, users: list[str], *, separator: str = "/", prefix: str = "", layout: str = "") -> None:
-        self.folder, self.port = folder, free_port()
+    def __init__(
+        self,
+        folder: Path,
+        users: list[str],
+        *,
+        separator: str = "/",
+        prefix: str = "",
+        layout: str = "",
+        store: str = "maildir",
+        more: str = "",
+    ) -> None:
+        self.folder, self.port, self.plain, self.store = folder, free_port(), free_port(), store
         self.certificates = make_certificates(folder)
         for name in ("run", "mail"):
             (folder / name).mkdir()
         os.chown(folder / "mail", 5000, 5000)
-        conf = CONF.format(folder=folder, port=self.port, separator=separator, prefix=prefix, layout=layout)
+        conf = CONF.format(
+            folder=folder,
+            port=self.port,
+            plain=self.plain,
+            separator=separator,
+            prefix=prefix,
+            layout=layout,
+            store="maildir" if store == BY_DOMAIN else store,
+            more=more,
+        )
         (folder / "dovecot.conf").write_text(conf)
-        (folder / "users").write_text("".join(f"{user}:{{PLAIN}}{PASSWORD}\n" for user in users))
+        self.let_in(users)
         (folder / "masters").write_text(f"{MASTER}:{{PLAIN}}{PASSWORD}\n")
+
+    def let_in(self, users: list[str]) -> None:
+        lines = []
+        for user in users:
+            name, _, domain = user.partition("@")
+            place, kind = f"{self.folder}/mail/{domain}/{name}", domain.partition(".")[0]
+            more = f"userdb_mail={kind}:{place}" if self.store == BY_DOMAIN else ""
+            lines.append(f"{user}:{{PLAIN}}{PASSWORD}:5000:5000::{place}::{more}\n")
+        (self.folder / "users").write_text("".join(lines))
+
+    def doveadm(self, *words: str, data: bytes = b"") -> bytes:
+        command = ["/usr/bin/doveadm", "-c", str(self.folder / "dovecot.conf"), *words]
+        return subprocess.run(command, input=data, capture_output=True, check=True, timeout=60).stdout
 
     @property
     def endpoint(self) -> Endpoint:
