@@ -19,9 +19,10 @@ from failsafe.events import Event
 from failsafe.secrets import Secret, read_environment, read_secret
 
 if TYPE_CHECKING:
+    from failsafe.adapters.imap_login import Login
     from failsafe.adapters.restic import ResticRepository
     from failsafe.backup.archive.staging import Staging
-    from failsafe.ports import Authorities, DnsZone, MailHost, Notifier
+    from failsafe.ports import Authorities, DnsZone, MailHost, MailSource, Notifier
     from failsafe.store.duties import DutyStore
     from failsafe.store.engine import Store
     from failsafe.store.events import EventStore
@@ -163,6 +164,23 @@ class App:
         _user, host, port = parse_address(str(server.ssh))
         return (host, port), known_hosts_file(server.known_hosts)
 
+    def mail_source(self, name: str) -> MailSource | None:
+        """Where this server's mailboxes are read over IMAP; None where its files are read."""
+        server = self.server(name)
+        if server.layout == "imap":
+            from failsafe.adapters.imap_login import LoginSource
+
+            assert server.imap is not None, "the schema sees to it"
+            mend = f"check the user's password file; [mail_server.{name}] says where it is"
+            limit = self.config.controller.limit_download
+            return LoginSource(name, server.imap.endpoint(), lambda: _logins(server), limit=limit, mend=mend)
+        if server.read == "doveadm":
+            from failsafe.adapters.imap_login import DoveadmSource
+
+            prefix = () if server.container is None else ("docker", "exec", "-i", server.container)
+            return DoveadmSource(self.mail_host(name), prefix, server.mailboxes)
+        return None
+
     def staging(self, server: str) -> Staging:
         from failsafe.backup.archive.staging import Staging
 
@@ -260,6 +278,19 @@ def _zone(table: Dns, domain: Domain) -> DnsZone:
         assert table.token_file is not None and table.zone_id is not None
         return CloudflareZone(table.zone_id, token_file=table.token_file, base_url=table.base_url, ttl_seconds=ttl)
     raise ConfigError("dns", [("provider", "route53 is not in this version yet; use cloudflare or rfc2136, or leave `dns` out")])
+
+
+def _logins(server: MailServer) -> dict[str, Login]:
+    """How each mailbox is opened, by mailbox; files are read anew each time."""
+    from failsafe.adapters.imap_login import Login
+    from failsafe.config.accounts import read_accounts
+
+    if server.accounts_file is not None:
+        return {mailbox: Login(mailbox, file) for mailbox, file in read_accounts(server.accounts_file).items()}
+    imap = server.imap
+    assert imap is not None and imap.password_file is not None, "the schema sees to it"
+    user = f"{imap.separator}{imap.master_user}"
+    return {mailbox: Login(mailbox + user, imap.password_file) for mailbox in server.mailboxes}
 
 
 def _environment(file: Path | None) -> Callable[[], dict[str, Secret]]:

@@ -14,6 +14,7 @@ from failsafe.app import App
 from failsafe.backup.archive.reader import Archive
 from failsafe.backup.archive.staging import Staging
 from failsafe.backup.guardbook import GuardBook
+from failsafe.backup.imap_pull import pull_over_imap
 from failsafe.backup.inventory import Inventory
 from failsafe.backup.job import ServerJob, run_backup
 from failsafe.backup.proofs import Proofs
@@ -96,7 +97,7 @@ def stored_snapshots(
 
 
 def _demand_supported(server: str, table: MailServer) -> None:
-    if table.layout != "maildir":
+    if table.layout not in ("maildir", "imap") and table.read == "files":
         raise UsageError(
             f'[mail_server.{server}] layout = "{table.layout}" is not in this version yet',
             mend='layout = "maildir" with path = the folder that holds DOMAIN/USER/ works for docker-mailserver\'s mail-data too',
@@ -138,8 +139,12 @@ def _pull(
         same_clock=table.ssh is None,
         controller={"failsafe.toml": app.config_file.read_bytes()},
     )
+    source = app.mail_source(server)
     with Inventory.open(app.inventory_file(server)) as inventory:
-        report = pull(app.mail_host(server), staging, inventory, options, app.clock, progress, narrate)
+        if source is None:
+            report = pull(app.mail_host(server), staging, inventory, options, app.clock, progress, narrate)
+        else:
+            report = pull_over_imap(source, app.mail_host(server), staging, inventory, options, app.clock, progress, narrate)
     if full and report.result is Result.OK:
         app.duties.ended(f"full-listing:{server}", app.clock.now(), ok=True)
     return report

@@ -22,12 +22,14 @@ from failsafe.backup.doctor import (
     judge_server,
 )
 from failsafe.domains import Domains
-from failsafe.errors import FailsafeError, ProcessError
+from failsafe.errors import ExternalError, FailsafeError, ProcessError
 from failsafe.failover.doctor import WRITE_PROOF, DomainCheckup, Exchange, is_ready, judge_domain
 from failsafe.model import Finding
+from failsafe.ports import MailSource
 from failsafe.store.duties import DoctorRun
 
 THREADS = 8
+SILENT = 3  # mailboxes for which a mail server could not be reached
 STAGING_FILES = 200_000  # counted at most; staging has a few thousand
 
 
@@ -138,6 +140,9 @@ def _server(app: App, name: str) -> ServerCheckup:
         good_backup_at=None if good is None else good.started_at,
         domains=tuple(domain for domain, row in app.config.domain.items() if row.server == name),
     )
+    source = app.mail_source(name)
+    if source is not None:
+        return _over_imap(_changed(base, over_imap=True, keeps_logins=table.layout == "imap"), source)
     if table.path is None:
         return _changed(
             base, error=f'layout "{table.layout}" is not in this version yet', mend='use layout = "maildir" with path'
@@ -157,6 +162,29 @@ def _server(app: App, name: str) -> ServerCheckup:
         spaces=tuple(_space(root) for root in vitals.get("roots", ()) if isinstance(root, dict)),
         clock_offset=_offset(vitals.get("now"), asked_at),
     )
+
+
+def _over_imap(base: ServerCheckup, source: MailSource) -> ServerCheckup:
+    """Opens every mailbox; nothing in it is read. Where the server cannot be reached for the first ones, the others are not tried."""
+    closed: list[tuple[str, str]] = []
+    mends: list[str] = []
+    names: tuple[str, ...] = ()
+    silent = 0
+    try:
+        names = source.mailboxes()
+        for name in names:
+            try:
+                source.open(name).close()
+                silent = 0
+            except FailsafeError as error:
+                closed.append((name, str(error)))
+                mends.append(error.mend)
+                silent += isinstance(error, ExternalError) and error.transient
+                if silent >= SILENT:
+                    return _changed(base, error=str(error), mend=error.mend)
+    except FailsafeError as error:
+        return _changed(base, error=str(error), mend=error.mend)
+    return _changed(base, mailboxes=names, closed=tuple(closed), mend=next((mend for mend in mends if mend), ""))
 
 
 def _changed(base: ServerCheckup, **values: Any) -> ServerCheckup:

@@ -231,7 +231,7 @@ def _imap(app: App, request: Request, place: str, found: Sequence[Found]) -> Cal
     names = {place} if place else {row.server for row in found}
     if len(names) > 1:
         raise UsageError("the messages come from several mail servers", mend=f"name one: --server, or --to imap:{min(names)}")
-    endpoint, separator = _endpoint(app, names.pop()) if names else (None, None)
+    endpoint = _endpoint(app, names.pop()) if names else None
 
     def connect(mailbox: str) -> MailboxServer:
         from failsafe.adapters.imap import ImapMailbox
@@ -240,19 +240,19 @@ def _imap(app: App, request: Request, place: str, found: Sequence[Found]) -> Cal
         user = (request.imap_user or "{mailbox}").replace("{mailbox}", mailbox)
         if request.password is None:
             raise UsageError(f"the password of {user} is needed", mend="say --imap-password-file FILE (mode 0600)")
-        return ImapMailbox(endpoint, user, request.password(user), separator=separator)
+        return ImapMailbox(endpoint, user, request.password(user))
 
     return connect
 
 
-def _endpoint(app: App, server: str) -> tuple[Endpoint, str | None]:
+def _endpoint(app: App, server: str) -> Endpoint:
     table = app.server(server).imap
     if table is None:
         raise UsageError(
             f"[mail_server.{server}] does not say where its IMAP server is",
             mend=f'add imap = {{ host = "mail.example.org", port = 993 }} to [mail_server.{server}]',
         )
-    return table.endpoint(), table.separator
+    return table.endpoint()
 
 
 def _server_of(plan: Plan) -> str:

@@ -40,9 +40,12 @@ class Meter:
     answer_seconds: float = field(default_factory=lambda: ANSWER_SECONDS)
     commands: int = 0
     received: int = 0
-    _began: float = field(default_factory=lambda: time.monotonic())
-    _asked: float = field(default_factory=lambda: time.monotonic())
-    _received_then: int = 0
+    _began: float = field(init=False)
+    _asked: float = field(init=False)
+    _received_then: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        self._began = self._asked = time.monotonic()
 
     def ask(self) -> None:
         self.commands += 1

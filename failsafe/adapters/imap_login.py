@@ -50,15 +50,17 @@ class LoginSource:
 class DoveadmSource:
     """MailSource on a Dovecot whose server lets us run `doveadm` there: no password, and every store format. `prefix`: words before `doveadm`."""
 
-    def __init__(self, host: MailHost, prefix: Sequence[str] = ()) -> None:
-        self._host, self._prefix = host, tuple(prefix)
+    def __init__(self, host: MailHost, prefix: Sequence[str] = (), mailboxes: Sequence[str] = ()) -> None:
+        self._host, self._prefix, self._mailboxes = host, tuple(prefix), tuple(mailboxes)
 
     @property
     def name(self) -> str:
         return self._host.name
 
     def mailboxes(self) -> tuple[str, ...]:
-        """As `doveadm user '*'` lists them: the userdb must be able to (SQL, LDAP and passwd-file are)."""
+        """Those that were named; else as `doveadm user '*'` lists them: the userdb must be able to (SQL, LDAP and passwd-file are)."""
+        if self._mailboxes:
+            return self._mailboxes
         channel = self._host.open([*self._prefix, "doveadm", "user", "*"])
         try:
             names = _all(channel, self.name).decode("utf-8", "replace").split("\n")

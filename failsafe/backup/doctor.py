@@ -15,6 +15,7 @@ LEAST_FREE_BYTES = (
 )  # on the server: Postfix's queue_minfree with room for a day; here: staging's segments and restic's temporary files
 LEAST_FREE_SHARE = 0.05
 LEAST_INODES_SHARE = 0.05
+CLOSED_SHOWN = 10  # mailboxes named in a finding
 CLOCK_WARN = timedelta(seconds=30)
 CLOCK_FAIL = timedelta(minutes=5)  # TSIG (RFC 8945) refuses changes beyond this fudge
 
@@ -37,6 +38,9 @@ class ServerCheckup:
     over_ssh: bool
     error: str = ""
     mend: str = ""
+    over_imap: bool = False
+    closed: tuple[tuple[str, str], ...] = ()  # mailboxes that could not be opened over IMAP, and why
+    keeps_logins: bool = False  # passwords of mailboxes, or of a master user, lie here
     mailboxes: tuple[str, ...] = ()
     spaces: tuple[Space, ...] = ()
     clock_offset: timedelta | None = None
@@ -81,6 +85,8 @@ def judge_server(seen: ServerCheckup, now: datetime) -> tuple[Finding, ...]:
         findings += [Finding(code, SKIPPED, seen.server, "the server could not be asked") for code in ("disk", "domain-missing")]
     else:
         findings += [_judge_disk(seen), _judge_domains(seen)]
+    if seen.keeps_logins:
+        findings.append(_judge_writing(seen))
     findings.append(_judge_recovery_point(seen, now))
     findings.append(
         Finding("accounts-covered", SKIPPED, seen.server, "which recipients exist at the secondary is not known in this version")
@@ -143,19 +149,26 @@ def judge_machine(seen: MachineCheckup) -> tuple[Finding, ...]:
 
 
 def _judge_access(seen: ServerCheckup) -> Finding:
-    way = "over SSH" if seen.over_ssh else "on this machine"
+    way = "over IMAP" if seen.over_imap else "over SSH" if seen.over_ssh else "on this machine"
     if seen.error:
-        mend = seen.mend or f"check [mail_server.{seen.server}]: path, ssh, ssh_key"
+        mend = seen.mend or f"check [mail_server.{seen.server}]: {'imap' if seen.over_imap else 'path'}, ssh, ssh_key"
         return Finding("ssh-access", FAIL, seen.server, f"its mail cannot be read {way}: {seen.error}", mend)
+    if seen.closed:
+        named = "; ".join(f"{mailbox}: {why}" for mailbox, why in seen.closed[:CLOSED_SHOWN])
+        text = f"{len(seen.closed)} of {len(seen.mailboxes)} mailbox(es) cannot be read {way}: {named}"
+        return Finding("ssh-access", FAIL, seen.server, text, seen.mend or f"check the logins of [mail_server.{seen.server}]")
     if not seen.mailboxes:
-        return Finding(
-            "ssh-access",
-            FAIL,
-            seen.server,
-            f"no mailbox was found {way}",
-            f"check path in [mail_server.{seen.server}]: it holds DOMAIN/USER/ folders",
-        )
+        place = "mailboxes or accounts_file" if seen.over_imap else "path"
+        says = "names them" if seen.over_imap else "holds DOMAIN/USER/ folders"
+        mend = f"check {place} in [mail_server.{seen.server}]: it {says}"
+        return Finding("ssh-access", FAIL, seen.server, f"no mailbox was found {way}", mend)
     return Finding("ssh-access", OK, seen.server, f"{len(seen.mailboxes)} mailbox(es) can be read {way}")
+
+
+def _judge_writing(seen: ServerCheckup) -> Finding:
+    text = "the IMAP logins that lie here could delete mail too; failsafe itself opens every folder read-only"
+    mend = "let the server take them from this machine's address alone, or, with Dovecot, give a master user no more than the ACL rights l and r"
+    return Finding("credential-writes", WARN, seen.server, text, mend)
 
 
 def _judge_disk(seen: ServerCheckup) -> Finding:

@@ -7,10 +7,11 @@ Here a message is lost when its content is nowhere in its mailbox any more; by c
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import datetime
 
 from failsafe.backup.archive.staging import Staging
 from failsafe.backup.imap_ledger import names_of
-from failsafe.backup.inventory import Inventory, mailbox_name, text
+from failsafe.backup.inventory import Inventory
 from failsafe.backup.keep import Keeper
 from failsafe.backup.losses import Loss, Rebuilt
 from failsafe.mail.manifest import FileRef
@@ -57,14 +58,17 @@ class ImapKeeper(Keeper):
             f"AND ({KEY}) NOT IN (SELECT {KEY} FROM leaving)"
         )
 
-    def loss_by_mailbox(self, present: Collection[str]) -> tuple[Loss, ...]:
-        lost = dict(self.inventory.rows(f"SELECT mailbox, COUNT(*) FROM leaving l WHERE {LOST} GROUP BY mailbox"))
-        return tuple(
-            Loss(name, self.before.get(number, 0), lost.get(number, 0), name in present)
-            for number, name in (
-                (row[0], mailbox_name(text(row[1]))) for row in self.inventory.rows("SELECT id, path FROM mailbox")
+    def loss_by_mailbox(self, present: Collection[str], now: datetime) -> tuple[Loss, ...]:
+        """`present`: paths of mailboxes that are there."""
+
+        def vanished(segment: int) -> dict[int, int]:
+            query = (
+                f"SELECT l.mailbox, COUNT(*) FROM leaving l JOIN content c ON c.id = l.content WHERE c.segment <= ? AND {LOST} "
+                "GROUP BY l.mailbox"
             )
-        )
+            return dict(self.inventory.rows(query, segment))
+
+        return self._losses(vanished, {}, present, now)
 
     def rebuilt_by(self, renewed: int, mailboxes_now: int) -> Rebuilt:
         """`renewed`: folders whose UIDVALIDITY is another than it was."""
@@ -106,18 +110,8 @@ class ImapKeeper(Keeper):
         self.db.execute(f"UPDATE mailbox SET dirty = 1 WHERE id IN (SELECT mailbox FROM folder WHERE id IN ({empty}))")
         self.db.execute(f"DELETE FROM imap_folder WHERE folder IN ({empty})")
         self.db.execute(f"DELETE FROM folder WHERE id IN ({empty})")
-        self.db.execute("DELETE FROM mailbox WHERE id NOT IN (SELECT mailbox FROM folder)")
+        self._lift_returned()
         self.db.execute("DELETE FROM imap_identity WHERE mailbox NOT IN (SELECT id FROM mailbox)")
-        gone = {
-            mailbox_name(text(row[0]))
-            for row in self.inventory.rows(
-                "SELECT DISTINCT m.path FROM entry e JOIN folder f ON f.id = e.folder JOIN mailbox m ON m.id = f.mailbox "
-                "WHERE e.gone_at IS NOT NULL"
-            )
-        }
-        for mailbox, code, _ in self.inventory.guards():
-            if code != "store-rebuilt" and not (mailbox in gone or (mailbox == "" and gone)):
-                self.db.execute("DELETE FROM guard WHERE mailbox = ? AND code = ?", (mailbox, code))
 
     def _names(self, mailbox: int, files: tuple[FileRef, ...]) -> dict[str, tuple[str, bool]]:  # noqa: ARG002 - IMAP says it itself
         return dict(names_of(self.inventory, mailbox))

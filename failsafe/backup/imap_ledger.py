@@ -69,8 +69,7 @@ class ImapLedger:
     # -- folders ---------------------------------------------------------------------------------------------------------
 
     def mailbox_id(self, mailbox: str) -> int:
-        user, _, domain = mailbox.rpartition("@")
-        return self.inventory.mailbox_id(f"{domain}/{user}" if user else domain, LAYOUT)
+        return self.inventory.mailbox_id(path_of_mailbox(mailbox), LAYOUT)
 
     def folder(self, mailbox: int, name: str) -> Known:
         """Finds or adds it."""
@@ -248,6 +247,12 @@ class ImapLedger:
 
     def _dirty(self, folder: int) -> None:
         self.db.execute("UPDATE folder SET dirty = 1 WHERE id = ?", (folder,))
+
+
+def path_of_mailbox(mailbox: str) -> str:
+    """DOMAIN/USER, as mailboxes lie on servers that have files."""
+    user, _, domain = mailbox.rpartition("@")
+    return f"{domain}/{user}" if user else domain
 
 
 def seconds_of(message: SourceMessage) -> int:

@@ -6,17 +6,18 @@ Order of safety as there: segments are durable, then the inventory's rows that s
 from __future__ import annotations
 
 from failsafe.backup.archive.staging import Staging
+from failsafe.backup.clocks import judge_clocks
 from failsafe.backup.extras import Extras, server_files
 from failsafe.backup.imap_keep import ImapKeeper
-from failsafe.backup.imap_ledger import ImapLedger
+from failsafe.backup.imap_ledger import ImapLedger, path_of_mailbox
 from failsafe.backup.imap_read import MailboxReader, Seen
 from failsafe.backup.inventory import Inventory, mailbox_name, text
-from failsafe.backup.losses import judge_losses, mend_of
+from failsafe.backup.losses import judge_losses
 from failsafe.backup.protocol import Reach, ServerSession
 from failsafe.backup.pull import PullOptions, PullReport, same_state
 from failsafe.errors import ExternalError, MailError, ProcessError, SecretError, SshError
 from failsafe.mail.manifest import Generation, GenerationDraft, Missing
-from failsafe.model import Guard, Result
+from failsafe.model import Result
 from failsafe.ports import Clock, MailHost, MailSource, Narrator, Progress
 
 SILENT = 3  # mailboxes in a row for which the server could not be reached: the others are not tried
@@ -38,8 +39,7 @@ def pull_over_imap(
     fresh = inventory.begin(staging)
     run = _ImapPull(source, staging, inventory, options, clock, progress, narrate, fresh=fresh)
     run.messages()
-    received = run.files(host) if host is not None and (options.extra_paths or options.commands) else 0
-    return run.commit(received)
+    return run.commit(run.files(host))
 
 
 class _ImapPull:
@@ -107,11 +107,12 @@ class _ImapPull:
     # -- after reading ---------------------------------------------------------------------------------------------------
 
     def _settle(self, names: set[str]) -> None:
-        at = self.clock.now().isoformat()
+        now = self.clock.now()
+        at = now.isoformat()
         gone, excluded = self._gone_folders(names)
         self.keeper.gather_leaving(gone, excluded)
         renewed = sum(len(seen.renewed) for seen in self.seen.values())
-        losses = self.keeper.loss_by_mailbox(names)
+        losses = self.keeper.loss_by_mailbox({path_of_mailbox(name) for name in names}, now)
         for mailbox, guard in judge_losses(losses, self.keeper.rebuilt_by(renewed, len(names)), self.options.server):
             self.inventory.raise_guard(mailbox, guard.code, guard.text, at)
             self.narrate(f"{guard.code}: {guard.text}")
@@ -138,13 +139,18 @@ class _ImapPull:
                 gone |= known
         return gone, excluded
 
-    def files(self, host: MailHost) -> int:
-        """Extra paths and commands; gives the bytes that came."""
+    def files(self, host: MailHost | None) -> int:
+        """Extra paths and commands; gives the bytes that came. Only a host has a clock to compare ours with."""
+        options, newest = self.options, self.staging.newest()
+        if host is None or not (options.extra_paths or options.commands):
+            judge_clocks(self.inventory, newest, self.clock.now(), None, options.server)
+            return 0
         self.progress.stage("files")
-        options = self.options
         with ServerSession(host, Reach("/", options.extra_paths, options.commands, options.command_seconds)) as session:
             extras = Extras(session, self.inventory, self.staging, file_limit=options.file_limit, total_limit=options.total_limit)
-            extras.paths(options.extra_paths, int(session.vitals()["now"]))
+            there = int(session.vitals()["now"])
+            judge_clocks(self.inventory, newest, self.clock.now(), None if options.same_clock else there, options.server)
+            extras.paths(options.extra_paths, there)
             extras.commands(options.commands)
             self.inventory.db.commit()
             self.missing += extras.missing
@@ -171,6 +177,7 @@ class _ImapPull:
         newest = self.staging.newest()
         generation = None if newest and same_state(newest, draft, self.staging) else self.staging.commit(draft)
         number = generation.number if generation else newest.number if newest else 0
+        self.inventory.put("pulled-at", draft.at.isoformat())
         self.inventory.finish(number)
         return self._report(draft, generation, number, received)
 
@@ -207,7 +214,7 @@ class _ImapPull:
             reflagged=sum(seen.reflagged for seen in self.seen.values()),
             gone=self.gone,
             missing=draft.missing,
-            guards=tuple(Guard(code, words, mend_of(code, self.options.server)) for _, code, words in self.inventory.guards()),
+            guards=tuple(standing.guard(self.options.server) for standing in self.inventory.standing()),
             bytes_pulled=self.received + received,
             proved=self.keeper.proved(),
             notes=tuple(notes[:SHOWN]),

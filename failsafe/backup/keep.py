@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -96,7 +96,6 @@ class Keeper:
     def losses(self, world: World, now: datetime) -> tuple[Loss, ...]:
         """By mailbox: entries at the last pull (and at the begin of this day of counting), and how many are nowhere in it now."""
         marks = ",".join(str(int(folder)) for folder in world.excluded) or "-1"
-        window = self._window(now)
 
         def vanished(segment: int) -> dict[int, int]:
             """Of the messages that were archived by then: what came later and went is none of the loss."""
@@ -106,13 +105,20 @@ class Keeper:
             )
             return dict(self.inventory.rows(query, segment))
 
-        lost, of_day = vanished(self.known), vanished(min(self.known, window["segment"]))
         changed = dict(
             self.inventory.rows(
                 f"SELECT f.mailbox, COUNT(*) FROM entry e JOIN folder f ON f.id = e.folder WHERE {VANISHED} AND e.twin = 0 AND {REPLACED} "
                 "GROUP BY f.mailbox"
             )
         )
+        return self._losses(vanished, changed, world.boxes, now)
+
+    def _losses(
+        self, vanished: Callable[[int], dict[int, int]], changed: dict[int, int], present: Container[str], now: datetime
+    ) -> tuple[Loss, ...]:
+        """`vanished` counts by mailbox what is gone of that which lay in segments up to one; `present`: paths of mailboxes that are there."""
+        window = self._window(now)
+        lost, of_day = vanished(self.known), vanished(min(self.known, window["segment"]))
         losses = []
         for id_, path in self.inventory.rows("SELECT id, path FROM mailbox"):
             name, key = mailbox_name(text(path)), str(id_)
@@ -122,7 +128,7 @@ class Keeper:
                     shown(name),
                     self.before.get(id_, 0),
                     lost.get(id_, 0),
-                    text(path) in world.boxes,
+                    text(path) in present,
                     changed.get(id_, 0),
                     window["before"].get(key, 0),
                     window["lost"][key],
@@ -186,6 +192,9 @@ class Keeper:
             if not self.inventory.count("entry WHERE folder = ?", folder):
                 self.db.execute("UPDATE mailbox SET dirty = 1 WHERE id = (SELECT mailbox FROM folder WHERE id = ?)", (folder,))
                 self.db.execute("DELETE FROM folder WHERE id = ?", (folder,))
+        self._lift_returned()
+
+    def _lift_returned(self) -> None:
         self.db.execute("DELETE FROM mailbox WHERE id NOT IN (SELECT mailbox FROM folder)")
         gone = {
             shown(mailbox_name(text(row[0])))

@@ -8,7 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from failsafe.config.accounts import read_accounts
 from failsafe.config.schema import Config
+from failsafe.errors import ConfigError, SecretError
 from failsafe.secrets import mode_fault, modes_are_kept, secret_path
 
 SECRET_KEYS = ("password_file", "environment_file", "token_file", "key_file", "ssh_key", "urls_file", "url_file", "accounts_file")
@@ -21,8 +23,9 @@ def secret_files(config: Config) -> Iterator[tuple[str, Path]]:
 
 def file_faults(config: Config) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     """(faults, warnings) of the secret files: missing or readable by others; a file system without modes is a warning."""
-    faults, warnings = [], []
-    for key, path in secret_files(config):
+    named, faults = _files_of_accounts(config)
+    warnings = []
+    for key, path in (*secret_files(config), *named):
         fault = mode_fault(path)
         if fault is None:
             continue
@@ -31,6 +34,23 @@ def file_faults(config: Config) -> tuple[list[tuple[str, str]], list[tuple[str, 
         else:
             faults.append((key, fault))
     return faults, warnings
+
+
+def _files_of_accounts(config: Config) -> tuple[list[tuple[str, Path]], list[tuple[str, str]]]:
+    """(key, path) of the password files that each accounts_file names; faults of its lines. What is wrong with the file itself is told elsewhere."""
+    named: list[tuple[str, Path]] = []
+    faults: list[tuple[str, str]] = []
+    for server, table in config.mail_server.items():
+        if table.accounts_file is None:
+            continue
+        key = f"mail_server.{server}.accounts_file"
+        try:
+            named += [(f"{key} {mailbox}", path) for mailbox, path in read_accounts(table.accounts_file).items()]
+        except ConfigError as error:
+            faults += [(f"{key} {line}".strip(), text) for line, text in error.faults]
+        except SecretError:
+            continue
+    return named, faults
 
 
 def _walk(value: Any, key: str) -> Iterator[tuple[str, Path]]:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from failsafe.config.servers import LOOPBACK, EndpointTable, ImapTable, MailServer, Table
 from failsafe.config.types import (
     AbsolutePath,
     Address,
@@ -25,13 +26,9 @@ from failsafe.config.types import (
     SshAddress,
     Within,
 )
-from failsafe.model import Endpoint, Mode, Strategy
+from failsafe.model import Mode, Strategy
 
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-
-
-class Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+__all__ = ["Config", "EndpointTable", "ImapTable", "MailServer", "Table"]
 
 
 class Controller(Table):
@@ -81,54 +78,6 @@ class Web(Table):
             raise ValueError(
                 "listen is not on loopback: set password_file, and either certificate_file with key_file, or behind_proxy = true"
             )
-        return self
-
-
-class EndpointTable(Table):
-    """Where a service listens and how it is trusted."""
-
-    host: str
-    port: int = Field(gt=0, lt=65536)
-    tls: Literal["implicit", "starttls", "none"] | None = None
-    ca_file: AbsolutePath | None = None
-
-    @model_validator(mode="after")
-    def _no_plain_text_on_a_network(self) -> EndpointTable:
-        if self.tls == "none" and self.host not in LOOPBACK:
-            raise ValueError('tls = "none" is for loopback only; use "implicit" or "starttls"')
-        return self
-
-    def endpoint(self) -> Endpoint:
-        """Port 993 and 465 begin with TLS, all others with STARTTLS, unless `tls` says so."""
-        tls = self.tls or ("implicit" if self.port in (465, 993) else "starttls")
-        return Endpoint(self.host, self.port, tls, None if self.ca_file is None else str(self.ca_file))
-
-
-class ImapTable(EndpointTable):
-    separator: str | None = None
-
-
-class MailServer(Table):
-    layout: Literal["docker-mailserver", "mailcow", "mailu", "maildir", "imap"]
-    path: AbsolutePath | None = None
-    container: str | None = None
-    ssh: SshAddress | None = None
-    ssh_key: AbsolutePath | None = None
-    known_hosts: AbsolutePath | None = None
-    backup_every: Duration = timedelta(minutes=15)
-    exclude_folders: tuple[str, ...] = ()
-    extra_paths: tuple[AbsolutePath, ...] = ()
-    commands: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")], str] = Field(default_factory=dict)
-    imap: ImapTable | None = None
-    mailboxes: tuple[str, ...] = ()
-    accounts_file: AbsolutePath | None = None
-
-    @model_validator(mode="after")
-    def _place_is_known(self) -> MailServer:
-        if self.layout == "maildir" and self.path is None:
-            raise ValueError('layout "maildir" needs path, the folder that holds DOMAIN/USER/ Maildirs')
-        if self.ssh is None and (self.ssh_key is not None or self.known_hosts is not None):
-            raise ValueError("ssh_key and known_hosts go with ssh; without it the path is on this machine")
         return self
 
 

@@ -1,0 +1,106 @@
+"""The tables of mail servers: where a service listens, and how a server's mail is read. What every table is made of stands here too."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from failsafe.config.types import AbsolutePath, Duration, SshAddress
+from failsafe.model import Endpoint
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+READ_BY_DOVEADM = ("docker-mailserver", "mailcow")  # their Dovecot runs in a container that lets us run doveadm
+MailboxName = Annotated[str, Field(pattern=r"^[^\s/@\\'\"]+@[^\s/@\\'\"]+$")]
+
+
+class Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+class EndpointTable(Table):
+    """Where a service listens and how it is trusted."""
+
+    host: str
+    port: int = Field(gt=0, lt=65536)
+    tls: Literal["implicit", "starttls", "none"] | None = None
+    ca_file: AbsolutePath | None = None
+
+    @model_validator(mode="after")
+    def _no_plain_text_on_a_network(self) -> EndpointTable:
+        if self.tls == "none" and self.host not in LOOPBACK:
+            raise ValueError('tls = "none" is for loopback only; use "implicit" or "starttls"')
+        return self
+
+    def endpoint(self) -> Endpoint:
+        """Port 993 and 465 begin with TLS, all others with STARTTLS, unless `tls` says so."""
+        tls = self.tls or ("implicit" if self.port in (465, 993) else "starttls")
+        return Endpoint(self.host, self.port, tls, None if self.ca_file is None else str(self.ca_file))
+
+
+class ImapTable(EndpointTable):
+    """Where restores go and, with layout "imap", where mail is read. `separator` stands between a mailbox and the master user's name."""
+
+    master_user: str | None = Field(default=None, min_length=1)
+    password_file: AbsolutePath | None = None
+    separator: str = Field(default="*", min_length=1, max_length=3)
+
+    @model_validator(mode="after")
+    def _master_has_a_password(self) -> ImapTable:
+        if (self.master_user is None) != (self.password_file is None):
+            raise ValueError("master_user and password_file go together: the login of a user who may open every mailbox")
+        return self
+
+
+class MailServer(Table):
+    layout: Literal["docker-mailserver", "mailcow", "mailu", "maildir", "imap"]
+    path: AbsolutePath | None = None
+    container: str | None = None
+    ssh: SshAddress | None = None
+    ssh_key: AbsolutePath | None = None
+    known_hosts: AbsolutePath | None = None
+    backup_every: Duration = timedelta(minutes=15)
+    exclude_folders: tuple[str, ...] = ()
+    extra_paths: tuple[AbsolutePath, ...] = ()
+    commands: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")], str] = Field(default_factory=dict)
+    imap: ImapTable | None = None
+    mailboxes: tuple[MailboxName, ...] = ()
+    accounts_file: AbsolutePath | None = None
+    read: Literal["files", "doveadm"] = "files"
+
+    @model_validator(mode="after")
+    def _place_is_known(self) -> MailServer:
+        if self.layout == "maildir" and self.path is None:
+            raise ValueError('layout "maildir" needs path, the folder that holds DOMAIN/USER/ Maildirs')
+        if self.ssh is None and (self.ssh_key is not None or self.known_hosts is not None):
+            raise ValueError("ssh_key and known_hosts go with ssh; without it the path is on this machine")
+        return self
+
+    @model_validator(mode="after")
+    def _mail_can_be_read(self) -> MailServer:
+        if self.layout == "imap":
+            self._check_imap()
+        elif self.accounts_file is not None:
+            raise ValueError('accounts_file goes with layout = "imap"')
+        if self.read == "doveadm" and self.layout not in READ_BY_DOVEADM:
+            raise ValueError(f'read = "doveadm" goes with layout {" or ".join(READ_BY_DOVEADM)}')
+        if self.mailboxes and self.layout != "imap" and self.read != "doveadm":
+            raise ValueError('mailboxes goes with layout = "imap" or read = "doveadm"; files are read of all mailboxes')
+        return self
+
+    def _check_imap(self) -> None:
+        if self.imap is None:
+            raise ValueError('layout "imap" needs imap = { host = "mail.example.org", port = 993 }')
+        if self.path is not None or self.container is not None:
+            raise ValueError('layout "imap" reads no files: leave path and container out')
+        if bool(self.mailboxes) == (self.accounts_file is not None):
+            raise ValueError(
+                'layout "imap" needs either accounts_file, with a line USER:PASSWORD_FILE for each mailbox, or mailboxes = ["a@example.org"] '
+                "with a master user in imap"
+            )
+        if self.mailboxes and self.imap.master_user is None:
+            raise ValueError(
+                'mailboxes needs the login of a master user: imap = { …, master_user = "failsafe", password_file = "…" }; '
+                "where the server has none, use accounts_file"
+            )
