@@ -12,8 +12,9 @@ from failsafe.backup.clocks import accept_clocks
 from failsafe.backup.guardbook import GuardBook
 from failsafe.backup.guards import REPOSITORY
 from failsafe.backup.inventory import Inventory
-from failsafe.backups import HEAVY_LOCK, keep_guards
+from failsafe.backups import HEAVY_LOCK
 from failsafe.errors import Refused, UsageError
+from failsafe.repositories import keep_guards
 
 LOCK_WAIT_SECONDS = 10.0  # for a backup or check that is about to end
 HOST_KEY, UNKNOWN = "host-key-changed", "repository-unknown"

@@ -6,7 +6,7 @@ Every heavy library is imported inside the method that needs it: `failsafe statu
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import tzinfo
 from functools import cached_property
 from pathlib import Path
@@ -209,6 +209,19 @@ class App:
             limit_download=table.limit_download or controller.limit_download,
             expected_id=(known.restic_id or None) if known is not None else None,
         )
+
+    def is_far(self, name: str) -> bool:
+        """Whether a repository lies across a network, where one request may take days: it is served by a job of its own."""
+        from failsafe.store.engine import NETWORK_FILE_SYSTEMS, file_system_of
+
+        table = self.config.repository[name]
+        return not table.is_path or file_system_of(Path(table.url.removeprefix("local:")), ask=False) in NETWORK_FILE_SYSTEMS
+
+    def hold_repository(self, name: str, what: str, *, wait_seconds: float = 0.0) -> AbstractContextManager[None]:
+        """One of failsafe's own jobs at a time in a repository: snapshot, forget, prune, check. Raises LockBusy while another one is at it."""
+        from failsafe.adapters.lock import FileLock
+
+        return FileLock(self.lock_file(f"repository:{name}"), what).hold(wait_seconds=wait_seconds)
 
     # -- DNS -------------------------------------------------------------------------------------------------------------
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from failsafe.adapters.lock import FileLock
+from failsafe.adapters.process import interrupt_all
 from failsafe.app import App
 from failsafe.backup.archive.reader import Archive
 from failsafe.backup.archive.staging import Staging
@@ -17,20 +16,19 @@ from failsafe.backup.guardbook import GuardBook
 from failsafe.backup.imap_pull import pull_over_imap
 from failsafe.backup.inventory import Inventory
 from failsafe.backup.job import ServerJob, run_backup
-from failsafe.backup.proofs import Proofs
 from failsafe.backup.pull import PullOptions, PullReport, pull
 from failsafe.backup.report import BackupReport
-from failsafe.backup.snapshot import Target, read_tags
+from failsafe.backup.snapshot import read_tags
 from failsafe.config.schema import MailServer
 from failsafe.errors import ArchiveError, ExternalError, FailsafeError, UsageError
-from failsafe.model import Guard, Result, SnapshotInfo
-from failsafe.ports import Narrator, Progress, Repository
+from failsafe.model import Result, SnapshotInfo
+from failsafe.ports import Narrator, Progress
+from failsafe.repositories import keep_guards, keep_holds, keep_snapshots, proofs_file, target_of
 from failsafe.store.duties import BackupRun
 
 HEAVY_LOCK = "heavy"  # one heavy job at a time on this machine: backup, check, drill
 WAIT_FOR_HEAVY = timedelta(hours=1).total_seconds()
 FULL_LISTING_EVERY = timedelta(days=1)  # folders are listed whatever their stamps say
-OFFSITE_EVERY = timedelta(hours=6)  # the default for repositories that are not a folder on this machine
 MISSING_KEPT = 100  # of a run's missing messages, in the shared database; all of them are in the archive
 
 
@@ -62,15 +60,18 @@ def back_up(app: App, server: str, progress: Progress, narrate: Narrator, *, by_
     began = app.clock.now()
     app.duties.started(f"backup:{server}", began)
     repositories = [app.repository(name) for name in sorted(app.config.repository)]
+    ours = [one for one in repositories if by_hand or not app.is_far(one.name)]  # the others have jobs of their own
     job = ServerJob(
         server=server,
         staging=app.staging_folder(server),
         pull=lambda staging, shown: _pull_or_tell(app, server, table, staging, shown, narrate, began),
-        targets=tuple(_target(app, repository) for repository in repositories),
-        proofs=_proofs_file(app, server),
+        targets=tuple(target_of(app, repository, f"snapshot of {server}", by_hand=by_hand) for repository in ours),
+        proofs=proofs_file(app, server),
         zone=app.time_zone,
         by_hand=by_hand,
         guards=GuardBook(app.inventory_file(server), server),
+        others=tuple(one for one in repositories if one not in ours),
+        stop=interrupt_all,
     )
     lock = FileLock(app.lock_file(HEAVY_LOCK), f"backup of {server}").hold(wait_seconds=WAIT_FOR_HEAVY)
     report = run_backup(job, lock=lock, clock=app.clock, progress=progress, record=app.record)
@@ -102,12 +103,6 @@ def _demand_supported(server: str, table: MailServer) -> None:
             f'[mail_server.{server}] layout = "{table.layout}" is not in this version yet',
             mend='layout = "maildir" with path = the folder that holds DOMAIN/USER/ works for docker-mailserver\'s mail-data too',
         )
-
-
-def _target(app: App, repository: Repository) -> Target:
-    table = app.config.repository[repository.name]
-    every = table.every if table.every is not None else timedelta() if table.is_path else OFFSITE_EVERY
-    return Target(repository, every, table.window)
 
 
 def _pull_or_tell(
@@ -170,49 +165,9 @@ def _keep(app: App, report: BackupReport, began: datetime, ids: dict[str, str]) 
     app.duties.add_backup_run(BackupRun(report.server, began, now, str(report.result), shown))
     app.duties.ended(f"backup:{report.server}", now, ok=report.result is Result.OK, result=str(report.result))
     keep_guards(app, report.server, report.guards)
-    known = app.duties.repositories()
-    for name, holds_at in _held(app, report, began).items():
-        before = known.get(name)
-        details = before.details if before is not None else {}
-        held: dict[str, Any] = {
-            "details": {**details, "holds": {**details.get("holds", {}), report.server: holds_at.isoformat()}}
-        }
-        if holds_at == began and before is not None:  # also where the last try was called a failure, and was none
-            held |= {"last_result": "ok", "last_error": ""}
-        app.duties.change_repository(name, **held)
-    for snapshot in report.snapshots:
-        values: dict[str, Any] = {
-            "last_result": str(snapshot.result),
-            "last_error": snapshot.trouble.text if snapshot.trouble else "",
-        }
-        if snapshot.snapshot_id:
-            before = known.get(snapshot.repository)
-            values["last_snapshot_at"] = now
-            values["snapshots"] = ((before.snapshots or 0) if before else 0) + 1
-            if before is None or not before.restic_id:
-                values["restic_id"] = ids[snapshot.repository]
-        app.duties.change_repository(snapshot.repository, **values)
-
-
-def keep_guards(app: App, server: str, guards: Sequence[Guard]) -> None:
-    """What stands now, for `status` and for failbacks."""
-    shown = [{"code": guard.code, "text": guard.text, "mend": guard.mend} for guard in guards]
-    before = app.duties.all().get(f"guards:{server}")
-    if shown or (before is not None and before.details.get("guards")):
-        app.duties.ended(f"guards:{server}", app.clock.now(), ok=not shown, details={"guards": shown})
-
-
-def _proofs_file(app: App, server: str) -> Path:
-    return app.state_dir / "proofs" / f"{app.staging_folder(server).name}.json"
-
-
-def _held(app: App, report: BackupReport, began: datetime) -> dict[str, datetime]:
-    """Up to when each repository is proven to hold this server's mail: now, if it holds the newest generation of a pull that went well."""
-    proofs = Proofs(_proofs_file(app, report.server))
     went_well = report.pulled is Result.OK and not report.troubles
-    held = {}
-    for name in app.config.repository:
-        proof = proofs.get(name)
-        if proof is not None:
-            held[name] = began if went_well and proof.generation == report.generation else min(proof.generation_at, began)
-    return held
+    keep_holds(app, report.server, report.generation, began if went_well else None, app.config.repository)
+    keep_snapshots(app, report.snapshots, ids)
+    for snapshot in report.snapshots:
+        if snapshot.trouble is not None:
+            app.duties.ended(f"snapshot:{snapshot.repository}", now, ok=False, result=str(snapshot.result))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from failsafe.adapters.lock import FileLock
@@ -24,12 +25,22 @@ def check_repository(app: App, name: str, progress: Progress) -> tuple[Repositor
     state = app.duties.repositories().get(name)
     part = min(state.next_check_part, parts) if state is not None else 1
     app.duties.started(f"check:{name}", app.clock.now())
-    with FileLock(app.lock_file(HEAVY_LOCK), f"check of {name}").hold(wait_seconds=WAIT_FOR_HEAVY):
+    with _alone(app, name):
         progress.stage(f"checking {name}, reading part {part} of {parts}")
         verdict = verify_repository(repository, part=part, parts=parts, clock=app.clock, record=app.record)
         archives = tuple(_newest(app, repository, server, progress) for server in sorted(app.config.mail_server))
     _keep(app, name, verdict, archives, next_part=part % parts + 1)
     return verdict, archives
+
+
+@contextlib.contextmanager
+def _alone(app: App, name: str) -> Iterator[None]:
+    """No other job of ours in that repository; and on this machine nothing heavy beside it. A slow line far away keeps no pull waiting."""
+    with contextlib.ExitStack() as held:
+        if not app.is_far(name):
+            held.enter_context(FileLock(app.lock_file(HEAVY_LOCK), f"check of {name}").hold(wait_seconds=WAIT_FOR_HEAVY))
+        held.enter_context(app.hold_repository(name, f"check of {name}", wait_seconds=WAIT_FOR_HEAVY))
+        yield
 
 
 def _newest(app: App, repository: Repository, server: str, progress: Progress) -> ArchiveVerdict:

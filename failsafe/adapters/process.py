@@ -13,6 +13,7 @@ import selectors
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -21,7 +22,7 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
-from failsafe.errors import ProcessError
+from failsafe.errors import Interrupted, ProcessError
 
 POLL_SECONDS = 0.2  # how often the watchdogs look while a program says nothing
 READ_BYTES = 1 << 16
@@ -76,6 +77,17 @@ def base_environment() -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "USER", "LOGNAME") if name in os.environ}
     kept.setdefault("PATH", "/usr/local/bin:/usr/bin:/bin")
     return {**kept, "LC_ALL": "C", "TZ": "UTC"}
+
+
+_interruptions = 0
+_interruptions_lock = threading.Lock()
+
+
+def interrupt_all() -> None:
+    """Ends every program that another thread runs now, as an interrupt at the keyboard ends the one of the main thread; its `run` raises Interrupted."""
+    global _interruptions  # noqa: PLW0603 - a count that only grows: what is started afterwards runs
+    with _interruptions_lock:
+        _interruptions += 1
 
 
 def run(command: Command, *, on_stdout: Listener | None = None, on_stderr: Listener | None = None) -> Finished:
@@ -176,6 +188,7 @@ class _Watch:
         self, command: Command, child: subprocess.Popen[bytes], listeners: tuple[Listener | None, Listener | None]
     ) -> None:
         self._command, self._child, self._is_ended = command, child, False
+        self._interruptions = _interruptions
         self._started = self._progress = time.monotonic()
         self._streams = (_Lines(listeners[0]), _Lines(listeners[1]))
         self._selector = selectors.DefaultSelector()
@@ -190,6 +203,8 @@ class _Watch:
         while True:
             self._read(POLL_SECONDS)
             now = time.monotonic()
+            if self._interruptions != _interruptions:
+                raise Interrupted(f"{self._command.argv[0]} was stopped")
             if self._child.poll() is not None:
                 ended_at = ended_at or now
                 if not self._selector.get_map() or now - ended_at > PIPE_GRACE_SECONDS:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta, tzinfo
+from typing import Any
 
 # After a run that failed or was killed; doubled for each further failure, up to the duty's own interval.
 FIRST_RETRY = timedelta(seconds=30)
@@ -49,6 +50,16 @@ class LastRun:
     ended_at: datetime | None = None
     ok_at: datetime | None = None
     failures: int = 0
+    moved_at: datetime | None = None  # of a run that takes long: when it last got on
+
+    @classmethod
+    def of(
+        cls, started_at: datetime | None, ended_at: datetime | None, ok_at: datetime | None, details: Mapping[str, Any]
+    ) -> LastRun:
+        """From a row of the duty table."""
+        moved_at = details.get("moved_at")
+        moved = None if moved_at is None else datetime.fromisoformat(moved_at)
+        return cls(started_at, ended_at, ok_at, int(details.get("failures", 0)), moved)
 
     @property
     def is_open(self) -> bool:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from failsafe.backup.due import NEVER, Duty, LastRun
 
 ALLOWANCE = timedelta(minutes=30)  # for the work itself and for waiting behind another heavy duty
+ON_COURSE = timedelta(hours=1)  # a long run that got on within that is not late; restic may be silent for 45 minutes
 WINDOW_ALLOWANCE = timedelta(days=1)  # a duty with a window may have missed today's by a minute
 
 
@@ -40,7 +41,10 @@ def judge_freshness(
     """
     late = []
     for duty in duties:
-        ok_at = last.get(duty.name, NEVER).ok_at
+        run = last.get(duty.name, NEVER)
+        if run.is_open and run.moved_at is not None and timedelta() <= now - run.moved_at <= ON_COURSE:
+            continue  # a first upload takes days, and is on course
+        ok_at = run.ok_at
         if ok_at is not None and ok_at > now + ALLOWANCE:
             ok_at = None
         since = ok_at if ok_at is not None else known_since

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, timedelta, tzinfo
 from pathlib import Path
@@ -15,14 +16,16 @@ from failsafe.backup.guards import REPOSITORY, mend_of
 from failsafe.backup.proofs import Proofs
 from failsafe.backup.pull import PullReport
 from failsafe.backup.report import BackupReport, Counts, SnapshotReport, Trouble
+from failsafe.backup.serving import MOST_AT_ONCE, Served, serve_all
 from failsafe.backup.snapshot import Snapshotter, Target, host_of, read_tags
 from failsafe.errors import ArchiveError, ExternalError, FailsafeError, HostKeyError, Interrupted, LeaseLost
 from failsafe.events import Event
 from failsafe.mail.manifest import Generation
 from failsafe.model import Guard, Result
-from failsafe.ports import Clock, Progress, Recorder
+from failsafe.ports import Clock, Progress, Recorder, Repository
 
 HOST_KEY, UNKNOWN = "host-key-changed", "repository-unknown"
+ANSWER_SECONDS = 60.0  # for repositories, when staging was lost; a silent one must not keep the pull
 MISSING_IN_EVENT = 100  # of the report's missing messages; the whole list is in the report and in the generation
 
 # `failsafe.backup.pull.pull` with everything but these two bound to it.
@@ -31,7 +34,10 @@ Puller = Callable[[Staging, Progress], PullReport]
 
 @dataclass(frozen=True, slots=True)
 class ServerJob:
-    """What to back up and where to. `by_hand`: windows and `every` do not count, and repositories are asked anew."""
+    """What to back up and where to. `by_hand`: windows and `every` do not count, and repositories are asked anew.
+
+    `targets` are served by this run, all at the same time; `others` are served by jobs of their own.
+    """
 
     server: str
     staging: Path
@@ -41,25 +47,42 @@ class ServerJob:
     zone: tzinfo = UTC
     by_hand: bool = False
     guards: GuardBook | None = None  # None: only what the pull itself says
+    others: tuple[Repository, ...] = ()
+    stop: Callable[[], None] = lambda: None  # ends the programs that other threads of this process run
 
 
 def run_backup(
     job: ServerJob, *, lock: AbstractContextManager[object], clock: Clock, progress: Progress, record: Recorder
 ) -> BackupReport:
-    """Runs it under `lock` (one heavy job at a time). What fails outside is in the report; a busy lock raises as the lock does.
+    """Pulls under `lock` (one heavy job at a time), then gives it back. What fails outside is in the report; a busy lock raises as the lock does.
 
-    A pull that fails does not keep repositories from catching up, and one repository never keeps another from its snapshot.
+    A pull that fails does not keep repositories from catching up; one repository never keeps another from its snapshot, nor the next pull waiting.
     """
-    with lock:
+    with ExitStack() as heavy:
+        heavy.enter_context(lock)
         started = clock.monotonic()
-        report = _Backup(job, clock, progress, record).run(started)
+        report = _Backup(job, clock, progress, record).run(started, heavy)
         _tell(report, clock, record)
-        if job.guards is not None:
-            with contextlib.suppress(ArchiveError):  # it is in the report
-                for event in job.guards.news(clock.now()):
-                    record(event)
-                job.guards.note_told()
+        _tell_guards(job, clock, record)
         return report
+
+
+def run_snapshots(job: ServerJob, *, clock: Clock, progress: Progress, record: Recorder) -> BackupReport:
+    """Brings the newest generation of staging into the targets; pulls nothing, and holds up no pull. What fails is in the report."""
+    started = clock.monotonic()
+    report = _Backup(job, clock, progress, record).catch_up(started)
+    if report.snapshots:
+        _tell(report, clock, record)
+        _tell_guards(job, clock, record)
+    return report
+
+
+def _tell_guards(job: ServerJob, clock: Clock, record: Recorder) -> None:
+    if job.guards is not None:
+        with contextlib.suppress(ArchiveError):  # it is in the report
+            for event in job.guards.news(clock.now()):
+                record(event)
+            job.guards.note_told()
 
 
 class _Backup:
@@ -68,19 +91,20 @@ class _Backup:
         self._proofs = Proofs(job.proofs)
         self._troubles: list[Trouble] = []
 
-    def run(self, started: float) -> BackupReport:
+    def run(self, started: float, heavy: ExitStack) -> BackupReport:
         pulled: PullReport | None = None
         newest: Generation | None = None
-        snapshots: tuple[SnapshotReport, ...] = ()
+        served = Served()
         try:
             with Staging.open(self._job.staging, self._job.server) as staging:
                 if not staging.numbers():
                     staging.go_on_after(self._last_stored())
                 pulled = self._pull(staging)
                 newest = staging.newest()
+                heavy.close()  # a repository may take days: pulls go on meanwhile
                 if newest is not None:
-                    snapshots = self._snapshot(staging, newest)
-                    for one in snapshots:
+                    served = self._snapshot(staging, newest)
+                    for one in served.snapshots:
                         self._judge_repository(one)
                     if not self._guards(pulled) and not self._troubles:  # while one stands, or may stand, nothing is deleted
                         staging.collect(keep=self._in_use())
@@ -88,16 +112,54 @@ class _Backup:
             raise
         except FailsafeError as error:
             self._troubles.append(Trouble(str(error), error.mend))
-        return self._report(pulled, newest, snapshots, timedelta(seconds=self._clock.monotonic() - started))
+        return self._report(pulled, newest, served, timedelta(seconds=self._clock.monotonic() - started))
+
+    def catch_up(self, started: float) -> BackupReport:
+        newest: Generation | None = None
+        served = Served()
+        try:
+            with Staging.open(self._job.staging, self._job.server) as staging:
+                newest = staging.newest()
+                if newest is not None:
+                    served = self._snapshot(staging, newest)
+                    for one in served.snapshots:
+                        self._judge_repository(one)
+        except (Interrupted, LeaseLost):
+            raise
+        except FailsafeError as error:
+            self._troubles.append(Trouble(str(error), error.mend))
+        return BackupReport(
+            self._job.server,
+            Result.FAILED if self._troubles else Result.OK,
+            Counts(total=0 if newest is None else newest.messages),
+            unchanged=not (served.snapshots or served.skipped or self._troubles),
+            snapshots=served.snapshots,
+            skipped=served.skipped,
+            guards=self._guards(None),
+            troubles=tuple(self._troubles),
+            generation=None if newest is None else newest.number,
+            took=timedelta(seconds=self._clock.monotonic() - started),
+        )
 
     def _last_stored(self) -> int:
-        """The highest generation that a repository holds: staging was lost. One that cannot be asked, or is not there yet, is passed over."""
-        numbers = [0]
-        for target in self._job.targets:
-            with contextlib.suppress(ExternalError):
-                listed = target.repository.snapshots(host_of(self._job.server))
-                numbers += [held.generation for info in listed if (held := read_tags(info.tags)).generation is not None]
-        return max(numbers)
+        """The highest generation that a repository holds: staging was lost. One that cannot be asked, does not answer or is not there yet is passed over."""
+        repositories = [*(target.repository for target in self._job.targets), *self._job.others]
+        with ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="stored") as pool:
+            asked = [pool.submit(self._stored_in, repository) for repository in repositories]
+            try:
+                _answered, silent = wait(asked, timeout=ANSWER_SECONDS)
+            except BaseException:
+                self._job.stop()
+                raise
+            if silent:
+                self._job.stop()
+            return max([0, *(one.result() for one in asked)])
+
+    def _stored_in(self, repository: Repository) -> int:
+        with contextlib.suppress(ExternalError, Interrupted):  # the latter: it took too long
+            held = (read_tags(info.tags) for info in repository.snapshots(host_of(self._job.server)))
+            return max([0, *(each.generation for each in held if each.generation is not None)])
+        return 0
 
     def _pull(self, staging: Staging) -> PullReport | None:
         try:
@@ -126,19 +188,12 @@ class _Backup:
             trouble = Trouble(str(error), error.mend)
             self._troubles += [trouble] if trouble not in self._troubles else []
 
-    def _snapshot(self, staging: Staging, newest: Generation) -> tuple[SnapshotReport, ...]:
-        snapshotter = Snapshotter(
-            staging,
-            newest,
-            self._proofs,
-            self._clock,
-            self._progress,
-            self._record,
-            zone=self._job.zone,
-            by_hand=self._job.by_hand,
-        )
-        done = (snapshotter.serve(target) for target in self._job.targets)
-        return tuple(report for report in done if report is not None)
+    def _snapshot(self, staging: Staging, newest: Generation) -> Served:
+        def make(progress: Progress) -> Snapshotter:
+            zone, by_hand = self._job.zone, self._job.by_hand
+            return Snapshotter(staging, newest, self._proofs, self._clock, progress, self._record, zone=zone, by_hand=by_hand)
+
+        return serve_all(self._job.targets, make, self._progress, self._job.stop)
 
     def _judge_repository(self, one: SnapshotReport) -> None:
         """Another repository than the known one, at its address, is a guard until a person says that it was meant, or the known one is back."""
@@ -158,12 +213,11 @@ class _Backup:
 
     def _in_use(self) -> set[int]:
         """Generations that a repository's last snapshot names: the next one there is compared with its files."""
-        proofs = (self._proofs.get(target.repository.name) for target in self._job.targets)
+        repositories = [*(target.repository for target in self._job.targets), *self._job.others]
+        proofs = (self._proofs.get(repository.name) for repository in repositories)
         return {proof.generation for proof in proofs if proof is not None}
 
-    def _report(
-        self, pulled: PullReport | None, newest: Generation | None, snapshots: tuple[SnapshotReport, ...], took: timedelta
-    ) -> BackupReport:
+    def _report(self, pulled: PullReport | None, newest: Generation | None, served: Served, took: timedelta) -> BackupReport:
         number = None if newest is None else newest.number
         guards = self._guards(pulled)
         if pulled is None:
@@ -172,7 +226,8 @@ class _Backup:
                 Result.FAILED,
                 Counts(total=0 if newest is None else newest.messages),
                 unchanged=False,
-                snapshots=snapshots,
+                snapshots=served.snapshots,
+                skipped=served.skipped,
                 guards=guards,
                 troubles=tuple(self._troubles),
                 generation=number,
@@ -182,8 +237,9 @@ class _Backup:
             self._job.server,
             Result.FAILED if self._troubles else pulled.result,
             Counts(pulled.total, pulled.new, pulled.moved, pulled.reflagged, pulled.gone),
-            unchanged=pulled.unchanged and not snapshots and not self._troubles,
-            snapshots=snapshots,
+            unchanged=pulled.unchanged and not served.snapshots and not self._troubles,
+            snapshots=served.snapshots,
+            skipped=served.skipped,
             missing=pulled.missing,
             guards=guards,
             troubles=tuple(self._troubles),

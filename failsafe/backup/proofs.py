@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -47,12 +49,28 @@ class Proofs:
     def put(self, repository: str, proof: Proof) -> None:
         """A full disk is no reason to call a good snapshot bad: then it is proven again next time."""
         row = {**asdict(proof), "generation_at": proof.generation_at.isoformat(), "proven_at": proof.proven_at.isoformat()}
-        self._write({**self._read(), repository: row})
+        with self._alone():
+            self._write({**self._read(), repository: row})
 
     def forget(self, repository: str) -> None:
-        rows = self._read()
-        if rows.pop(repository, None) is not None:
-            self._write(rows)
+        with self._alone():
+            rows = self._read()
+            if rows.pop(repository, None) is not None:
+                self._write(rows)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Repositories are served at the same time, by threads and by processes: none may write away what another just proved."""
+        descriptor = -1
+        with contextlib.suppress(OSError):
+            self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            descriptor = os.open(self._file.with_name(f"{self._file.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
 
     def _read(self) -> dict[str, object]:
         try:

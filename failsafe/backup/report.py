@@ -46,6 +46,17 @@ class SnapshotReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Skipped:
+    """A repository that is at work for somebody else; its turn comes with a later run."""
+
+    repository: str
+    why: str
+
+    def to_json(self) -> dict[str, object]:
+        return {"repository": self.repository, "why": self.why}
+
+
+@dataclass(frozen=True, slots=True)
 class Counts:
     """Of a pull, in mailbox entries: a copy counts twice."""
 
@@ -65,6 +76,7 @@ class BackupReport:
     messages: Counts
     unchanged: bool  # nothing new was pulled and nothing was snapshotted
     snapshots: tuple[SnapshotReport, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
     missing: tuple[Missing, ...] = ()
     guards: tuple[Guard, ...] = ()
     troubles: tuple[Trouble, ...] = ()  # of the pull and of staging; a repository's own are in its snapshot report
@@ -99,6 +111,7 @@ class BackupReport:
             "bytes_pulled": self.bytes_pulled,
             "seconds": round(self.took.total_seconds(), 3),
             "snapshots": [snapshot.to_json() for snapshot in self.snapshots],
+            "skipped": [one.to_json() for one in self.skipped],
             "guards": [{"code": guard.code, "text": guard.text, "mend": guard.mend} for guard in self.guards],
             "errors": [{"text": trouble.text, "mend": trouble.mend} for trouble in self.troubles],
             "notes": list(self.notes),

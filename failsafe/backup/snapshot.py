@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 
@@ -26,11 +27,12 @@ NAMED = 5
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A repository and when snapshots may go there. `every` zero: with every backup."""
+    """A repository and when snapshots may go there. `every` zero: with every backup. `hold` makes it ours alone; Refused while it is somebody else's."""
 
     repository: Repository
     every: timedelta = timedelta()
     window: Window | None = None
+    hold: Callable[[], AbstractContextManager[object]] = nullcontext
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import typer
 
 from failsafe.cli.common import JSON_OPTION, answer, answer_json, open_app, progress, say, verbs_app
 from failsafe.cli.search import for_terminal
-from failsafe.errors import EXIT_EXTERNAL, EXIT_OK, UsageError
+from failsafe.errors import EXIT_EXTERNAL, EXIT_FINDINGS, EXIT_OK, UsageError
 
 app = verbs_app()
 SERVERS = typer.Argument(None, metavar="[SERVER]…", help="Which mail servers (default: all).")
@@ -23,12 +23,19 @@ def backup(
     scheduled: bool = typer.Option(
         False, "--scheduled", help="Keep to the windows and intervals of the repositories, as the daemon does."
     ),
+    repository: str = typer.Option(
+        None,
+        "--repository",
+        metavar="R",
+        help="Bring only this repository up to date with what was pulled already; pull nothing.",
+    ),
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Pulls mail, proves that it is complete, and snapshots it into every repository, now.
+    """Pulls mail, proves that it is complete, and snapshots it into every repository, all at the same time, now.
 
     Examples: failsafe backup
               failsafe backup vps --json
+              failsafe backup --repository offsite
     """
     from failsafe.backups import back_up
 
@@ -38,6 +45,8 @@ def backup(
         raise UsageError("no mail server is configured", mend="add a [mail_server.NAME] to the configuration")
     for name in names:
         everything.server(name)
+    if repository is not None:
+        raise typer.Exit(_catch_up(everything, repository, names, as_json=as_json, scheduled=scheduled))
     worst = EXIT_OK
     for name in names:
         shown = progress(quiet=as_json)
@@ -45,13 +54,36 @@ def backup(
             report = back_up(everything, name, shown, say, by_hand=not scheduled)
         finally:
             shown.close()
-        _complain(report)
-        if as_json:
-            answer_json(report.to_json())
-        else:
-            _tell(report)
-        worst = max(worst, report.exit_code)
+        _show(report, as_json=as_json)
+        worst = max(worst, report.exit_code, EXIT_FINDINGS if report.skipped and not scheduled else EXIT_OK)
     raise typer.Exit(worst)
+
+
+def _catch_up(everything: Any, repository: str, servers: list[str], *, as_json: bool, scheduled: bool) -> int:
+    """One repository, without a pull; gives the exit code."""
+    from failsafe.repositories import begin_duty, end_duty, serve_repository
+
+    everything.repository(repository)
+    begin_duty(everything, repository)
+    reports = []
+    for name in servers:
+        shown = progress(quiet=as_json)
+        try:
+            reports.append(serve_repository(everything, repository, name, shown, by_hand=not scheduled))
+        finally:
+            shown.close()
+        _show(reports[-1], as_json=as_json)
+    end_duty(everything, repository, reports)
+    worst = max(report.exit_code for report in reports)
+    return max(worst, EXIT_FINDINGS) if any(report.skipped for report in reports) else worst
+
+
+def _show(report: Any, *, as_json: bool) -> None:
+    _complain(report)
+    if as_json:
+        answer_json(report.to_json())
+    else:
+        _tell(report)
 
 
 def _complain(report: Any) -> None:
@@ -75,6 +107,8 @@ def _tell(report: Any) -> None:
             f"  {snapshot.repository}: {snapshot.result}"
             + (f", snapshot {snapshot.snapshot_id[:8]}, {_size(snapshot.bytes_added)} added" if snapshot.snapshot_id else "")
         )
+    for skipped in report.skipped:
+        answer(f"  {skipped.repository}: skipped, its turn comes later: {skipped.why}")
     for missing in report.missing[:20]:
         answer(f"  missing: {for_terminal(f'{missing.mailbox} {missing.folder} {missing.name}')}: {missing.why}")
     if len(report.missing) > 20:

@@ -21,6 +21,7 @@ from failsafe.app import App
 from failsafe.backup.due import Duty, LastRun, plan_due
 from failsafe.errors import EXIT_FINDINGS, EXIT_INTERRUPTED, EXIT_OK, EXIT_REFUSED
 from failsafe.logs import get_log
+from failsafe.repositories import has_something
 from failsafe.status.roster import duties_of
 
 LOG_BYTES = 1024 * 1024  # of one job's output; what is more is cut off at the front, by starting the file anew
@@ -62,8 +63,7 @@ class Jobs:
 
     def last_runs(self) -> dict[str, LastRun]:
         return {
-            name: LastRun(row.started_at, row.ended_at, row.ok_at, int(row.details.get("failures", 0)))
-            for name, row in self._app.duties.all().items()
+            name: LastRun.of(row.started_at, row.ended_at, row.ok_at, row.details) for name, row in self._app.duties.all().items()
         }
 
     def start_due(self, now: datetime) -> None:
@@ -71,13 +71,17 @@ class Jobs:
             self._start(duty, now)
 
     def _possible(self) -> list[Duty]:
-        """A repository that holds nothing yet cannot be checked."""
+        """A repository that holds nothing yet cannot be checked; one on this machine gets its snapshots from the backup itself."""
         used = {name for name, state in self._app.duties.repositories().items() if state.last_snapshot_at is not None}
         duties = [duty for duty in self._duties if not duty.name.startswith("check:") or duty.name.removeprefix("check:") in used]
+        duties = [duty for duty in duties if not duty.name.startswith("snapshot:") or self._is_a_job(duty)]
         last = self._app.duties.last_doctor_run()
         if last is not None and not all(last.ready.values()):  # a fault that was mended must not stand in the way for a day
             duties = [replace(duty, every=DOCTOR_AGAIN) if duty.name == "doctor" else duty for duty in duties]
         return duties
+
+    def _is_a_job(self, duty: Duty) -> bool:
+        return self._app.is_far(duty.name.removeprefix("snapshot:")) and has_something(self._app)
 
     def poll(self, now: datetime) -> bool:
         """Writes down what has ended, keeps logs within bounds. True if anything ended."""
@@ -162,6 +166,8 @@ def verb_of(duty: str) -> list[str]:
     kind, _, subject = duty.partition(":")
     if kind == "backup":
         return ["backup", subject, "--scheduled"]
+    if kind == "snapshot":
+        return ["backup", "--repository", subject, "--scheduled"]
     if kind == "check":
         return ["verify", "--repository", subject]
     assert duty == "doctor", duty

@@ -137,9 +137,12 @@ def _overdue_event(late: Overdue, now: datetime) -> Event:
     kind, _, subject = late.name.partition(":")
     said = "it has never gone well" if late.ok_at is None else f"it last went well {spoken_age(now - late.ok_at)} ago"
     losing = "Not now, but what arrives is not safe yet." if kind == "backup" else "No."
-    command = {"backup": f"failsafe backup {subject}", "check": f"failsafe verify --repository {subject}"}.get(
-        kind, f"failsafe {kind}"
-    )
+    commands = {
+        "backup": f"failsafe backup {subject}",
+        "snapshot": f"failsafe backup --repository {subject}",
+        "check": f"failsafe verify --repository {subject}",
+    }
+    command = commands.get(kind, f"failsafe {kind}")
     notice = Notice(
         subject=f"{kind} {subject} is overdue".replace("  ", " "),
         losing_mail=losing,

@@ -54,8 +54,7 @@ def build_status(roster: Roster, glance: Glance, now: datetime) -> Status:
 def last_runs(glance: Glance) -> dict[str, LastRun]:
     """What `due` and `freshness` judge from."""
     return {
-        row["name"]: LastRun(row["started_at"], row["ended_at"], row["ok_at"], int(row["details"].get("failures", 0)))
-        for row in glance.all("duty")
+        row["name"]: LastRun.of(row["started_at"], row["ended_at"], row["ok_at"], row["details"]) for row in glance.all("duty")
     }
 
 

@@ -134,7 +134,12 @@ def repository_findings(repository: RepositoryStatus) -> list[Finding]:
 
 
 def overdue_findings(overdue: tuple[Overdue, ...], now: datetime) -> list[Finding]:
-    mends = {"backup": "failsafe backup {0}", "check": "failsafe verify --repository {0}", "doctor": "failsafe doctor"}
+    mends = {
+        "backup": "failsafe backup {0}",
+        "snapshot": "failsafe backup --repository {0}",
+        "check": "failsafe verify --repository {0}",
+        "doctor": "failsafe doctor",
+    }
     findings = []
     for late in overdue:
         kind, _, subject = late.name.partition(":")

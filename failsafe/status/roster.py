@@ -23,7 +23,8 @@ from failsafe.backup.due import Duty, Window
 if TYPE_CHECKING:
     from failsafe.config.schema import Config
 
-FORMAT = 1  # grows when a field changes, so that an older memory is not read
+FORMAT = 2  # grows when a field changes, so that an older memory is not read
+OFFSITE_EVERY = timedelta(hours=6)  # between snapshots in a repository across a network, where `every` is left out
 DOCTOR_EVERY = timedelta(days=1)  # a failover relies on findings of at most 7 days
 MAXIMUM_BYTES = 1024 * 1024
 
@@ -99,9 +100,24 @@ def roster_of(config: Config) -> Roster:
 def duties_of(config: Config) -> tuple[Duty, ...]:
     """Everything that is repeated as a job of its own."""
     backups = [Duty(f"backup:{name}", server.backup_every) for name, server in config.mail_server.items() if config.repository]
-    checks = [Duty(f"check:{name}", table.check.every, rank=2, window=table.window) for name, table in config.repository.items()]
+    checks = [
+        Duty(f"check:{name}", table.check.every, rank=2, heavy=table.is_path, window=table.window)
+        for name, table in config.repository.items()
+    ]
     doctor = [Duty("doctor", DOCTOR_EVERY, rank=1, heavy=False)] if config.mail_server or config.domain else []
-    return (*backups, *doctor, *checks)
+    return (*backups, *_snapshots_of(config), *doctor, *checks)
+
+
+def _snapshots_of(config: Config) -> list[Duty]:
+    """Each repository keeps its own time. One across a network may take days, so it is nobody's heavy neighbour."""
+    pulled_every = max((server.backup_every for server in config.mail_server.values()), default=None)
+    if pulled_every is None:
+        return []
+    duties = []
+    for name, table in config.repository.items():
+        every = table.every or (pulled_every if table.is_path else OFFSITE_EVERY)
+        duties.append(Duty(f"snapshot:{name}", every, rank=1, heavy=False, window=table.window))
+    return duties
 
 
 def read_roster(path: Path) -> Roster:

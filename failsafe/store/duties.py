@@ -78,6 +78,14 @@ class DutyStore:
             if connection.execute(update(duty).where(duty.c.name == name).values(values)).rowcount == 0:
                 connection.execute(insert(duty).values({"name": name, "result": "", "details": {}, **values}))
 
+    def moved(self, name: str, now: datetime, **details: Any) -> None:
+        """A long run is on course: what it has done so far, beside what is remembered of it."""
+        with self._store.begin() as connection:
+            row = connection.execute(select(duty.c.details).where(duty.c.name == name)).first()
+            if row is not None:
+                values = {**row.details, **details, "moved_at": now.isoformat()}
+                connection.execute(update(duty).where(duty.c.name == name).values(details=values))
+
     # -- backups ---------------------------------------------------------------------------------------------------------
 
     def add_backup_run(self, run: BackupRun) -> None:
@@ -130,6 +138,17 @@ class DutyStore:
                     "details": {},
                 }
                 connection.execute(insert(repository_state).values({"repository": name, **empty, **values}))
+
+    def change_details(self, name: str, **details: Any) -> None:
+        """Parts of what is known of a repository; a part that is a table is merged, so that servers do not write each other away."""
+        with self._store.begin() as connection:
+            row = connection.execute(select(repository_state.c.details).where(repository_state.c.repository == name)).first()
+            if row is None:
+                return
+            before = row.details or {}
+            merged = {key: {**before.get(key, {}), **value} if key == "holds" else value for key, value in details.items()}
+            values = {"details": {**before, **merged}}
+            connection.execute(update(repository_state).where(repository_state.c.repository == name).values(values))
 
     # -- doctor ----------------------------------------------------------------------------------------------------------
 

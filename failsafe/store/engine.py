@@ -133,13 +133,16 @@ def migrations_folder() -> Path:
     return inside if inside.is_dir() else package.parent / "migrations"
 
 
-def file_system_of(folder: Path) -> str:
-    """The kind of file system that holds `folder` ("ext4", "nfs4", …); "" where the system does not say."""
+def file_system_of(folder: Path, *, ask: bool = True) -> str:
+    """The kind of file system that holds `folder` ("ext4", "nfs4", …); "" where the system does not say.
+
+    With `ask=False` the folder itself is not touched, and links in it are not followed: a dead network share would keep us for ever.
+    """
     try:
         mounts = Path("/proc/self/mounts").read_text(errors="replace").splitlines()
     except OSError:
         return ""
-    place, best, kind = folder.resolve(), "", ""
+    place, best, kind = folder.resolve() if ask else folder, "", ""
     for line in mounts:
         fields = line.split(" ")
         mount = fields[1].replace("\\040", " ")

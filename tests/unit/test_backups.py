@@ -10,9 +10,10 @@ import pytest
 from failsafe.app import App
 from failsafe.backup.proofs import Proof, Proofs
 from failsafe.backup.report import BackupReport, Counts, SnapshotReport, Trouble
-from failsafe.backups import _keep, _proofs_file
+from failsafe.backups import _keep
 from failsafe.config.load import load_config
 from failsafe.model import Result
+from failsafe.repositories import proofs_file
 
 NOW = datetime(2026, 11, 22, 17, 0, tzinfo=UTC)
 CONFIG = """
@@ -37,7 +38,7 @@ def app(tmp_path: Path) -> App:
     (tmp_path / "password").chmod(0o600)
     (tmp_path / "failsafe.toml").write_text(CONFIG.format(folder=tmp_path))
     made = App(load_config(tmp_path / "failsafe.toml"), tmp_path / "failsafe.toml")
-    proofs = Proofs(_proofs_file(made, "vps"))
+    proofs = Proofs(proofs_file(made, "vps"))
     for name, generation in (("nas", 7), ("offsite", 5)):
         proofs.put(name, Proof("id", generation, "state", NOW - timedelta(hours=9 - generation), NOW))
     return made

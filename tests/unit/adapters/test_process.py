@@ -6,13 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from failsafe.adapters.process import Command, Ending, ProgramMissing, base_environment, run
-from failsafe.errors import ProcessError
+from failsafe.adapters.process import Command, Ending, ProgramMissing, base_environment, interrupt_all, run
+from failsafe.errors import Interrupted, ProcessError
 from tests.support import wait_until
 
 SHORT = timedelta(seconds=0.5)
@@ -151,3 +152,24 @@ def test_the_program_dies_with_us_even_by_kill_9(tmp_path: Path) -> None:
 
 def test_what_a_command_shows_of_itself_holds_no_environment() -> None:
     assert "hunter2" not in repr(Command(("x",), {"RESTIC_PASSWORD": "hunter2"}))
+
+
+def test_a_program_of_another_thread_is_ended_by_an_interruption_and_a_later_one_runs() -> None:
+    raised: list[BaseException] = []
+    begun = threading.Event()
+
+    def work() -> None:
+        try:
+            run(shell("echo begun; exec sleep 600", grace=timedelta(seconds=5)), on_stdout=lambda _line: begun.set())
+        except Interrupted as error:
+            raised.append(error)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    assert begun.wait(20)
+
+    interrupt_all()
+    worker.join(20)
+
+    assert len(raised) == 1
+    assert run(shell("echo well")).stdout == ("well",)

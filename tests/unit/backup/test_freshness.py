@@ -58,3 +58,17 @@ def test_the_heartbeat_is_sent_while_all_is_fresh_and_stops_with_the_first_late_
 def test_a_window_gives_a_day_more() -> None:
     windowed = Duty("check:offsite", timedelta(days=7), window=Window(time(1), time(6)))
     assert deadline_at(windowed, NOW) - deadline_at(CHECK, NOW) == timedelta(days=1)
+
+
+def test_a_long_run_that_gets_on_is_not_late_and_one_that_stands_still_is() -> None:
+    began = NOW - timedelta(days=3)
+    duty = Duty("snapshot:offsite", timedelta(hours=6))
+
+    def late(moved_at: datetime | None) -> bool:
+        run = LastRun(started_at=began, moved_at=moved_at)
+        return bool(judge_freshness([duty], {duty.name: run}, NOW, began))
+
+    assert not late(NOW - timedelta(minutes=10))
+    assert late(NOW - timedelta(hours=2))
+    assert late(NOW + timedelta(hours=2)), "the clock went back"
+    assert late(None)
