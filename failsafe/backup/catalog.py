@@ -22,13 +22,13 @@ from failsafe.errors import ArchiveError, StoreError
 from failsafe.mail.headers import HEAD_BYTES, HEAD_LIMIT, Headers, head_is_whole, parse_headers
 from failsafe.mail.manifest import Entry, FolderManifest, Generation, MailboxManifest
 
-VERSION = 1  # another number in the file: it is made anew
+VERSION = 2  # another number in the file: it is made anew
 DISK = "check the disk that holds state_dir, and that nothing else keeps the file locked"
 PARSED_AT_ONCE = 2_000  # messages whose headers are read in one transaction
 
 _SCHEMA = """
 CREATE TABLE server (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, generation INTEGER NOT NULL DEFAULT 0, generation_at INTEGER);
-CREATE TABLE mailbox (id INTEGER PRIMARY KEY, server INTEGER NOT NULL REFERENCES server, name TEXT NOT NULL, manifest TEXT, layout TEXT, UNIQUE (server, name));
+CREATE TABLE mailbox (id INTEGER PRIMARY KEY, server INTEGER NOT NULL REFERENCES server, name BLOB NOT NULL, manifest TEXT, layout TEXT, UNIQUE (server, name));
 CREATE TABLE folder (id INTEGER PRIMARY KEY, mailbox INTEGER NOT NULL REFERENCES mailbox, name BLOB NOT NULL, directory BLOB, UNIQUE (mailbox, name));
 CREATE TABLE shard (id INTEGER PRIMARY KEY, folder INTEGER NOT NULL REFERENCES folder, name TEXT NOT NULL, UNIQUE (folder, name));
 CREATE TABLE message (
@@ -142,14 +142,15 @@ class _Update:
         ).fetchall()
         with _transaction(self.db):
             for id_, name in known:
-                if name not in self.generation.mailboxes:
+                if text_of(name) not in self.generation.mailboxes:
                     self._close_mailbox(id_)
             self.db.execute(
                 "UPDATE server SET generation = ?, generation_at = ? WHERE id = ?", (self.generation.number, self.at, self.server)
             )
 
     def _mailbox(self, name: str, manifest_name: str) -> None:
-        row = self.db.execute("SELECT id, manifest FROM mailbox WHERE server = ? AND name = ?", (self.server, name)).fetchone()
+        query = "SELECT id, manifest FROM mailbox WHERE server = ? AND name = ?"
+        row = self.db.execute(query, (self.server, bytes_of(name))).fetchone()
         if row is not None and row[1] == manifest_name:
             return
         manifest = self.archive.manifest(manifest_name)
@@ -157,7 +158,7 @@ class _Update:
         fresh = {s for folder in manifest.folders for s in folder.shards if (folder.name, s) not in known}
         self._learn(manifest, fresh)
         with _transaction(self.db):
-            id_ = self._row_id("mailbox", "server", self.server, name)
+            id_ = self._row_id("mailbox", "server", self.server, bytes_of(name))
             kept: set[int] = set()
             for folder in manifest.folders:
                 kept |= self._folder(id_, folder, known)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from failsafe.backup.catalog import Catalog, text_of
+from failsafe.backup.catalog import Catalog, bytes_of, text_of
 
 TRIGRAM = 3  # letters: shorter words are in no index and are compared one by one
 
@@ -102,7 +102,7 @@ def folders_that_hold(catalog: Catalog, server: str, mailbox: str, ids: Sequence
             "SELECT m.digest, f.name FROM json_each(?) j JOIN message m ON m.digest = unhex_(j.value) JOIN place p ON p.message = m.id"
             " JOIN folder f ON f.id = p.folder JOIN mailbox b ON b.id = f.mailbox JOIN server s ON s.id = b.server"
             " WHERE p.gone IS NULL AND p.replaced = 0 AND b.name = ? AND s.name = ?",
-            (json.dumps(list(ids)), mailbox, server),
+            (json.dumps(list(ids)), bytes_of(mailbox), server),
         )
         held: dict[str, set[str]] = {}
         for digest, folder in rows:
@@ -210,7 +210,7 @@ def _folders(catalog: Catalog, query: Query) -> list[int]:
         id_
         for id_, folder, mailbox, server in rows
         if (query.server is None or server == query.server)
-        and (query.mailbox is None or matches_mailbox(query.mailbox, mailbox))
+        and (query.mailbox is None or matches_mailbox(query.mailbox, text_of(mailbox)))
         and (query.folder is None or matches_folder(query.folder, text_of(folder)))
     ]
 
@@ -230,11 +230,12 @@ def _found(row: tuple[object, ...]) -> Found:
     assert (
         isinstance(digest, bytes) and isinstance(canonical, bytes) and isinstance(folder, bytes) and isinstance(directory, bytes)
     )
+    assert isinstance(mailbox, bytes)
     return Found(
         id=digest.hex(),
         canonical=canonical.hex(),
         server=str(server),
-        mailbox=str(mailbox),
+        mailbox=text_of(mailbox),
         folder=text_of(folder),
         message_id=str(message_id),
         sender=str(sender),

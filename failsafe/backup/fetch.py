@@ -53,6 +53,8 @@ class Wanted:
     def item(self) -> str:
         """SUB/NAME as it was listed."""
         name = text(self.base)
+        if ":2," in name:  # with nothing before it
+            return f"{self.sub}/{name}"
         return f"{self.sub}/{name}:2,{self.letters}" if self.letters or self.sub == "cur" else f"{self.sub}/{name}"
 
     def fits(self, answer: Answer) -> bool:

@@ -333,7 +333,7 @@ def list_folder(frames, fd):
             for name in os.listdir(here):
                 raw = os.fsencode(name)
                 info = look(here, name)
-                if info is None or raw.startswith(b".") or stat.S_ISDIR(info.st_mode):
+                if info is None or raw.startswith(b"."):
                     continue
                 if not stat.S_ISREG(info.st_mode):
                     problems.append([text(raw), "not a regular file"])
@@ -420,7 +420,9 @@ class Finder:
             try:
                 with folder(self.fd, [sub]) as here:
                     return open_regular(here, name), sub + b"/" + name
-            except FileNotFoundError:
+            except OSError as error:
+                if error.errno not in (errno.ENOENT, errno.ENAMETOOLONG):  # a name without flags is asked for with some
+                    raise
                 seen = self.known.get(base)
                 if (seen is None or seen[:2] == (sub, name)) and not self.search(base):
                     break

@@ -35,9 +35,9 @@ def text(raw: bytes) -> str:
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """(base name, letters after ":2,") of a message's file name; a name without them has none."""
+    """(base name, letters after ":2,") of a message's file name; a name without them, or with nothing before them, has none."""
     base, _, letters = name.partition(_INFO)
-    return base, letters.partition(",")[0]
+    return (base, letters.partition(",")[0]) if base else (name, "")
 
 
 def flags_of(letters: str) -> str:

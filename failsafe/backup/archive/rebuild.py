@@ -287,12 +287,13 @@ def copy_list(source: Source, name: str, target: str, report: Report) -> None:
         write_new(target + "-owners.txt", "".join(owners).encode("ascii"))
 
 
-def mailbox_folder(mailbox: str) -> tuple[str, str] | None:
-    """DOMAIN/USER as two safe components, or None. A leading "_" is doubled: _server is ours."""
+def mailbox_folder(mailbox: str) -> tuple[str, str]:
+    """DOMAIN/USER as two safe components. A leading "_" is doubled: _server is ours, and so is _odd, for names that are no good."""
     user, _, domain = mailbox.rpartition("@")
     parts = safe_parts("%s/%s" % (domain if user else "_local", user or domain))
     if parts is None or len(parts) != 2 or "\n" in mailbox:
-        return None
+        plain = re.sub(r"[^A-Za-z0-9@._-]", "_", mailbox)[:100]
+        return "_odd", "%s-%s" % (plain, hashlib.sha256(encoded(mailbox)).hexdigest()[:12])
     return (("_" + parts[0]) if parts[0].startswith("_") and user else parts[0], parts[1])
 
 
@@ -314,8 +315,8 @@ def build_mailbox(source: Source, generation: Row, mailbox: str, options: argpar
     if mailbox not in generation["mailboxes"]:
         raise Damage("is not in this snapshot")
     parts = mailbox_folder(mailbox)
-    if parts is None:
-        raise Damage("is no safe name for a folder")
+    if parts[0] == "_odd":
+        report.note("mailbox %r is written to %s/%s" % (mailbox, *parts))
     manifest = json.loads(source.read("mailboxes", generation["mailboxes"][mailbox]))
     if manifest["format"] != FORMAT or manifest["layout"] not in ("maildir++", "fs") or manifest["mailbox"] != mailbox:
         raise Damage("has a manifest that this program does not understand")
