@@ -12,15 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from failsafe.backup.guards import Standing, join_alike, lifted_event, raised_event
+from failsafe.backup.guards import TOLD, Standing, join_alike, lifted_event, raised_event
 from failsafe.errors import ArchiveError
 from failsafe.events import Event
 from failsafe.model import Guard
-
-TOLD = (
-    "CREATE TABLE IF NOT EXISTS told (mailbox TEXT NOT NULL, code TEXT NOT NULL, text TEXT NOT NULL, raised_at TEXT NOT NULL, "
-    "PRIMARY KEY (mailbox, code))"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +41,8 @@ class GuardBook:
 
     def lift(self, code: str, place: str = "") -> None:
         """Its cause is gone."""
-        with self._open() as db:
-            if db is not None:
+        with self._open() as db:  # nothing is written where nothing changes: a pull may be at work in the same file
+            if db is not None and any((one.place, one.code) == (place, code) for one in _rows(db, "guard")):
                 db.execute("DELETE FROM guard WHERE mailbox = ? AND code = ?", (place, code))
 
     def news(self, now: datetime) -> tuple[Event, ...]:
@@ -68,7 +63,7 @@ class GuardBook:
     def note_told(self) -> None:
         """Also after `accept`: what a person has ended is no news to them."""
         with self._open() as db:
-            if db is not None:
+            if db is not None and _rows(db, "guard") != _rows(db, "told"):
                 db.execute("DELETE FROM told")
                 db.execute("INSERT INTO told SELECT mailbox, code, text, raised_at FROM guard")
 

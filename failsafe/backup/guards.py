@@ -33,6 +33,12 @@ CONTENT = frozenset(KINDS["loss"] + KINDS["tampering"])  # about the mail itself
 REPOSITORY = "repository:"  # before its name, in place of a mailbox
 ALIKE = 3  # guards of one code that are told one by one
 
+# beside the inventory's table `guard`, with the same columns: what a person was told
+TOLD = (
+    "CREATE TABLE IF NOT EXISTS told (mailbox TEXT NOT NULL, code TEXT NOT NULL, text TEXT NOT NULL, raised_at TEXT NOT NULL, "
+    "PRIMARY KEY (mailbox, code))"
+)
+
 BACK = timedelta(minutes=5)  # a time server that corrects a clock after a start takes it back by less
 APART = timedelta(minutes=30)  # beyond it restic takes the lock of a living process for a dead one's
 LEAP = timedelta(days=90)  # without another clock to ask, so long a silence may be a leap: longer than most holidays and repairs

@@ -18,7 +18,7 @@ from typing import Any, Self
 from failsafe.backup.archive.durable import disk_errors
 from failsafe.backup.archive.segment import Sealed
 from failsafe.backup.archive.staging import Staging
-from failsafe.backup.guards import CONTENT, KINDS, Standing
+from failsafe.backup.guards import CONTENT, KINDS, TOLD, Standing
 from failsafe.errors import ArchiveError
 from failsafe.mail.maildir import keyword_letter
 from failsafe.mail.manifest import Entry, FileRef, Generation
@@ -327,6 +327,7 @@ def _connect(file: Path) -> sqlite3.Connection:
             db.executescript(SCHEMA)
             db.execute("INSERT INTO meta VALUES ('format', ?)", (FORMAT,))
             db.commit()
+        db.execute(TOLD)
         if db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone() != (FORMAT,):
             raise sqlite3.DatabaseError("another format")  # noqa: TRY301 - one way out for all damage
         was_clean = db.execute("SELECT 1 FROM meta WHERE key = 'clean'").fetchone() is not None
