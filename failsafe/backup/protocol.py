@@ -214,8 +214,7 @@ class ServerSession:
 
     def vitals(self) -> dict[str, Any]:
         """Disk and inodes of the roots, load, clock (ns), Postfix's queue length (None: unknown)."""
-        frames = [data for kind, data in self._ask("vitals") if kind == b"E"]
-        return _object(frames[0])
+        return next(_object(data) for kind, data in list(self._ask("vitals")) if kind == b"E")
 
     # ------------------------------------------------------------ frames
 
@@ -291,9 +290,8 @@ class ServerSession:
         if hello.get("version") != VERSION:
             raise ServerSideError(
                 f"{self.host.name}: the program installed there speaks version {hello.get('version')}, this failsafe {VERSION}",
-                mend="install the server's program of this version, or remove the one that is there",
-                transient=False,
-            )
+                mend="install the server's program of this version, or remove the one that is there", transient=False,
+            )  # fmt: skip
         return hello
 
 
