@@ -1,27 +1,32 @@
-"""python -m bench [status|daemon|storm] [--minutes N] [--seeds N] [--save]. Exit status 1 if a target is missed."""
+"""python -m bench [status|daemon|storm|backup] [--save] and the options that `--help` lists. Exit status 1 if a target is missed."""
 
 import argparse
 import sys
 from collections.abc import Callable
 
-from bench import daemon, status, storm
+from bench import backup, daemon, status, storm
 from bench.report import Report
 
 
 def main(words: list[str]) -> int:
     """Run what is asked for and print it; the exit status."""
     parser = argparse.ArgumentParser(prog="./dev bench", description="Measure failsafe on this machine.")
-    parser.add_argument("name", nargs="?", choices=("status", "daemon", "storm"), help="default: all")
+    parser.add_argument("name", nargs="?", choices=("status", "daemon", "storm", "backup"), help="default: all")
     parser.add_argument(
         "--minutes", type=float, default=2.0, help="how long the idle daemon's writes are watched (default: %(default)s)"
     )
     parser.add_argument("--seeds", type=int, default=5, help="how many storms blow (default: %(default)s)")
+    parser.add_argument("--messages", type=int, default=100_000, help="in the mail store of `backup` (default: %(default)s)")
+    parser.add_argument("--runs", type=int, default=7, help="of `backup`, of which the median counts (default: %(default)s)")
+    parser.add_argument("--quick", action="store_true", help="`backup` with one first pull and one restic, to see that it works")
     parser.add_argument("--save", action="store_true", help="keep the result in bench/results")
     asked = parser.parse_args(words)
+    plan = backup.Plan(asked.messages, asked.runs, asked.quick)
     benches: dict[str, Callable[[], Report]] = {
         "status": status.measure,
         "daemon": lambda: daemon.measure(asked.minutes),
         "storm": lambda: storm.measure(asked.seeds),
+        "backup": lambda: backup.measure(plan),
     }
     missed = False
     for name, measure in benches.items():
