@@ -108,7 +108,7 @@ def measure(plan: Plan) -> Report:
         runs = plan.runs if first else min(3, plan.runs)
         with _world(store, restic) as (ours, peer):
             _measure_all(store, ours, peer, runs, firsts=runs if first and plan.messages <= 100_000 and not plan.quick else 1)
-            _tell(report, f"restic {version}: ", ours, peer, store, aims=(_aims(plan) if first else {}))
+            _tell(report, f"restic {version}: ", ours, peer, aims=(_aims(plan) if first else {}))
             if first:
                 _growth(report, store, ours, peer, whole=plan.messages <= 200_000)
                 _memory(report, ours, peer, plan)
@@ -147,7 +147,7 @@ def _measure_all(store: MailStore, ours: Side, peer: Side, runs: int, *, firsts:
                 side.measure(what)
 
 
-def _tell(report: Report, prefix: str, ours: Side, peer: Side, store: MailStore, aims: dict[str, float]) -> None:
+def _tell(report: Report, prefix: str, ours: Side, peer: Side, aims: dict[str, float]) -> None:
     for what in ours.taken:
         mine, theirs = (side.median(what, lambda taken: taken.run.seconds) for side in (ours, peer))
         words = f"{mine / theirs:.2f} ({mine:.2f} s / {theirs:.2f} s)"

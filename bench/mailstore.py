@@ -57,11 +57,11 @@ class MailStore:
     def flag(self, count: int) -> None:
         """Turns the flag `replied` of so many messages, evenly spread over the large folder."""
         folder = self.large / "cur"
-        names = sorted(os.listdir(folder))
+        names = sorted(path.name for path in folder.iterdir())
         for name in names[:: max(1, len(names) // count)][:count]:
             base, _, letters = name.partition(":2,")
             turned = letters.replace("R", "") if "R" in letters else "R" + letters
-            os.rename(folder / name, folder / f"{base}:2,{turned}")
+            (folder / name).rename(folder / f"{base}:2,{turned}")
 
     def size(self) -> int:
         return int((self.root.parent / "bytes").read_text())

@@ -99,7 +99,6 @@ def _pump(source: socket.socket, sink: socket.socket, counter: Counter, way: str
     """One way, by splice: no byte is copied into this process, so nobody is slowed down much, and both alike."""
     out_of, into = os.pipe()
     with contextlib.suppress(OSError):
-        source.setblocking(True)
         while moved := os.splice(source.fileno(), into, PIPE):
             with counter.lock:
                 setattr(counter, way, getattr(counter, way) + moved)

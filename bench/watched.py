@@ -71,11 +71,10 @@ class _Watch(threading.Thread):
 
 def _parents() -> dict[int, int]:
     found = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
             try:
-                with open(f"/proc/{entry}/stat", "rb") as file:
-                    found[int(entry)] = int(file.read().rpartition(b")")[2].split()[1])
+                found[int(entry.name)] = int((entry / "stat").read_bytes().rpartition(b")")[2].split()[1])
             except OSError:
                 continue
     return found

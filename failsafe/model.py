@@ -243,6 +243,7 @@ class SnapshotTaken:
     id: str
     bytes_added: int  # packed where restic says so (0.17 and newer), else raw
     took: timedelta
+    files: tuple[str, ...] | None = None  # all that it holds, read back with it; None: ask for the list
 
 
 class FlipKind(StrEnum):

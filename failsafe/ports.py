@@ -99,7 +99,14 @@ class Repository(Protocol):
         ...
 
     def backup(self, request: SnapshotRequest, progress: Progress) -> SnapshotTaken:
-        """Snapshots a folder and reads the snapshot back from the list. rc 3 is ResticError(kind="incomplete")."""
+        """Snapshots a folder and reads the snapshot back. rc 3 is ResticError(kind="incomplete")."""
+        ...
+
+    def recognises(self, snapshot_id: str) -> bool:
+        """Whether this is surely the repository we know, with that snapshot in it, as far as can be seen without opening it.
+
+        False wherever that cannot be seen so: then open it.
+        """
         ...
 
     def snapshots(self, host: str | None = None) -> tuple[SnapshotInfo, ...]:

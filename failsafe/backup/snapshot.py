@@ -142,6 +142,10 @@ class Snapshotter:
         proof = self._proofs.get(repository.name)
         if proof is not None and not self._by_hand and self._settles(target, proof, now):
             return None  # without waking the repository's disk
+        if proof is not None and self._is_fresh(proof, now) and repository.recognises(proof.snapshot_id):
+            if self._is_ours(proof.generation, proof.state):
+                return None
+            return self._take(repository) if self._by_hand or is_due(target, proof.generation_at, now, self._zone) else None
         self._open(repository)
         listed = repository.snapshots(self._host)
         for info in self._holders(listed):
@@ -155,9 +159,12 @@ class Snapshotter:
 
     def _settles(self, target: Target, proof: Proof, now: datetime) -> bool:
         """Whether what we know from the last run leaves nothing to do."""
-        if not timedelta() <= now - proof.proven_at < TRUSTED_FOR:
+        if not self._is_fresh(proof, now):
             return False
         return self._is_ours(proof.generation, proof.state) or not is_due(target, proof.generation_at, now, self._zone)
+
+    def _is_fresh(self, proof: Proof, now: datetime) -> bool:
+        return timedelta() <= now - proof.proven_at < TRUSTED_FOR
 
     def _open(self, repository: Repository) -> None:
         """Creates it where there surely is none."""
@@ -180,7 +187,7 @@ class Snapshotter:
             self._generation.at,
         )
         taken = repository.backup(request, self._progress)
-        self._demand_whole(repository, taken.id)
+        self._demand_whole(repository, taken.id, taken.files)
         self._prove(repository, taken.id)
         return taken.id, taken.bytes_added
 
@@ -193,12 +200,12 @@ class Snapshotter:
         return (generation, state) == (self._generation.number, self._state)
 
     def _is_whole(self, repository: Repository, snapshot_id: str) -> bool:
-        lacking, generations = self._compare(repository, snapshot_id)
+        lacking, generations = self._compare(repository.list_files(snapshot_id, ""))
         return not lacking and len(generations) == 1
 
-    def _demand_whole(self, repository: Repository, snapshot_id: str) -> None:
+    def _demand_whole(self, repository: Repository, snapshot_id: str, files: Sequence[str] | None) -> None:
         """restic's word is not enough: from 0.18 on it leaves out what vanished during the run, and calls that a success."""
-        lacking, generations = self._compare(repository, snapshot_id)
+        lacking, generations = self._compare(repository.list_files(snapshot_id, "") if files is None else files)
         if lacking:
             text = f"snapshot {snapshot_id[:8]} lacks {len(lacking)} file(s) of generation {self._generation.number}"
             raise ResticError(
@@ -209,9 +216,9 @@ class Snapshotter:
         if len(generations) != 1:
             raise ResticError(f"repository {repository.name}: snapshot {snapshot_id[:8]} holds {len(generations)} generations")
 
-    def _compare(self, repository: Repository, snapshot_id: str) -> tuple[list[str], list[str]]:
-        """(files that it lacks, generations that it holds)."""
-        there = set(repository.list_files(snapshot_id, ""))
+    def _compare(self, files: Sequence[str]) -> tuple[list[str], list[str]]:
+        """(files that a snapshot of these lacks, generations that it holds)."""
+        there = set(files)
         needed = self._staging.archive.files_needed(self._generation)
         generations = [path for path in there if path.startswith(f"{GENERATIONS}/")]
         return sorted(path for path in needed if path not in there), generations

@@ -382,7 +382,7 @@ def test_code_0_without_a_summary_is_no_success(tmp_path: Path, staging: Path) -
 def test_a_snapshot_that_is_not_in_the_list_afterwards_is_no_success(tmp_path: Path, staging: Path) -> None:
     summary = '{"message_type":"summary","snapshot_id":"' + "b" * 64 + '"}'
 
-    assert "not in the list" in str(backup_with(tmp_path, staging, f"echo '{summary}'"))
+    assert "there is no snapshot" in str(backup_with(tmp_path, staging, f"echo '{summary}'"))
 
 
 def test_a_code_that_nobody_knows_is_a_failure(tmp_path: Path, staging: Path) -> None:

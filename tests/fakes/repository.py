@@ -55,6 +55,9 @@ class FakeRepository:
         self._snapshots[snapshot_id] = (SnapshotInfo(snapshot_id, request.host, at, request.tags), files)
         return SnapshotTaken(snapshot_id, added, timedelta(seconds=1))
 
+    def recognises(self, snapshot_id: str) -> bool:  # noqa: ARG002 - the port's
+        return False
+
     def snapshots(self, host: str | None = None) -> tuple[SnapshotInfo, ...]:
         self.open()
         listed = (info for info, _ in self._snapshots.values() if host is None or info.host == host)

@@ -13,6 +13,7 @@ from failsafe.adapters.process import Finished
 from failsafe.adapters.restic import commands
 from failsafe.adapters.restic.capabilities import Capabilities
 from failsafe.adapters.restic.driver import PATIENCE, Access, Driver, Narrator, Patience
+from failsafe.adapters.restic.glance import Memory
 from failsafe.adapters.restic.parse import (
     Failure,
     Summary,
@@ -20,6 +21,7 @@ from failsafe.adapters.restic.parse import (
     judge_failure,
     parse_config_id,
     parse_node,
+    parse_snapshot,
     parse_snapshots,
     parse_status,
     parse_summary,
@@ -61,6 +63,7 @@ class ResticRepository:
         access = Access(name, url, password, environment, Path(cache_dir), program, limit_upload, limit_download)
         self._driver = Driver(access, patience, narrate)
         self._folder = local_folder(url)
+        self._memory = Memory(access.cache_dir / "known" / f"{name}.json")
         self._expected_id, self._silence, self._narrate = expected_id, patience.silence, narrate
         self.opened_id = ""  # of the last `open`
 
@@ -88,7 +91,13 @@ class ResticRepository:
                 "if you put it there: failsafe accept SERVER --what repository --reason TEXT",
             )
         self.opened_id = found
+        if self._folder is not None:
+            self._memory.remember(self._folder, found)
         return found
+
+    def recognises(self, snapshot_id: str) -> bool:
+        known = self._expected_id
+        return bool(self._folder and known and self._memory.recognises(self._folder, known, snapshot_id))
 
     def ensure(self) -> str:
         """See the port. Creates only on the definite answer that nothing is there, and never where one was known before."""
@@ -126,14 +135,15 @@ class ResticRepository:
         finished = self._driver.locking(attempt)
         self._judge_backup(finished, listener)
         assert listener.summary is not None
-        info = self._read_back(request, listener.summary)
-        return SnapshotTaken(info.id, listener.summary.bytes_added, timedelta(seconds=time.monotonic() - started))
+        info, files = self._read_back(request, listener.summary)
+        took = timedelta(seconds=time.monotonic() - started)
+        return SnapshotTaken(info.id, listener.summary.bytes_added, took, files)
 
     def snapshots(self, host: str | None = None) -> tuple[SnapshotInfo, ...]:
         return self._snapshots(commands.snapshots(host))
 
     def list_files(self, snapshot_id: str, folder: str = "") -> tuple[str, ...]:
-        return tuple(sorted(self._sizes(snapshot_id, folder)))
+        return tuple(sorted(self._sizes(snapshot_id, folder)[1]))
 
     def fetch(self, snapshot_id: str, paths: Sequence[str], target: Path) -> None:
         """See the port. Asks first whether the snapshot has each file, and afterwards whether each one arrived in its full size."""
@@ -144,7 +154,7 @@ class ResticRepository:
                 raise ValueError(f"not a path of an archive: {path!r}")
         if not wanted:
             return
-        sizes = self._sizes(snapshot_id)
+        _, sizes = self._sizes(snapshot_id)
         self._demand_none([path for path in wanted if path not in sizes], f"snapshot {snapshot_id[:8]} does not have")
         target.mkdir(parents=True, exist_ok=True, mode=0o700)
         for portion in self._portions(wanted, sizes):
@@ -201,13 +211,18 @@ class ResticRepository:
         if listener.unread:  # 0.18 and newer leave out files that vanished, and answer 0
             raise self._error("incomplete", "backup", f"it left out {listener.unread[0]}")
 
-    def _read_back(self, request: SnapshotRequest, summary: Summary) -> SnapshotInfo:
-        """The snapshot as the repository lists it: only that counts, and only there 0.14 shows all 64 digits of its id."""
-        for info in self._snapshots(commands.snapshots(request.host, summary.snapshot_id)):
-            if info.id.startswith(summary.snapshot_id) and info.host == request.host and set(info.tags) == set(request.tags):
-                return info
-        text = f"snapshot {summary.snapshot_id[:8]} was written and is not in the list afterwards; not counted as a backup"
-        raise self._error("failed", "snapshots", text, "run `failsafe verify`")
+    def _read_back(self, request: SnapshotRequest, summary: Summary) -> tuple[SnapshotInfo, tuple[str, ...]]:
+        """The snapshot as the repository has it, and its files, in one go: each command of restic's derives its key anew for 0.6 s.
+
+        Only that counts, and only there 0.14 shows all 64 digits of its id. One that is not there is an error in all versions.
+        """
+        info, sizes = self._sizes(summary.snapshot_id)
+        if info.host != request.host or set(info.tags) != set(request.tags):
+            text = (
+                f"snapshot {summary.snapshot_id[:8]} reads back as one of {info.host!r} with other tags; not counted as a backup"
+            )
+            raise self._error("failed", "ls", text, "run `failsafe verify`")
+        return info, tuple(sorted(sizes))
 
     def _snapshots(self, argv: tuple[str, ...]) -> tuple[SnapshotInfo, ...]:
         lines: list[str] = []
@@ -217,20 +232,22 @@ class ResticRepository:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise self._error("failed", "snapshots", "its list of snapshots makes no sense") from error
 
-    def _sizes(self, snapshot_id: str, folder: str = "") -> dict[str, int]:
+    def _sizes(self, snapshot_id: str, folder: str = "") -> tuple[SnapshotInfo, dict[str, int]]:
+        """The snapshot itself, and the size of each of its files."""
         nodes: dict[str, int] = {}
-        seen: list[bool] = []
+        found: list[SnapshotInfo] = []
 
         def listen(line: str) -> None:
-            if not seen and f'"id":"{snapshot_id}"' in line:
-                seen.append(True)
+            if not found and f'"id":"{snapshot_id}' in line and '"tree":' in line:
+                with suppress(ValueError, KeyError, TypeError, AttributeError):
+                    found.append(parse_snapshot(as_json(line) or {}))
             elif (node := parse_node(line)) is not None and (not folder or node[0].startswith(f"{folder}/")):
                 nodes[node[0]] = node[1]
 
         self._driver.demand(commands.ls(snapshot_id, folder), deadline=LISTING, on_stdout=listen)
-        if not seen:  # 0.14 ignores a snapshot that it does not have, and answers 0
-            raise self._error("failed", "ls", f"there is no snapshot {snapshot_id[:8]}")
-        return nodes
+        if not found:  # 0.14 ignores a snapshot that it does not have, and answers 0
+            raise self._error("failed", "ls", f"there is no snapshot {snapshot_id[:8]}", "run `failsafe verify`")
+        return found[0], nodes
 
     def _portions(self, wanted: Mapping[str, None], sizes: Mapping[str, int]) -> Iterator[tuple[str, ...]]:
         """() stands for everything: one run without patterns, where the whole snapshot is wanted."""
