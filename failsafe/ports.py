@@ -245,7 +245,8 @@ class SourceMessage:
     size: int  # RFC822.SIZE
     internal_date: datetime | None
     flags: frozenset[str]  # system flags and keywords, as they come
-    identity: str  # "" or the server's word that two messages of one mailbox with equal identities have equal bytes
+    identity: str = ""  # the server's word that two messages of one mailbox with equal identities are the same
+    certain: bool = False  # it is one that cannot repeat; else equal headers must prove it as well
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +299,10 @@ class SourceMailbox(Protocol):
         ...
 
     def flags(self, uids: Sequence[int]) -> Iterator[tuple[int, frozenset[str]]]: ...
+    def headers(self, uids: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+        """The whole header of each, with the empty line that ends it."""
+        ...
+
     def bodies(self, wanted: Sequence[tuple[int, int]]) -> Iterator[tuple[int, Iterable[bytes]]]:
         """(uid, its bytes in pieces) for (uid, size), in the order asked for, many to a request and the next request under way.
 

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from failsafe.adapters.imap_source import ImapSource, log_in, log_in_over
-from failsafe.errors import MailError, ProcessError
+from failsafe.adapters.imap_line import Meter, connect, connect_over, faults, hang_up, words_of
+from failsafe.adapters.imap_source import ImapSource
+from failsafe.errors import ExternalError, MailError, ProcessError
 from failsafe.model import Endpoint
 from failsafe.ports import Channel, MailHost
-from failsafe.secrets import read_secret
+from failsafe.secrets import Secret, read_secret
 
 LISTED_BYTES = 16 << 20  # of `doveadm user '*'`
 _MAILBOX = re.compile(r"[^\s\0/@\\'\"]+@[^\s\0/@\\'\"]+\Z")
@@ -79,6 +80,40 @@ class DoveadmSource:
             raise MailError(f"{self.name}: {mailbox!r} is no mailbox", transient=False)
         channel = self._host.open([*self._prefix, "doveadm", "exec", "imap", "-u", mailbox])
         return log_in_over(channel, f"{self.name}: {mailbox}")
+
+
+def log_in(
+    endpoint: Endpoint, user: str, password: Secret, where: str, *, limit: int | None = None, mend: str = ""
+) -> ImapSource:
+    """Connects and logs in. Raises MailError (`credential` where the login is refused)."""
+    meter = Meter(limit)
+    with faults(where, "connect"):
+        client = connect(endpoint, meter)
+    try:
+        with faults(where, f"log in as {user}"):
+            client.login(user, password.reveal())
+    except MailError as error:
+        hang_up(client)
+        if error.transient:
+            raise
+        said = words_of(error.__cause__)
+        raise MailError(f"{where} does not let {user} in: {said}", mend=mend, transient=False, credential=True) from None
+    except BaseException:
+        hang_up(client)
+        raise
+    return ImapSource(client, meter, where)
+
+
+def log_in_over(channel: Channel, where: str) -> ImapSource:
+    """Over a channel to a program that speaks IMAP for one mailbox. Raises MailError, and what the channel raises."""
+    meter = Meter()
+    try:
+        with faults(where, "start"):
+            client = connect_over(channel, meter)
+    except ExternalError:
+        channel.close()
+        raise
+    return ImapSource(client, meter, where)
 
 
 def _all(channel: Channel, name: str) -> bytes:

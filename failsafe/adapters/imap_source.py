@@ -31,13 +31,11 @@ from failsafe.adapters.imap_answers import (
     statuses,
     vanished,
 )
-from failsafe.adapters.imap_line import Meter, connect, connect_over, faults, hang_up, words_of
-from failsafe.errors import ExternalError, MailError
-from failsafe.mail.imap import is_proof, uid_sets
+from failsafe.adapters.imap_line import Meter, faults, hang_up
+from failsafe.errors import MailError
+from failsafe.mail.imap import is_delivered, is_random, uid_sets
 from failsafe.mail.maildir import INBOX, decode_component
-from failsafe.model import Endpoint
-from failsafe.ports import Channel, FolderChanges, FolderState, SourceFolder, SourceMessage
-from failsafe.secrets import Secret
+from failsafe.ports import FolderChanges, FolderState, SourceFolder, SourceMessage
 
 FACTS_AT_ONCE = 5_000  # messages a request: some 800 kB
 FLAGS_AT_ONCE = 10_000
@@ -162,6 +160,13 @@ class ImapSource:
         with self._faults("read flags"):
             for answers in self._fetch(list(uid_sets(uids, FLAGS_AT_ONCE)), "(UID FLAGS)"):
                 yield from ((uid, flags_in(answer)) for uid, answer in answers.items() if b"FLAGS" in answer)
+
+    def headers(self, uids: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+        with self._faults("read headers"):
+            for answers in self._fetch(list(uid_sets(uids, BODIES_AT_ONCE)), "(UID BODY.PEEK[HEADER])"):
+                yield from (
+                    (uid, as_bytes(answer[b"BODY[HEADER]"])) for uid, answer in answers.items() if b"BODY[HEADER]" in answer
+                )
 
     def bodies(self, wanted: Sequence[tuple[int, int]]) -> Iterator[tuple[int, Iterable[bytes]]]:
         small: list[tuple[int, int]] = []
@@ -329,46 +334,13 @@ class ImapSource:
         if isinstance(identity, tuple):
             identity = identity[0] if len(identity) == 1 else None  # EMAILID (M6d99ac3275bb4e)
         said = "" if identity is None else as_text(as_bytes(identity))
-        trusted = said if item == "EMAILID" or is_proof(said) else ""
+        certain = bool(said) and (item == "EMAILID" or is_random(said))
+        trusted = said if certain or is_delivered(said) else ""
         when = date if isinstance(date, datetime) and date.tzinfo is not None else None
-        return SourceMessage(uid, int(answer[b"RFC822.SIZE"]), when, flags_in(answer), trusted)
+        return SourceMessage(uid, int(answer[b"RFC822.SIZE"]), when, flags_in(answer), trusted, certain)
 
     def _faults(self, doing: str) -> AbstractContextManager[None]:
         return faults(self._where, doing)
-
-
-def log_in(
-    endpoint: Endpoint, user: str, password: Secret, where: str, *, limit: int | None = None, mend: str = ""
-) -> ImapSource:
-    """Connects and logs in. Raises MailError (`credential` where the login is refused)."""
-    meter = Meter(limit)
-    with faults(where, "connect"):
-        client = connect(endpoint, meter)
-    try:
-        with faults(where, f"log in as {user}"):
-            client.login(user, password.reveal())
-    except MailError as error:
-        hang_up(client)
-        if error.transient:
-            raise
-        said = words_of(error.__cause__)
-        raise MailError(f"{where} does not let {user} in: {said}", mend=mend, transient=False, credential=True) from None
-    except BaseException:
-        hang_up(client)
-        raise
-    return ImapSource(client, meter, where)
-
-
-def log_in_over(channel: Channel, where: str) -> ImapSource:
-    """Over a channel to a program that speaks IMAP for one mailbox. Raises MailError, and what the channel raises."""
-    meter = Meter()
-    try:
-        with faults(where, "start"):
-            client = connect_over(channel, meter)
-    except ExternalError:
-        channel.close()
-        raise
-    return ImapSource(client, meter, where)
 
 
 def _demand_ok(name: str, kind: str, data: Sequence[Any]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from datetime import datetime
 
 from failsafe.backup.archive.staging import Staging
-from failsafe.backup.imap_ledger import names_of
+from failsafe.backup.imap_ledger import BY_UID, names_of
 from failsafe.backup.inventory import Inventory
 from failsafe.backup.keep import Keeper
 from failsafe.backup.losses import Loss, Rebuilt
@@ -46,8 +46,8 @@ class ImapKeeper(Keeper):
         columns = "e.folder, e.base, e.size, e.mtime, e.twin, f.mailbox, e.content, c.canonical"
         joined = "JOIN folder f ON f.id = e.folder JOIN content c ON c.id = e.content WHERE e.gone_at IS NULL"
         for source in (
-            f"departed d JOIN entry e ON e.folder = d.folder AND e.uid = d.uid {joined}",
-            f"renumbered r JOIN entry e ON e.folder = r.folder AND e.uid IS NULL {joined}",
+            f"departed d CROSS JOIN entry e {BY_UID} ON e.folder = d.folder AND e.uid = d.uid {joined}",
+            f"renumbered r CROSS JOIN entry e {BY_UID} ON e.folder = r.folder AND e.uid IS NULL {joined}",
             f"gone_folder g JOIN entry e ON e.folder = g.folder {joined}",
         ):
             self.db.execute(f"INSERT OR IGNORE INTO leaving SELECT {columns} FROM {source}")

@@ -2,11 +2,13 @@
 
 Two tables beside the inventory's own; entries are the same as for files, so that manifests, guards and `accept` are the same too.
 """
+# ruff: noqa: S608 - the parts put into queries are our own constants
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from failsafe.backup.archive.staging import Staging
 from failsafe.backup.imap_plan import Known
@@ -20,16 +22,27 @@ SCHEMA = (
     """CREATE TABLE IF NOT EXISTS imap_folder (folder INTEGER PRIMARY KEY, name BLOB NOT NULL, subscribed INTEGER NOT NULL DEFAULT 0,
     uid_next INTEGER, messages INTEGER, modseq INTEGER, lacking TEXT NOT NULL DEFAULT '[]')""",
     """CREATE TABLE IF NOT EXISTS imap_identity (mailbox INTEGER NOT NULL, identity BLOB NOT NULL, size INTEGER NOT NULL,
-    internal_date INTEGER NOT NULL, content BLOB NOT NULL, stored INTEGER NOT NULL, PRIMARY KEY (mailbox, identity)) WITHOUT ROWID""",
+    internal_date INTEGER NOT NULL, content BLOB NOT NULL, stored INTEGER NOT NULL, header BLOB, PRIMARY KEY (mailbox, identity)) WITHOUT ROWID""",
     "CREATE INDEX IF NOT EXISTS imap_entry_uid ON entry (folder, uid)",
-    "CREATE TEMP TABLE IF NOT EXISTS told (uid INTEGER PRIMARY KEY, letters TEXT NOT NULL, mtime INTEGER)",
+    "CREATE INDEX IF NOT EXISTS imap_identity_content ON imap_identity (mailbox, content)",
+    "CREATE TEMP TABLE IF NOT EXISTS told (uid INTEGER PRIMARY KEY, mtime INTEGER NOT NULL)",
     "CREATE TEMP TABLE IF NOT EXISTS departed (folder INTEGER, uid INTEGER, PRIMARY KEY (folder, uid)) WITHOUT ROWID",
     "CREATE TEMP TABLE IF NOT EXISTS renumbered (folder INTEGER PRIMARY KEY)",
     "CREATE TEMP TABLE IF NOT EXISTS arrived (folder INTEGER, uid INTEGER, content BLOB, PRIMARY KEY (folder, uid)) WITHOUT ROWID",
 )
+BY_UID = "INDEXED BY imap_entry_uid"  # said each time: the planner takes the folder alone for narrow enough, and reads all of it
 FEW = 200  # UIDs that are looked for one by one
 OF_SESSION = ("told", "departed", "renumbered", "arrived")
 PRESENT = "e.gone_at IS NULL AND e.uid IS NOT NULL AND NOT EXISTS (SELECT 1 FROM departed d WHERE d.folder = e.folder AND d.uid = e.uid)"
+
+
+@dataclass(frozen=True, slots=True)
+class Same:
+    """A stored message that another one may be the same as."""
+
+    id: str
+    size: int
+    header: bytes | None  # SHA-256
 
 
 class ImapLedger:
@@ -43,7 +56,7 @@ class ImapLedger:
         for statement in SCHEMA:
             self.db.execute(statement)
         for table in OF_SESSION:
-            self.db.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
+            self.db.execute(f"DELETE FROM {table}")
         if fresh or inventory.get("way") != "imap":
             self._begin_anew()
         inventory.put("way", "imap")
@@ -134,14 +147,14 @@ class ImapLedger:
     # -- messages --------------------------------------------------------------------------------------------------------
 
     def uids(self, folder: int) -> set[int]:
-        return {row[0] for row in self.db.execute(f"SELECT e.uid FROM entry e WHERE e.folder = ? AND {PRESENT}", (folder,))}  # noqa: S608
+        return {row[0] for row in self.db.execute(f"SELECT e.uid FROM entry e WHERE e.folder = ? AND {PRESENT}", (folder,))}
 
     def lacks(self, folder: int, uids: Collection[int]) -> list[int]:
         """Those that are not stored."""
         if len(uids) > FEW:
             mine = self.uids(folder)
             return [uid for uid in uids if uid not in mine]
-        found = f"entry e WHERE e.folder = ? AND e.uid = ? AND {PRESENT}"
+        found = f"entry e {BY_UID} WHERE e.folder = ? AND e.uid = ? AND {PRESENT}"
         return [uid for uid in uids if not self.inventory.count(found, folder, uid)]
 
     def count(self, folder: int) -> int:
@@ -150,85 +163,117 @@ class ImapLedger:
     def tell(self, folder: int, told: Iterable[tuple[int, frozenset[str], int | None]]) -> tuple[int, list[int]]:
         """(uid, flags, internal date or None) as the server has them now. Gives how many changed, and UIDs that stand for another message."""
         rows = [(uid, self._letters(folder, flags), date) for uid, flags, date in told]
+        dated = [(uid, date) for uid, _, date in rows if date is not None]
         self.db.execute("DELETE FROM told")
-        self.db.executemany("INSERT OR REPLACE INTO told VALUES (?, ?, ?)", rows)
-        other = "SELECT t.uid FROM told t JOIN entry e ON e.folder = ? AND e.uid = t.uid WHERE e.gone_at IS NULL AND t.mtime <> e.mtime"
+        self.db.executemany("INSERT OR REPLACE INTO told VALUES (?, ?)", dated)
+        other = f"SELECT t.uid FROM told t CROSS JOIN entry e {BY_UID} ON e.folder = ? AND e.uid = t.uid WHERE e.gone_at IS NULL AND t.mtime <> e.mtime"
         replaced = [row[0] for row in self.inventory.rows(other, folder)]
-        changed = self.db.execute(
-            "UPDATE entry AS e SET letters = t.letters FROM told t WHERE e.folder = ? AND e.uid = t.uid AND e.letters <> t.letters "
-            "AND e.gone_at IS NULL",
-            (folder,),
+        changed = self.db.executemany(
+            f"UPDATE entry {BY_UID} SET letters = ?3 WHERE folder = ?1 AND uid = ?2 AND letters <> ?3 AND gone_at IS NULL",
+            ((folder, uid, letters) for uid, letters, _ in rows),
         ).rowcount
-        if changed:
+        if changed > 0:
             self._dirty(folder)
-        return changed, replaced
+        return max(0, changed), replaced
 
     def depart(self, folder: int, ranges: Iterable[tuple[int, int]]) -> None:
         """UIDs that are no longer there; their entries stay until the end of the pull, when losses are judged."""
         self.db.executemany(
-            "INSERT OR IGNORE INTO departed SELECT folder, uid FROM entry WHERE folder = ?1 AND uid BETWEEN ?2 AND ?3 AND gone_at IS NULL",
+            f"INSERT OR IGNORE INTO departed SELECT folder, uid FROM entry {BY_UID} WHERE folder = ?1 AND uid BETWEEN ?2 AND ?3 "
+            "AND gone_at IS NULL",
             ((folder, first, last) for first, last in ranges),
         )
 
     def void(self, folder: int, uids: Iterable[int]) -> None:
         """These UIDs stand for other messages now."""
-        self.db.executemany("UPDATE entry SET uid = NULL WHERE folder = ? AND uid = ?", ((folder, uid) for uid in uids))
+        query = f"UPDATE entry {BY_UID} SET uid = NULL WHERE folder = ? AND uid = ?"
+        self.db.executemany(query, ((folder, uid) for uid in uids))
 
     def stay(self, mailbox: int) -> None:
         """Nothing is to leave this mailbox: it was not read to its end."""
         for table in ("departed", "renumbered"):
-            self.db.execute(f"DELETE FROM {table} WHERE folder IN (SELECT id FROM folder WHERE mailbox = ?)", (mailbox,))  # noqa: S608
+            self.db.execute(f"DELETE FROM {table} WHERE folder IN (SELECT id FROM folder WHERE mailbox = ?)", (mailbox,))
 
     def depart_unnumbered(self, folder: int) -> None:
         """The whole folder has been read: what has no UID in it is from before its UIDs began anew."""
         self.db.execute("INSERT OR IGNORE INTO renumbered VALUES (?)", (folder,))
 
+    def newest(self, folder: int) -> int | None:
+        """The highest UID that is stored and there."""
+        query = f"SELECT MAX(e.uid) FROM entry e {BY_UID} WHERE e.folder = ? AND {PRESENT}"
+        found = self.inventory.rows(query, folder)[0][0]
+        return None if found is None else int(found)
+
     def put(self, folder: int, message: SourceMessage, uid_validity: int, id_: str, size: int) -> None:
-        date = seconds_of(message)
+        """A message of that UID. One that is known by the same UID from before UIDs began anew is the same entry if its content is."""
+        date, content = seconds_of(message), bytes.fromhex(id_)
         name = raw(entry_name(date, uid_validity, message.uid))
-        self.db.execute("DELETE FROM entry WHERE folder = ? AND uid = ? AND gone_at IS NULL", (folder, message.uid))
-        self.db.execute("DELETE FROM departed WHERE folder = ? AND uid = ?", (folder, message.uid))
-        self.db.execute(
-            "INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?, 0, 0, ?, ?, ?, NULL)",
-            (folder, name, size, date, self._letters(folder, message.flags), message.uid, bytes.fromhex(id_)),
-        )
-        self.db.execute("INSERT OR REPLACE INTO arrived VALUES (?, ?, ?)", (folder, message.uid, bytes.fromhex(id_)))
+        letters = self._letters(folder, message.flags)
         self._dirty(folder)
+        alike = self.inventory.rows(
+            "SELECT twin, content FROM entry WHERE folder = ? AND base = ? AND size = ? AND mtime = ?", folder, name, size, date
+        )
+        for twin, other in alike:
+            if other == content:
+                key = (folder, name, size, date, twin)
+                same = "UPDATE entry SET uid = ?, letters = ?, gone_at = NULL WHERE folder = ? AND base = ? AND size = ? AND mtime = ? AND twin = ?"
+                self.db.execute(same, (message.uid, letters, *key))
+                return
+        self.db.execute(
+            "INSERT INTO entry VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, NULL)",
+            (folder, name, size, date, max((twin for twin, _ in alike), default=-1) + 1, letters, message.uid, content),
+        )
+        self.db.execute("INSERT OR REPLACE INTO arrived VALUES (?, ?, ?)", (folder, message.uid, content))
 
     def take_back(self, folder: int, uid: int) -> None:
         """An entry of this pull that turned out not to be trusted."""
         for table in ("entry", "arrived"):
-            self.db.execute(f"DELETE FROM {table} WHERE folder = ? AND uid = ?", (folder, uid))  # noqa: S608 - our own names
+            self.db.execute(f"DELETE FROM {table} WHERE folder = ? AND uid = ?", (folder, uid))
 
-    def content_of(self, mailbox: int, message: SourceMessage) -> tuple[str, int] | None:
-        """(id, bytes) of a message that the server calls the same as one that is stored. Its size and date must agree with that, too."""
+    def content_of(self, mailbox: int, message: SourceMessage) -> Same | None:
+        """What is stored of a message that the server calls the same. Its size and date must agree with that, too."""
         if not message.identity:
             return None
         found = self.inventory.rows(
-            "SELECT content, stored FROM imap_identity WHERE mailbox = ? AND identity = ? AND size = ? AND internal_date = ?",
+            "SELECT content, stored, header FROM imap_identity WHERE mailbox = ? AND identity = ? AND size = ? AND internal_date = ?",
             mailbox,
             raw(message.identity),
             message.size,
             seconds_of(message),
         )
-        if not found or not (found[0][0].hex() in self.pending or self.inventory.has_content(found[0][0].hex())):
+        if not found or not (message.certain or found[0][2]):
             return None
-        return found[0][0].hex(), found[0][1]
+        id_ = found[0][0].hex()
+        return Same(id_, found[0][1], found[0][2]) if id_ in self.pending or self.inventory.has_content(id_) else None
 
-    def remember(self, mailbox: int, message: SourceMessage, id_: str, size: int) -> None:
+    def remember(self, mailbox: int, message: SourceMessage, id_: str, size: int, header: bytes | None) -> None:
+        """`header` is its SHA-256, None where nobody needs it."""
         if message.identity:
-            values = (mailbox, raw(message.identity), message.size, seconds_of(message), bytes.fromhex(id_), size)
-            self.db.execute("INSERT OR REPLACE INTO imap_identity VALUES (?, ?, ?, ?, ?, ?)", values)
+            values = (mailbox, raw(message.identity), message.size, seconds_of(message), bytes.fromhex(id_), size, header)
+            self.db.execute("INSERT OR REPLACE INTO imap_identity VALUES (?, ?, ?, ?, ?, ?, ?)", values)
 
-    def recall(self, mailbox: int, folder: int, messages: Iterable[SourceMessage]) -> None:
-        """Identities of messages that are stored already, after the inventory had lost them."""
+    def recall(self, mailbox: int, folder: int, messages: Iterable[SourceMessage]) -> set[int]:
+        """Notes identities of messages that are stored, as after the inventory was lost. Gives UIDs whose message has another one than before."""
+        other = set()
         for message in messages:
-            if not message.identity:
+            if not message.certain:
                 continue
-            for content, size in self.inventory.rows(
-                "SELECT content, size FROM entry WHERE folder = ? AND uid = ? AND gone_at IS NULL", folder, message.uid
-            ):
-                self.remember(mailbox, message, content.hex(), size)
+            rows = self.inventory.rows(
+                f"SELECT content, size FROM entry {BY_UID} WHERE folder = ? AND uid = ? AND gone_at IS NULL", folder, message.uid
+            )
+            for content, size in rows:
+                same = self.inventory.rows(
+                    "SELECT content = ? FROM imap_identity WHERE mailbox = ? AND identity = ?",
+                    content,
+                    mailbox,
+                    raw(message.identity),
+                )
+                known = bool(same) or self.inventory.count("imap_identity WHERE mailbox = ? AND content = ?", mailbox, content)
+                if known and same != [(1,)]:
+                    other.add(message.uid)
+                elif not known:
+                    self.remember(mailbox, message, content.hex(), size, None)
+        return other
 
     def _letters(self, folder: int, flags: frozenset[str]) -> str:
         letters, keywords, strange = split_flags(flags)

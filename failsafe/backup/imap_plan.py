@@ -12,6 +12,7 @@ class Way(StrEnum):
     UNCHANGED = "unchanged"  # nothing is read
     CHANGES = "changes"  # what came, and what changed since the known modseq
     ALL = "all"  # every UID and every flag, compared with what is known
+    CHECK = "check"  # that, and whether each UID still stands for the message that it stood for
     ANEW = "anew"  # UIDs mean other messages than before
 
 
@@ -33,10 +34,12 @@ def plan_reading(known: Known, now: FolderState, *, full: bool) -> Way:
         return Way.ANEW
     if before is not None and before.uid_next is not None and now.uid_next is not None and now.uid_next < before.uid_next:
         return Way.ANEW
-    if before is None or full or before.modseq is None or now.modseq is None or before.uid_next is None or now.uid_next is None:
+    if before is None or full:
+        return Way.CHECK
+    if before.modseq is None or now.modseq is None or before.uid_next is None or now.uid_next is None:
         return Way.ALL
     if now.modseq < before.modseq:
-        return Way.ALL
+        return Way.CHECK
     return Way.CHANGES if now != before or known.lacking else Way.UNCHANGED
 
 

@@ -15,7 +15,7 @@ from failsafe.backup.inventory import Inventory, mailbox_name, text
 from failsafe.backup.losses import judge_losses
 from failsafe.backup.protocol import Reach, ServerSession
 from failsafe.backup.pull import PullOptions, PullReport, same_state
-from failsafe.errors import ExternalError, MailError, ProcessError, SecretError, SshError
+from failsafe.errors import ExternalError, HostKeyError, MailError, ProcessError, SecretError, ServerSideError, SshError
 from failsafe.mail.manifest import Generation, GenerationDraft, Missing
 from failsafe.model import Result
 from failsafe.ports import Clock, MailHost, MailSource, Narrator, Progress
@@ -38,8 +38,9 @@ def pull_over_imap(
     SshError, ServerSideError, ProcessError, ArchiveError; what was read until then is kept for the next."""
     fresh = inventory.begin(staging)
     run = _ImapPull(source, staging, inventory, options, clock, progress, narrate, fresh=fresh)
+    received = run.files(host)  # first: they are what nobody can make anew, and a first pull of the mail takes days
     run.messages()
-    return run.commit(run.files(host))
+    return run.commit(received)
 
 
 class _ImapPull:
@@ -78,8 +79,16 @@ class _ImapPull:
                 continue
             silent = 0 if self._mailbox(name) else silent + 1
         if self.failed and not self.seen:
-            raise next(iter(self.failed.values()))
+            raise self._nothing(len(names))
         self._settle(set(names))
+
+    def _nothing(self, count: int) -> ExternalError | SecretError:
+        """Why not one mailbox could be read."""
+        name, first = next(iter(self.failed.items()))
+        if count == 1 or not isinstance(first, MailError):
+            return first
+        text = f"none of {count} mailboxes could be read; {name}: {first}"
+        return MailError(text, mend=first.mend, transient=first.transient, credential=first.credential)
 
     def _mailbox(self, name: str) -> bool:
         """False where the server could not be reached for it."""
@@ -146,16 +155,27 @@ class _ImapPull:
             judge_clocks(self.inventory, newest, self.clock.now(), None, options.server)
             return 0
         self.progress.stage("files")
-        with ServerSession(host, Reach("/", options.extra_paths, options.commands, options.command_seconds)) as session:
-            extras = Extras(session, self.inventory, self.staging, file_limit=options.file_limit, total_limit=options.total_limit)
-            there = int(session.vitals()["now"])
-            judge_clocks(self.inventory, newest, self.clock.now(), None if options.same_clock else there, options.server)
-            extras.paths(options.extra_paths, there)
-            extras.commands(options.commands)
-            self.inventory.db.commit()
-            self.missing += extras.missing
-            self.skipped += extras.skipped
-            return session.received
+        try:
+            with ServerSession(host, Reach("/", options.extra_paths, options.commands, options.command_seconds)) as session:
+                there = int(session.vitals()["now"])
+                judge_clocks(self.inventory, newest, self.clock.now(), None if options.same_clock else there, options.server)
+                self._pull_files(session, there)
+                return session.received
+        except HostKeyError:
+            raise
+        except (SshError, ProcessError, ServerSideError) as error:  # mail goes another way
+            wanted = (*options.extra_paths, *(f"commands/{name}" for name in options.commands))
+            self.missing += [Missing("", "", path, str(error)) for path in wanted]
+            return 0
+
+    def _pull_files(self, session: ServerSession, now: int) -> None:
+        options = self.options
+        extras = Extras(session, self.inventory, self.staging, file_limit=options.file_limit, total_limit=options.total_limit)
+        extras.paths(options.extra_paths, now)
+        extras.commands(options.commands)
+        self.inventory.db.commit()
+        self.missing += extras.missing
+        self.skipped += extras.skipped
 
     def commit(self, received: int) -> PullReport:
         self.progress.stage("writing")

@@ -7,20 +7,23 @@ there throughout has been seen. Departures are looked for in the first round alo
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from failsafe.backup.archive.segment import Sealed, SegmentWriter
 from failsafe.backup.imap_bodies import BodyReader
-from failsafe.backup.imap_ledger import ImapLedger, seconds_of
+from failsafe.backup.imap_ledger import ImapLedger, Same, seconds_of
 from failsafe.backup.imap_plan import Known, Way, may_hold_news, plan_reading
 from failsafe.errors import MailError
+from failsafe.mail.imap import header_of
 from failsafe.mail.manifest import Missing
 from failsafe.ports import FolderState, MailSource, Narrator, Progress, SourceFolder, SourceMailbox, SourceMessage
 
 ROUNDS = 10  # of asking which folders got messages meanwhile
 ATTEMPTS = 2  # sessions for one mailbox, beside those that reading bodies may need
 AT_ONCE = 2_000  # messages whose facts are held in memory
+HEADER = 1 << 18  # bytes looked at for the end of a header
 WIDE = 20_000  # UIDs between two states: beyond, the server is asked which of them there are
 
 
@@ -163,7 +166,7 @@ class MailboxReader:
         if way in (Way.CHANGES, Way.UNCHANGED):
             self._read_changes(known, now)
         else:
-            self._compare(known, now, with_flags=way is Way.ALL)
+            self._compare(known, now, way)
             self.ledger.depart_unnumbered(known.id)
         self.seen.states[known.id] = now
         return True
@@ -201,33 +204,41 @@ class MailboxReader:
         changes = self.box.changes(before.modseq, before.uid_next)
         self._tell(known, ((uid, flags, None) for uid, flags in changes.flags.items()))
         self.ledger.depart(known.id, changes.vanished or ())
+        witness = self.ledger.newest(known.id)
+        if witness is not None and self._check(
+            known, [witness]
+        ):  # the store was put back from an old copy, and has gone on since
+            self._compare(known, now, Way.CHECK)
+            self.ledger.depart_unnumbered(known.id)
+            return
         self._arrive(known, now, [*known.lacking, *range(before.uid_next, now.uid_next)])
         if self.ledger.count(known.id) + len(self.seen.lacking.get(known.id, ())) != now.messages:
-            self._compare(known, now, with_flags=False)
+            self._compare(known, now, Way.CHANGES)
 
-    def _compare(self, known: Known, now: FolderState, *, with_flags: bool) -> None:
+    def _compare(self, known: Known, now: FolderState, way: Way) -> None:
         """Every UID there against every UID known."""
-        there = set(self.box.uids())
+        there = self.box.uids()
         mine = self.ledger.uids(known.id)
-        self.ledger.depart(known.id, ((uid, uid) for uid in mine - there))
-        both = sorted(mine & there)
-        if with_flags and both and self.full:
-            self._check_all(known, both)
-        elif with_flags and both:
+        self.ledger.depart(known.id, ((uid, uid) for uid in mine.difference(there)))
+        both = [uid for uid in there if uid in mine]
+        if way is Way.CHECK and both:
+            self._check(known, both)
+        elif way is Way.ALL and both:
             self._tell(known, ((uid, flags, None) for uid, flags in self.box.flags(both)))
-        self._arrive(known, now, there - self.ledger.uids(known.id))
+        self._arrive(known, now, there)
 
-    def _check_all(self, known: Known, uids: Sequence[int]) -> None:
-        """Once a day: a UID must still stand for the message of that date."""
+    def _check(self, known: Known, uids: Sequence[int]) -> bool:
+        """A UID must still stand for the message of that date, and of that identity where the server tells one. True where one does not."""
+        found = False
         for start in range(0, len(uids), AT_ONCE):
             facts = list(self.box.facts(uids[start : start + AT_ONCE]))
-            replaced = self._tell(known, ((one.uid, one.flags, seconds_of(one)) for one in facts))
-            if replaced:
-                self.ledger.void(known.id, replaced)
-                self.seen.notes.append(
-                    f"{self.mailbox} {known.name}: {len(replaced)} UID(s) stand for other messages than before"
-                )
-            self.ledger.recall(self.number, known.id, (one for one in facts if one.uid not in set(replaced)))
+            other = set(self._tell(known, ((one.uid, one.flags, seconds_of(one)) for one in facts)))
+            other |= self.ledger.recall(self.number, known.id, [one for one in facts if one.uid not in other])
+            if other:
+                self.ledger.void(known.id, other)
+                self.seen.notes.append(f"{self.mailbox} {known.name}: {len(other)} UID(s) stand for other messages than before")
+                found = True
+        return found
 
     def _tell(self, known: Known, told: Iterable[tuple[int, frozenset[str], int | None]]) -> list[int]:
         changed, replaced = self.ledger.tell(known.id, told)
@@ -236,9 +247,9 @@ class MailboxReader:
 
     # -- messages --------------------------------------------------------------------------------------------------------
 
-    def _arrive(self, known: Known, now: FolderState, expected: Iterable[int]) -> bool:
-        """Takes these UIDs into the archive, the newest first. True where one was not there any more."""
-        wanted = self.ledger.lacks(known.id, list(expected))
+    def _arrive(self, known: Known, now: FolderState, expected: Sequence[int]) -> bool:
+        """Takes those of these UIDs that are not stored into the archive, the newest first. True where one was not there any more."""
+        wanted = self.ledger.lacks(known.id, expected)
         if not wanted:
             return False
         if len(wanted) > WIDE:  # UIDs need not be dense
@@ -260,25 +271,35 @@ class MailboxReader:
     def _take(self, known: Known, now: FolderState, uids: Sequence[int]) -> None:
         asked = set(uids)
         facts = sorted((one for one in self.box.facts(uids) if one.uid in asked), key=lambda one: -one.uid)
-        to_read = []
+        same = self._same(facts)
         for one in facts:
-            content = self.ledger.content_of(self.number, one)
-            if content is None:
-                to_read.append(one)
-            else:
-                self.ledger.put(known.id, one, now.uid_validity, *content)
+            if one.uid in same:
+                self.ledger.put(known.id, one, now.uid_validity, same[one.uid].id, same[one.uid].size)
                 self.progress.advance(1)
+        to_read = [one for one in facts if one.uid not in same]
         self.bodies.read(self.box, to_read, self._keeper_of(known, now))
         for uid in self.bodies.untrusted:
             self.ledger.take_back(known.id, uid)
         self.seen.notes += self.bodies.take_notes(f"{self.mailbox} {known.name}")
 
+    def _same(self, facts: Sequence[SourceMessage]) -> dict[int, Same]:
+        """Of these, by UID, what is stored already: by an identity that cannot repeat, or by one that can and an equal header."""
+        found = {one.uid: same for one in facts if (same := self.ledger.content_of(self.number, one)) is not None}
+        doubtful = [one.uid for one in facts if one.uid in found and not one.certain]
+        headers = dict(self.box.headers(doubtful)) if doubtful else {}
+        for uid in doubtful:
+            if hashlib.sha256(headers.get(uid, b"")).digest() != found[uid].header:
+                del found[uid]
+        return found
+
     def _keeper_of(self, known: Known, now: FolderState) -> Callable[[SourceMessage, Iterable[bytes]], tuple[str, int]]:
         def keep(message: SourceMessage, pieces: Iterable[bytes]) -> tuple[str, int]:
-            stored = self._writer.add(pieces)
+            start = bytearray()
+            stored = self._writer.add(_watched(pieces, start))
             self.ledger.pending[stored.id] = stored.size
             self.ledger.put(known.id, message, now.uid_validity, stored.id, stored.size)
-            self.ledger.remember(self.number, message, stored.id, stored.size)
+            header = None if message.certain else hashlib.sha256(header_of(bytes(start))).digest()
+            self.ledger.remember(self.number, message, stored.id, stored.size, header)
             self.progress.advance(1)
             return stored.id, stored.size
 
@@ -300,3 +321,11 @@ class MailboxReader:
         self.commands += self.box.commands
         self.received += self.box.received
         self.box.close()
+
+
+def _watched(pieces: Iterable[bytes], start: bytearray) -> Iterator[bytes]:
+    """The first of them go to `start`, too: a header."""
+    for piece in pieces:
+        if len(start) < HEADER:
+            start += piece[: HEADER - len(start)]
+        yield piece

@@ -11,7 +11,7 @@ FLAG_LETTERS = {"\\draft": "D", "\\flagged": "F", "\\answered": "R", "\\seen": "
 SET_CHARACTERS = 7_000  # of one set of UIDs: RFC 2683 section 3.2.1.5 asks servers to take lines of 8,000
 WIDEST_SET = 2**32
 _RANGE = re.compile(r"(\d+)(?::(\d+))?\Z")
-# What Maildir's rules make unique: seconds, microseconds, process or inode, host. Imported mail has simpler names, and those repeat.
+# What Maildir's rules make unique: seconds, microseconds, process or inode, host. Imported mail has simpler names.
 _DELIVERED = re.compile(r"\d{9,}\.(?=[^.]*M\d)(?=[^.]*(P\d|I[0-9a-f]))[A-Za-z0-9]+\.[^/]+\Z")
 _RANDOM = re.compile(r"[0-9a-f]{32}\Z")
 
@@ -79,12 +79,20 @@ def parse_uid_set(text: str) -> tuple[tuple[int, int], ...]:
     return tuple(ranges)
 
 
-def is_proof(identity: str) -> bool:
-    """Whether an X-GUID of Dovecot stands for one content: 128 random bits, or the name of a Maildir file that a delivery made.
+def is_random(identity: str) -> bool:
+    """128 random bits, as Dovecot gives to messages in sdbox and mdbox: nothing else has them."""
+    return _RANDOM.match(identity) is not None
 
-    A Maildir's X-GUID is the file's name, and files that somebody imported share names without being the same message.
-    """
-    return _RANDOM.match(identity) is not None or _DELIVERED.match(identity) is not None
+
+def is_delivered(identity: str) -> bool:
+    """The name that a delivery gave to a Maildir's file, which is Dovecot's X-GUID for it. Hardly ever repeated, but nothing keeps people from it."""
+    return _DELIVERED.match(identity) is not None
+
+
+def header_of(start: bytes) -> bytes:
+    """The header of a message that begins so, with the empty line; all of it where there is none."""
+    end = start.find(b"\r\n\r\n")
+    return start if end < 0 else start[: end + 4]
 
 
 def folder_directory_among(name: str, taken: Collection[str]) -> str:

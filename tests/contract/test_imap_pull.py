@@ -90,9 +90,10 @@ def test_nothing_new_makes_no_generation_and_costs_a_few_commands_for_all_folder
     for number in range(12):
         fill(box, f"folder {number}", 2)
     box.close()
-    store.pull()
+    first = store.pull()
     again = store.pull()
     assert again.unchanged
+    assert again.proved[store.mailboxes[0]] > first.proved[store.mailboxes[0]]
     assert commands(again) <= 6
     assert again.bytes_pulled < 4000
     assert store.pull(full_listing=True).unchanged
@@ -109,7 +110,7 @@ def test_ten_thousand_messages_that_did_not_change_cost_less_than_one_round_trip
 ) -> None:
     store = take(dovecot, tmp_path, "maildir")
     for number in range(10):
-        deliver_files(dovecot, store.mailboxes[0], f".f{number}" if number else "", 1000)
+        deliver_files(dovecot, store.mailboxes[0], f".f{number}" if number else "", 1000, f"160000000{number}.M{{0}}P1.host:2,S")
     first = store.pull()
     assert (first.missing, first.result, first.total) == ((), Result.OK, 10_000)
     unchanged = store.pull()
@@ -206,15 +207,17 @@ def test_a_renamed_folder_is_not_fetched_again(mdbox: ImapStore) -> None:
     box.close()
 
 
-def test_an_imported_maildir_whose_files_share_their_names_is_read_message_by_message(dovecot: Dovecot, tmp_path: Path) -> None:
-    """Such a name is the message's X-GUID, and no proof of anything."""
+@pytest.mark.parametrize("name", ["1000.import:2,S", "1600000000.M{0}P1.host:2,S"])
+def test_a_maildir_whose_files_share_their_names_is_read_message_by_message(dovecot: Dovecot, tmp_path: Path, name: str) -> None:
+    """Such a name is the message's X-GUID, and no proof of anything by itself; sizes and dates are the same too."""
     store = take(dovecot, tmp_path, "maildir")
-    for directory in ("", ".Imported"):
-        deliver_files(dovecot, store.mailboxes[0], directory, 1, "1000.import:2,S")
-    for file in dovecot.folder.rglob("1000.import:2,S"):
+    (mailbox,) = store.mailboxes
+    for directory in ("", ".One", ".Two"):
+        deliver_files(dovecot, mailbox, directory, 1, name)
+    for file in (dovecot.folder / "mail" / "maildir.example.org" / mailbox.partition("@")[0]).rglob("*:2,S"):
         os.utime(file, (1_600_000_000, 1_600_000_000))
     store.pull()
-    assert len(store.archived()) == 2
+    assert len(store.archived()) == 3
     assert store.archived() == store.on_server()
 
 
@@ -257,6 +260,35 @@ def test_a_store_whose_folders_all_begin_anew_raises_a_guard_and_loses_nothing(m
     with store.open_inventory() as inventory:
         inventory.accept()
     assert store.pull().guards == ()
+
+
+@pytest.mark.parametrize("since", [2, 6])
+def test_a_store_put_back_from_an_old_copy_gives_uids_out_twice_and_each_message_is_told_apart(
+    dovecot: Dovecot, tmp_path: Path, since: int
+) -> None:
+    """With less new mail than was lost UIDNEXT is behind ours, with more it is not."""
+    store = take(dovecot, tmp_path, "maildir")
+    (mailbox,) = store.mailboxes
+    home = dovecot.folder / "mail" / mailbox.partition("@")[2] / mailbox.partition("@")[0]
+    box = dovecot.open(mailbox)
+    fill(box, "INBOX", 30)
+    box.close()
+    copy = tmp_path / "copy"
+    subprocess.run(["cp", "-a", str(home), str(copy)], check=True)
+    box = dovecot.open(mailbox)
+    fill(box, "INBOX", 4, start=30)
+    box.close()
+    store.pull()
+    lost = {row[2] for row in store.archived()} - {row[2] for row in store.on_server() if row[4] < DATE.timestamp() + 30}
+    assert len(lost) == 4
+    subprocess.run(["rm", "-rf", str(home)], check=True)
+    subprocess.run(["cp", "-a", str(copy), str(home)], check=True)
+    box = dovecot.open(mailbox)
+    fill(box, "INBOX", since, start=100)
+    box.close()
+    report = store.pull()
+    assert (report.result, report.new, report.gone, report.guards) == (Result.OK, since, 4, ())
+    assert store.archived() == store.on_server()
 
 
 # ---------------------------------------------------------------- keywords

@@ -33,15 +33,15 @@ def test_where_the_server_does_not_tell_whether_something_changed_all_of_it_is_c
 
 
 def test_once_a_day_everything_is_compared() -> None:
-    assert plan_reading(KNOWN, STATE, full=True) is Way.ALL
+    assert plan_reading(KNOWN, STATE, full=True) is Way.CHECK
 
 
 def test_a_folder_that_was_not_read_to_its_end_is_compared() -> None:
-    assert plan_reading(replace(KNOWN, state=None), STATE, full=False) is Way.ALL
+    assert plan_reading(replace(KNOWN, state=None), STATE, full=False) is Way.CHECK
 
 
-def test_a_modseq_that_went_back_says_nothing_about_what_changed() -> None:
-    assert plan_reading(KNOWN, replace(STATE, modseq=3), full=False) is Way.ALL
+def test_a_modseq_that_went_back_is_a_sign_of_another_store() -> None:
+    assert plan_reading(KNOWN, replace(STATE, modseq=3), full=False) is Way.CHECK
 
 
 def test_another_uidvalidity_makes_every_uid_new() -> None:

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from failsafe.mail.imap import entry_name, folder_directory_among, is_proof, parse_uid_set, split_flags, uid_sets
+from failsafe.mail.imap import (
+    entry_name,
+    folder_directory_among,
+    header_of,
+    is_delivered,
+    is_random,
+    parse_uid_set,
+    split_flags,
+    uid_sets,
+)
 from failsafe.mail.maildir import keyword_letter, keywords_of
 
 
@@ -37,19 +46,27 @@ def test_what_is_no_set_of_uids_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("guid", "proof"),
+    ("guid", "kind"),
     [
-        ("0955e2381ec4066b5141000083ecc375", True),
-        ("1795605531.M950886P16691.vm,S=14,W=17", True),
-        ("1700000000.Vfd01I1234M567890.host", True),
-        ("1000.import", False),
-        ("1600000000.cal", False),
-        ("12", False),
-        ("", False),
+        ("0955e2381ec4066b5141000083ecc375", "random"),
+        ("1795605531.M950886P16691.vm,S=14,W=17", "delivered"),
+        ("1700000000.Vfd01I1234M567890.host", "delivered"),
+        ("1000.import", "neither"),
+        ("1600000000.cal", "neither"),
+        ("12", "neither"),
+        ("", "neither"),
     ],
 )
-def test_only_names_that_are_unique_by_their_making_prove_that_messages_are_the_same(guid: str, proof: bool) -> None:
-    assert is_proof(guid) is proof
+def test_what_a_guid_is_worth_as_a_proof(guid: str, kind: str) -> None:
+    assert (is_random(guid), is_delivered(guid)) == (kind == "random", kind == "delivered")
+
+
+@pytest.mark.parametrize(
+    ("message", "header"),
+    [(b"A: b\r\n\r\nbody\r\n\r\n", b"A: b\r\n\r\n"), (b"A: b\r\n", b"A: b\r\n"), (b"\r\n", b"\r\n"), (b"", b"")],
+)
+def test_a_header_ends_with_the_first_empty_line(message: bytes, header: bytes) -> None:
+    assert header_of(message) == header
 
 
 @pytest.mark.parametrize(
