@@ -200,6 +200,13 @@ class SshChannel:
         self._channel.status_event.wait(5)
         return self._channel.exit_status
 
+    def _stands(self) -> bool:
+        """Whether the connection itself does, a moment later: its end may be on the way."""
+        transport = self._client.get_transport()
+        if transport is not None:
+            transport.join(1.0)
+        return transport is not None and transport.is_active()
+
     def _ended(self) -> SshError | ProcessError:
         self._drain()
         status = self._status()
@@ -210,6 +217,11 @@ class SshChannel:
                 f"{self._host.name}: {self._program} was not found on the server{tail}",
                 mend=f"install {self._program} there (Debian: apt-get install {self._program})",
                 transient=False,
+            )
+        if status == -1 and self._stands():
+            return ProcessError(
+                f"{self._host.name}: the program there was killed{tail}",
+                mend="look there for what killed it (dmesg: out of memory?); the next run goes on where this one ended",
             )
         if status == -1:
             return SshError(f"{self._host.name}: the connection was cut{tail}")

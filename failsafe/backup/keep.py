@@ -15,22 +15,9 @@ from failsafe.backup.guards import CONTENT
 from failsafe.backup.inventory import Inventory, mailbox_name, raw, shown, text
 from failsafe.backup.losses import WINDOW, Loss, Rebuilt
 from failsafe.backup.protocol import MailboxFacts, ServerSession
+from failsafe.backup.vanished import REPLACED, SAME, VANISHED, find_vanished
 from failsafe.mail.maildir import flags_of, folder_name, keywords_of, parse_keywords, parse_subscriptions
 from failsafe.mail.manifest import Entry, FileRef, FolderManifest, MailboxManifest
-
-SAME = "s.folder = e.folder AND s.base = e.base AND s.size = e.size AND s.mtime = e.mtime AND s.twin = e.twin"
-TOUCHED = "e.folder IN (SELECT folder FROM touched)"
-VANISHED = f"{TOUCHED} AND e.gone_at IS NULL AND NOT EXISTS (SELECT 1 FROM seen s WHERE {SAME})"
-# of an entry `e` in folder `f`: a file of that name is there, and in its mailbox none with the content that it had
-REPLACED = (
-    "EXISTS (SELECT 1 FROM seen s JOIN entry n USING (folder, base, size, mtime, twin) WHERE s.folder = e.folder AND s.base = e.base "
-    "AND (s.size, s.mtime) <> (e.size, e.mtime)) AND NOT EXISTS (SELECT 1 FROM seen s JOIN entry n USING (folder, base, size, mtime, twin) "
-    "JOIN folder g ON g.id = s.folder WHERE s.base = e.base AND n.content = e.content AND g.mailbox = f.mailbox)"
-)
-NOWHERE = (
-    "NOT EXISTS (SELECT 1 FROM seen s JOIN folder g ON g.id = s.folder WHERE s.base = e.base "
-    "AND g.mailbox = (SELECT mailbox FROM folder WHERE id = e.folder))"
-)
 
 
 class Keeper:
@@ -95,15 +82,13 @@ class Keeper:
 
     def losses(self, world: World, now: datetime) -> tuple[Loss, ...]:
         """By mailbox: entries at the last pull (and at the begin of this day of counting), and how many are nowhere in it now."""
-        marks = ",".join(str(int(folder)) for folder in world.excluded) or "-1"
+        find_vanished(self.inventory, world.excluded)
 
         def vanished(segment: int) -> dict[int, int]:
             """Of the messages that were archived by then: what came later and went is none of the loss."""
-            query = (
-                f"SELECT f.mailbox, COUNT(*) FROM entry e JOIN folder f ON f.id = e.folder JOIN content c ON c.id = e.content "
-                f"WHERE {VANISHED} AND c.segment <= ? AND e.folder NOT IN ({marks}) AND {NOWHERE} GROUP BY f.mailbox"
+            return dict(
+                self.inventory.rows("SELECT mailbox, COUNT(*) FROM vanished WHERE segment <= ? GROUP BY mailbox", segment)
             )
-            return dict(self.inventory.rows(query, segment))
 
         changed = dict(
             self.inventory.rows(

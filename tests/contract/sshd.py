@@ -97,9 +97,9 @@ class Sshd:
     def cut(self) -> None:
         """Kills every connection, as a lost line would end it; the server goes on listening."""
         for pid in self.sessions():
-            for child in children(pid):
-                _kill(child)
-            _kill(pid)
+            orphans = children(pid)
+            for process in (pid, *orphans):
+                _kill(process)
 
 
 def children(pid: int) -> list[int]:

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from failsafe.backup.pull import PullReport
 from failsafe.ports import MailHost
-from tests.contract import storm
+from tests.contract import imap_storm, storm
+from tests.contract.dovecot import PASSWORD, Dovecot
 from tests.contract.mailstore import Store
 from tests.support import wait_until
 
@@ -53,7 +54,20 @@ class Blowing:
 def blowing(base: Path, seed: int, *, messages: int = storm.MESSAGES) -> Iterator[Blowing]:
     """A storm over `base`/mail that has begun to blow. Afterwards what it remembers is compared with what lies on the disk."""
     base.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, storm.__file__, str(base / "mail"), str(seed), str(messages)]
+    with _blowing(base, [storm.__file__, str(base / "mail"), str(seed), str(messages)]) as made:
+        yield made
+
+
+@contextmanager
+def clients_at_work(base: Path, server: Dovecot, user: str, seed: int) -> Iterator[Blowing]:
+    """Real clients over IMAP, on a real server."""
+    with _blowing(base, [imap_storm.__file__, str(server.port), user, PASSWORD, str(seed)]) as made:
+        yield made
+
+
+@contextmanager
+def _blowing(base: Path, words: list[str]) -> Iterator[Blowing]:
+    command = [sys.executable, *words]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:

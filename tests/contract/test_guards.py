@@ -174,6 +174,20 @@ def test_ordinary_work_in_a_large_mailbox_raises_no_guard(bench: Bench) -> None:
     assert bench.codes() == []
 
 
+def test_a_client_that_moves_by_copying_and_expunging_raises_no_guard(bench: Bench) -> None:
+    """The copies have names of their own, so only their content tells that nothing is lost."""
+    bench.store.fill(ANNA, "", 60)
+    bench.store.put(ANNA, ".Archive.2025", "old.host:2,S")
+    bench.run()
+    archive = bench.store.folder(ANNA, ".Archive.2025") / "cur"
+    for number, path in enumerate(sorted((bench.store.folder(ANNA) / "cur").iterdir())[:50]):
+        shutil.copy2(path, archive / f"copy{number}.host:2,S")
+        path.unlink()
+    assert bench.codes() == []
+    bench.delete(ANNA, ".Archive.2025", 50)
+    assert bench.codes() == ["mass-loss"]
+
+
 def test_a_mailbox_that_is_fetched_by_pop_is_asked_about_once(bench: Bench) -> None:
     bench.store.fill(ANNA, "", 12)
     bench.run()

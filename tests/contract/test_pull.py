@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,12 +15,12 @@ import pytest
 from failsafe.adapters.ssh import SshHost
 from failsafe.backup.listing import ROUNDS
 from failsafe.backup.pull import PullOptions, pull
-from failsafe.clock import SystemClock
 from failsafe.errors import ArchiveError, FailsafeError, ServerSideError
 from failsafe.model import Result
 from failsafe.ports import Channel
 from tests.contract.conftest import Sshd
 from tests.contract.mailstore import LONG_AGO, Silent, Store
+from tests.contract.meddling import Impatient, Meddler
 
 ANNA, BOB = "anna@example.org", "bob@example.org"
 
@@ -533,36 +532,6 @@ def test_a_lost_segment_is_fetched_again(store: Store) -> None:
 # ---------------------------------------------------------------- a live store
 
 
-class Meddler:
-    """Does something on the server just before folders are listed there, as its users may at any moment."""
-
-    name = "vps"
-
-    def __init__(self, store: Store, meddle: Callable[[int], None]) -> None:
-        self.store, self.meddle, self.listings = store, meddle, 0
-
-    def open(self, command: Sequence[str]) -> Channel:
-        outer, inner = self, self.store.host.open(command)
-
-        class Between:
-            receive, close = inner.receive, inner.close
-
-            def send(self, data: bytes) -> None:
-                if b"\0list\0folders\0" in data:
-                    outer.listings += 1
-                    outer.meddle(outer.listings)
-                inner.send(data)
-
-        return Between()
-
-
-class Impatient(SystemClock):
-    """Time that need not pass: the folder is made restless, or calm, by the test."""
-
-    def sleep(self, seconds: float) -> None:
-        pass
-
-
 @pytest.mark.parametrize("known", [True, False])
 def test_a_message_moved_while_a_busy_folder_is_watched_is_not_lost(store: Store, known: bool) -> None:
     """From the busy folder, then found holding still, into one whose listing was finished before."""
@@ -584,7 +553,7 @@ def test_a_message_moved_while_a_busy_folder_is_watched_is_not_lost(store: Store
     store.calm()
     options = PullOptions("vps", str(store.root))
     with store.open_staging() as staging, store.open_inventory() as inventory:
-        report = pull(Meddler(store, meddle), staging, inventory, options, Impatient(), Silent())
+        report = pull(Meddler(store.host, meddle), staging, inventory, options, Impatient(), Silent())
     assert report.result is Result.OK
     assert store.archived() == store.on_server()
 

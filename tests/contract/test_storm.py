@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from failsafe.backup.pull import PullOptions, pull
+from failsafe.clock import SystemClock
 from failsafe.model import Result
+from tests.contract import dovecot
 from tests.contract.conftest import Sshd
-from tests.contract.mailstore import Store
-from tests.contract.storming import SLOWEST, blowing, judge_ours
+from tests.contract.mailstore import Silent, Store
+from tests.contract.storming import SLOWEST, blowing, clients_at_work, judge_ours
 
+TOKEN = re.compile(rb"X-Token: (\S+)")
 SEEDS = range(1, 21) if os.environ.get("FAILSAFE_ALL") else range(1, 3)
 
 
@@ -48,3 +54,48 @@ def test_after_the_storm_the_next_pull_agrees_with_the_server(tmp_path: Path) ->
     assert (report.result, report.guards) == (Result.OK, ())
     assert store.archived() == store.on_server()
     assert set(store.stored_ids().values()) == {1}
+
+
+def tokens(store: Store) -> Counter[tuple[str, str]]:
+    """(folder, token) of every message that the newest generation says is there, read from the archive."""
+    with store.open_staging() as staging:
+        newest = store.newest(staging)
+        found: Counter[tuple[str, str]] = Counter()
+        for mailbox in newest.mailboxes:
+            manifest = staging.archive.mailbox(newest, mailbox)
+            for folder in manifest.folders:
+                entries = [entry for entry in staging.archive.entries(folder) if entry.gone_at is None]
+                places = staging.archive.locate(manifest.segments, {entry.id for entry in entries})
+                for entry in entries:
+                    (token,) = TOKEN.findall(staging.archive.read_message(places[entry.id]))
+                    found[folder.name, token.decode()] += 1
+        return found
+
+
+def test_clients_at_work_on_a_real_dovecot_lose_nothing(tmp_path: Path) -> None:
+    """Three clients over IMAP set flags, move, copy, append and expunge during the whole pull."""
+    store = Store(tmp_path)
+    with dovecot.running(["ann@example.org"]) as server:
+        options = PullOptions("vps", str(server.folder / "mail"))
+
+        def pull_now() -> Result:
+            with store.open_staging() as staging, store.open_inventory() as inventory:
+                return pull(store.host, staging, inventory, options, SystemClock(), Silent()).result
+
+        with clients_at_work(tmp_path, server, "ann@example.org", 1) as clients:
+            for _ in range(2):
+                clients.mark()
+                result = pull_now()
+                told = clients.mark()
+                throughout = told["throughout"]
+                assert isinstance(throughout, list)
+                lost = set(throughout) - {token for _, token in tokens(store)}
+                print(
+                    f"{result}; {len(lost)} lost of {len(throughout)}; {told['rate']} commands/s for {told['seconds']} s: {told['deeds']}"
+                )
+                assert (result, lost, len(throughout) > 200) == (Result.OK, set(), True)
+        assert pull_now() is Result.OK
+        seen = dovecot.look(server, "ann@example.org")
+        assert {folder: sum(1 for name, _ in tokens(store).elements() if name == folder) for folder in seen} == {
+            folder: len(rows) for folder, rows in seen.items()
+        }
