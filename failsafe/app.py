@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from failsafe.adapters.imap_login import Login
     from failsafe.adapters.restic import ResticRepository
     from failsafe.backup.archive.staging import Staging
+    from failsafe.bucket import Bucket
     from failsafe.ports import Authorities, DnsZone, MailHost, MailSource, Notifier
     from failsafe.store.duties import DutyStore
     from failsafe.store.engine import Store
@@ -209,6 +210,14 @@ class App:
             limit_download=table.limit_download or controller.limit_download,
             expected_id=(known.restic_id or None) if known is not None else None,
         )
+
+    def bucket(self, name: str) -> Bucket | None:
+        """The place of a repository on S3, seen with its everyday credential; None where it lies elsewhere."""
+        from failsafe.adapters.s3 import S3Bucket, parse_place
+
+        table = self.config.repository[name]
+        place = parse_place(table.url)
+        return None if place is None else S3Bucket(name, place, _environment(table.environment_file))
 
     def is_far(self, name: str) -> bool:
         """Whether a repository lies across a network, where one request may take days: it is served by a job of its own."""

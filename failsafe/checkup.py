@@ -21,6 +21,7 @@ from failsafe.backup.doctor import (
     judge_repository,
     judge_server,
 )
+from failsafe.buckets import look_at_bucket
 from failsafe.domains import Domains
 from failsafe.errors import ExternalError, FailsafeError, ProcessError
 from failsafe.failover.doctor import WRITE_PROOF, DomainCheckup, Exchange, is_ready, judge_domain
@@ -57,6 +58,7 @@ def run_checkup(app: App) -> Diagnosis:
     with ThreadPoolExecutor(THREADS, thread_name_prefix="doctor") as pool:
         server_looks = [pool.submit(_server, app, server) for server in servers]
         domain_looks = [pool.submit(_domain, app, domains, name, began) for name in names]
+        buckets = [pool.submit(look_at_bucket, app, name) for name in sorted(app.config.repository)]
         machine = _machine(app, began)
         server_facts = [look.result() for look in server_looks]
         domain_facts = [look.result() for look in domain_looks]
@@ -67,6 +69,7 @@ def run_checkup(app: App) -> Diagnosis:
         *(finding for found in by_domain.values() for finding in found),
         *(finding for facts in server_facts for finding in judge_server(facts, now)),
         *(judge_repository(facts, now) for facts in _repositories(app)),
+        *(finding for look in buckets for finding in look.result()),
         *shared,
     )
     ready = {name: is_ready((*found, *shared)) for name, found in by_domain.items()}

@@ -114,6 +114,8 @@ class ResticError(ExternalError):
         "no-repository",
         "locked",
         "wrong-password",
+        "keys-gone",
+        "config-gone",
         "incomplete",
         "interrupted",
         "disk-full",
@@ -126,6 +128,10 @@ class ResticError(ExternalError):
         assert kind in self.KINDS, kind
         super().__init__(message, mend=mend, transient=transient)
         self.kind = kind
+
+
+class BucketError(ExternalError):
+    """An S3 gateway could not be asked about a bucket, or refused."""
 
 
 class ArchiveError(ExternalError):

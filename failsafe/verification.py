@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from failsafe.adapters.lock import FileLock
 from failsafe.app import App
 from failsafe.backup.archive.reader import Archive
+from failsafe.backup.bucket import CONTENTS
 from failsafe.backup.report import Trouble
 from failsafe.backup.verify import ArchiveVerdict, RepositoryVerdict, newest_snapshot, verify_repository
 from failsafe.backups import HEAVY_LOCK, WAIT_FOR_HEAVY
+from failsafe.buckets import look_at_bucket
 from failsafe.errors import ArchiveError, ExternalError, NothingFound
-from failsafe.model import SnapshotInfo
+from failsafe.model import Severity, SnapshotInfo
 from failsafe.ports import Progress, Repository
 
 
@@ -28,6 +31,7 @@ def check_repository(app: App, name: str, progress: Progress) -> tuple[Repositor
     with _alone(app, name):
         progress.stage(f"checking {name}, reading part {part} of {parts}")
         verdict = verify_repository(repository, part=part, parts=parts, clock=app.clock, record=app.record)
+        verdict = _with_bucket(app, verdict)
         archives = tuple(_newest(app, repository, server, progress) for server in sorted(app.config.mail_server))
     _keep(app, name, verdict, archives, next_part=part % parts + 1)
     return verdict, archives
@@ -41,6 +45,14 @@ def _alone(app: App, name: str) -> Iterator[None]:
             held.enter_context(FileLock(app.lock_file(HEAVY_LOCK), f"check of {name}").hold(wait_seconds=WAIT_FOR_HEAVY))
         held.enter_context(app.hold_repository(name, f"check of {name}", wait_seconds=WAIT_FOR_HEAVY))
         yield
+
+
+def _with_bucket(app: App, verdict: RepositoryVerdict) -> RepositoryVerdict:
+    """What is not there any more is damage, whatever restic says."""
+    lost = [
+        each.text for each in look_at_bucket(app, verdict.repository) if each.code == CONTENTS and each.severity is Severity.FAIL
+    ]
+    return replace(verdict, ok=False, damaged=(*verdict.damaged, *lost)) if lost else verdict
 
 
 def _newest(app: App, repository: Repository, server: str, progress: Progress) -> ArchiveVerdict:

@@ -24,6 +24,7 @@ def to_json(status: Status) -> dict[str, Any]:
                 "last_snapshot_at": instant(each.last_snapshot_at),
                 "last_check_at": instant(each.last_check_at),
                 "last_drill_at": instant(each.last_drill_at),
+                **({"bucket": dict(each.bucket)} if each.bucket else {}),
             }
             for each in status.repositories
         ],

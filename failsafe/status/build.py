@@ -92,6 +92,7 @@ def _repository(name: str, glance: Glance, late: set[str], servers: tuple[str, .
         row["last_drill_at"],
         row["last_error"] if failed else "",
         _holds_at(row, servers),
+        (row.get("details") or {}).get("bucket", {}),
     )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from failsafe.backup.freshness import Overdue
 from failsafe.model import DomainState, Finding, Guard, Side, Verdict
@@ -54,6 +56,7 @@ class RepositoryStatus:
     last_drill_at: datetime | None = None
     error: str = ""
     holds_at: datetime | None = None  # everything up to then is in it, of every server
+    bucket: Mapping[str, Any] = field(default_factory=dict)  # what its S3 bucket said of itself when it was last looked at
 
 
 @dataclass(frozen=True, slots=True)

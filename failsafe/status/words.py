@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
+from typing import Any
 
 from failsafe.model import DomainState, Severity, Side
 from failsafe.render import spoken_age, spoken_instant
@@ -132,7 +134,31 @@ def render_plain(status: Status, zone: tzinfo) -> list[str]:
         at = "never" if repository.last_snapshot_at is None else spoken_instant(repository.last_snapshot_at, zone)
         checked = "never" if repository.last_check_at is None else spoken_instant(repository.last_check_at, zone)
         lines.append(f"repository {repository.repository}: {repository.status}; last snapshot {at}; last check {checked}")
+        lines += [f"  {render_bucket(repository.bucket)}"] if repository.bucket else []
     if status.findings:
         lines.append("")
     lines += [f"{finding.severity} {finding.subject}: {finding.text}" for finding in status.findings]
     return lines
+
+
+def render_bucket(bucket: Mapping[str, Any]) -> str:
+    """One line of what the bucket said of itself."""
+    known = {None: "not told", True: "on", False: "off"}
+    locked = f"{bucket['lock_mode']} for {bucket['lock_days']} d" if bucket["lock_days"] else known[bucket["lock"]]
+    can = {
+        "denied": "cannot delete",
+        "hides": "can hide but not delete",
+        "for-good": "CAN DELETE for good",
+        "unknown": "cannot write",
+    }
+    parts = [
+        f"versioning {bucket['versioning'] or 'not told'}",
+        f"object lock {locked}",
+        f"this machine {can[bucket['deleting']]}",
+    ]
+    if bucket["rules"]:
+        parts.append(f"LIFECYCLE RULES ACT ON BACKUPS ({len(bucket['rules'])})")
+    if bucket["contents"] is not None:
+        total = sum(each["bytes"] for each in bucket["contents"].values())
+        parts.append(f"{bucket['contents']['snapshots']['files']} snapshots, {total / 1e9:.2f} GB really there")
+    return f"bucket, looked at {bucket['at'][:10]}: {'; '.join(parts)}"
