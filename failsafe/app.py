@@ -200,6 +200,7 @@ class App:
         credentials = environment_file or table.environment_file
         known = self.duties.repositories().get(name)
         controller = self.config.controller
+        bucket = self.bucket(name)
         return ResticRepository(
             name,
             table.url,
@@ -209,6 +210,9 @@ class App:
             limit_upload=table.limit_upload or controller.limit_upload,
             limit_download=table.limit_download or controller.limit_download,
             expected_id=(known.restic_id or None) if known is not None else None,
+            ssh_key=table.ssh_key,
+            known_hosts=table.known_hosts,
+            count=None if bucket is None else bucket.count,
         )
 
     def bucket(self, name: str) -> Bucket | None:

@@ -100,6 +100,8 @@ class RepositoryTable(Table):
     url: str = Field(min_length=1)
     password_file: AbsolutePath
     environment_file: AbsolutePath | None = None
+    ssh_key: AbsolutePath | None = None
+    known_hosts: AbsolutePath | None = None
     maintenance: Literal["here", "elsewhere"] = "here"
     maintenance_environment_file: AbsolutePath | None = None
     restore_environment_file: AbsolutePath | None = None
@@ -115,6 +117,12 @@ class RepositoryTable(Table):
     def is_path(self) -> bool:
         """A folder on this machine, not a place across a network."""
         return re.match(r"(?i)^(sftp|s3|rest|rclone|b2|azure|gs|swift):", self.url) is None
+
+    @model_validator(mode="after")
+    def _ssh_is_for_sftp(self) -> RepositoryTable:
+        if not self.url.lower().startswith("sftp:") and (self.ssh_key is not None or self.known_hosts is not None):
+            raise ValueError("ssh_key and known_hosts go with an sftp: URL")
+        return self
 
     @field_validator("url")
     @classmethod

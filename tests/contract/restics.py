@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from failsafe.adapters.restic import Patience, ResticRepository
 from failsafe.secrets import Secret
@@ -49,6 +50,7 @@ def make_repository(
     expected_id: str | None = None,
     patience: Patience = HURRIED,
     said: list[str] | None = None,
+    **more: Any,
 ) -> ResticRepository:
     """A repository at `folder`/repository; its password file and cache lie beside it."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -65,6 +67,7 @@ def make_repository(
         expected_id=expected_id,
         patience=patience,
         narrate=(said if said is not None else []).append,
+        **more,
     )
 
 
@@ -90,7 +93,7 @@ def put_empty_repository(place: Path, password: str) -> None:
     shutil.copytree(_empty_repository(password), place)
 
 
-def restic(program: str, folder: Path, *argv: str) -> subprocess.CompletedProcess[str]:
+def restic(program: str, folder: Path, *argv: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """Bare restic on such a repository, for a second opinion."""
     environment = {
         "PATH": os.environ["PATH"],
@@ -98,6 +101,7 @@ def restic(program: str, folder: Path, *argv: str) -> subprocess.CompletedProces
         "RESTIC_REPOSITORY": str(folder / "repository"),
         "RESTIC_PASSWORD_FILE": str(folder / "repository.password"),
         "RESTIC_CACHE_DIR": str(folder / "cache"),
+        **environ,
     }
     return subprocess.run(
         [program, *argv], env=environment, capture_output=True, text=True, timeout=120, check=False, stdin=subprocess.DEVNULL

@@ -24,7 +24,7 @@ import pytest
 
 from failsafe.adapters.s3 import BucketPlace, S3Bucket
 from failsafe.secrets import Secret
-from tests.contract.conftest import free_port
+from tests.contract.sshd import free_port
 from tests.support import wait_until
 
 CEPH = Path(__file__).parent.parent / "tools" / "ceph-gateway.sh"
@@ -184,8 +184,11 @@ class FaultyProxy:
         elif self.fault == "slow":
             self._drip(request)
         else:
-            code = {"500": "InternalError", "403": "AccessDenied"}[self.fault]
-            text = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>on purpose</Message></Error>".encode()
+            code, said = {
+                "500": ("InternalError", "We encountered an internal error. Please try again."),
+                "403": ("AccessDenied", "Access Denied."),
+            }[self.fault]
+            text = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{said}</Message></Error>".encode()
             answer(request, int(self.fault), {"Content-Type": "application/xml"}, text)
 
     def _drip(self, request: BaseHTTPRequestHandler) -> None:

@@ -1,25 +1,25 @@
 #!/bin/sh
-# Fetches restic of another Debian suite into a private folder, for the tests that run on several versions of it.
+# Fetches restic (or another package with a program of its name) of another Debian suite into a private folder, for the tests.
 #
-#   tests/tools/restic-from-suite.sh SUITE DIR      for example: trixie /tmp/restic-trixie
+#   tests/tools/restic-from-suite.sh SUITE DIR [PACKAGE]      for example: trixie /tmp/restic-trixie
 #
 # Prints the path of the program. Uses the mirror that this machine's apt is configured with and verifies with Debian's
 # keyring; the system's own apt lists, cache and package database are neither read nor written.
 set -eu
 
-[ $# -eq 2 ] || { echo "usage: $0 SUITE DIR" >&2; exit 2; }
-suite=$1
+[ $# -eq 2 ] || [ $# -eq 3 ] || { echo "usage: $0 SUITE DIR [PACKAGE]" >&2; exit 2; }
+suite=$1 package=${3:-restic}
 mkdir -p "$2"
 folder=$(cd "$2" && pwd)
-program=$folder/usr/bin/restic
-if [ -x "$program" ] && "$program" version >/dev/null 2>&1; then
+program=$folder/usr/bin/$package
+if [ -x "$program" ] && "$program" --help >/dev/null 2>&1; then
     echo "$program"
     exit 0
 fi
 
 mirror=$(sed -n 's/^URIs:[[:space:]]*\([^[:space:]]*\).*/\1/p' /etc/apt/sources.list.d/debian.sources 2>/dev/null | head -n 1)
 [ -n "$mirror" ] || mirror=$(sed -n 's/^deb[[:space:]].*\(https\{0,1\}:[^[:space:]]*\).*/\1/p' /etc/apt/sources.list 2>/dev/null | head -n 1)
-[ -n "$mirror" ] || { echo "$0: no Debian mirror is configured in /etc/apt; mend: install restic of $suite by hand" >&2; exit 1; }
+[ -n "$mirror" ] || { echo "$0: no Debian mirror is configured in /etc/apt; mend: install $package of $suite by hand" >&2; exit 1; }
 
 state=$folder/.apt
 mkdir -p "$state/lists/partial" "$state/cache/archives/partial" "$state/sources"
@@ -40,8 +40,8 @@ apt_private() {
 }
 
 apt_private apt-get update -qq >&2
-(cd "$state" && rm -f restic_*.deb && apt_private apt-get download -qq restic >&2)
-dpkg -x "$state"/restic_*.deb "$folder"
+(cd "$state" && rm -f "$package"_*.deb && apt_private apt-get download -qq "$package" >&2)
+dpkg -x "$state/$package"_*.deb "$folder"
 rm -rf "$state"
-"$program" version >&2
+"$program" --help >/dev/null
 echo "$program"

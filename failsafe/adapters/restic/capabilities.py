@@ -41,6 +41,11 @@ class Capabilities:
         return self.version >= (0, 17, 0)
 
     @property
+    def has_rest_credentials(self) -> bool:
+        """Reads RESTIC_REST_USERNAME and RESTIC_REST_PASSWORD (0.16.1 by its changelog); before, they must be in the URL."""
+        return self.version >= (0, 17, 0)
+
+    @property
     def waits_long_for_backends(self) -> bool:
         """Retries a backend that does not answer for up to 15 minutes; before, opening a repository fails at once."""
         return self.version >= (0, 17, 0)

@@ -13,6 +13,7 @@ from failsafe.adapters.process import Command, Ending, Finished, Listener, Progr
 from failsafe.adapters.restic import commands
 from failsafe.adapters.restic.capabilities import OLDEST, Capabilities, parse_version
 from failsafe.adapters.restic.parse import Failure, judge_failure, progress_key, words
+from failsafe.adapters.restic.reach import with_credentials
 from failsafe.errors import ProcessError, ResticError
 from failsafe.secrets import Secret
 
@@ -24,6 +25,7 @@ MINIMUM_HIDDEN = 4  # a shorter "secret" would blank half of every message
 _URL_PASSWORD = re.compile(r"(://[^/@\s:]*:)([^/@\s]+)@")
 
 Narrator = Callable[[str], None]
+Namer = Callable[[Failure], Failure]  # gives a failure its better name, after a look at the place itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class Access:
     program: str
     limit_upload: int | None  # bytes a second
     limit_download: int | None
+    extra: tuple[str, ...] = ()  # options of its kind of place
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +61,8 @@ PATIENCE = Patience()
 class Driver:
     """One restic program on one repository."""
 
-    def __init__(self, access: Access, patience: Patience, narrate: Narrator) -> None:
-        self.access = access
+    def __init__(self, access: Access, patience: Patience, narrate: Narrator, name: Namer = lambda failure: failure) -> None:
+        self.access, self._name = access, name
         self._patience, self._lock_wait, self._narrate = patience, patience.lock_wait, narrate
         self._known: Capabilities | None = None
 
@@ -138,7 +141,7 @@ class Driver:
         return finished
 
     def failed(self, finished: Finished, verb: str) -> ResticError:
-        return self.error(judge_failure(finished.code, finished.stderr, self.capabilities), verb)
+        return self.error(self._name(judge_failure(finished.code, finished.stderr, self.capabilities)), verb)
 
     def error(self, failure: Failure, verb: str) -> ResticError:
         text = f"repository {self.access.name} ({self.place}): restic {verb}: {self.hide(failure.text)}"
@@ -174,18 +177,20 @@ class Driver:
 
     def _options(self) -> tuple[str, ...]:
         access = self.access
-        return commands.options(
+        general = commands.options(
             cache_dir=str(access.cache_dir), limit_upload=access.limit_upload, limit_download=access.limit_download
         )
+        return (*general, *access.extra)
 
     def _environment(self) -> dict[str, str]:
         """Ours alone: a stray RESTIC_PASSWORD_COMMAND of the caller would win over, or clash with, the configured password."""
-        password = self.access.password()
+        password, given = self.access.password(), self.access.environment()
+        url = self.access.url if self.capabilities.has_rest_credentials else with_credentials(self.access.url, given)
         where = {"RESTIC_PASSWORD_FILE": password.source} if password.source else {"RESTIC_PASSWORD": password.reveal()}
         return {
             **base_environment(),
-            **{name: secret.reveal() for name, secret in self.access.environment().items()},
-            "RESTIC_REPOSITORY": self.access.url,
+            **{name: secret.reveal() for name, secret in given.items()},
+            "RESTIC_REPOSITORY": url,
             "RESTIC_PROGRESS_FPS": "1",  # 60 lines a second otherwise
             **where,
         }

@@ -149,8 +149,8 @@ def judge_failure(code: int, stderr: Sequence[str], capabilities: Capabilities) 
     """Which failure an exit code other than 0 was."""
     said = words(stderr)
     known = _by_code(code, capabilities) or _by_words(said, capabilities)
-    if known is None and (code < 0 or code in (130, 143)):
-        known = ("interrupted", "", True)
+    if known is None and (code < 0 or code in (130, 143) or "signal interrupt received" in said):  # 0.18 ends with 1 then
+        known = ("interrupted", _mend_by_words(said), True)
     kind, mend, transient = known or ("failed", _mend_by_words(said), True)
     return Failure(kind, said or f"restic ended with code {code} and said nothing", mend, transient)
 
@@ -160,6 +160,9 @@ _MENDS = {
     "wrong-password": "put the repository's own password into its password_file; nobody can read it without",
     "locked": "another restic is at work there; wait, or end it and run: restic unlock",
     "disk-full": "make room where the repository lies, then run the backup again",
+    "ssh-key": "ssh does not let us in: set ssh_key of the repository to a key without a passphrase whose .pub stands in authorized_keys there",
+    "sftp": "ssh began no session (newer restics may end before its own words arrive): is the machine up, its host key in known_hosts, "
+    "our ssh_key in its authorized_keys? Try: ssh -o BatchMode=yes -i KEY USER@HOST",
     "host-key": "add the server's host key to known_hosts, after comparing its fingerprint",
     "unreachable": "check that the place of the repository is up and reachable from here, and its address",
 }
@@ -187,6 +190,11 @@ _UNREACHABLE = (
 )
 
 
+_TROUBLED = (
+    "internal server error", "internal error", "service unavailable", "slow down", "slowdown", "bad gateway", "reduce your request rate",
+)  # fmt: skip
+
+
 def _by_code(code: int, capabilities: Capabilities) -> tuple[str, str, bool] | None:
     if not capabilities.has_exit_codes:
         return None
@@ -202,8 +210,10 @@ def _by_words(said: str, capabilities: Capabilities) -> tuple[str, str, bool] | 
         return "disk-full", _MENDS["disk-full"], True
     if "host key verification failed" in low:
         return "failed", _MENDS["host-key"], False
+    if "permission denied (" in low:  # ssh lists the ways to log in that it has tried
+        return "failed", _MENDS["ssh-key"], False
     if any(sign in low for sign in _UNREACHABLE):
-        return "unreachable", _MENDS["unreachable"], True
+        return "unreachable", _MENDS["sftp" if "sftp session" in low else "unreachable"], True
     if "already locked" in low:
         return "locked", _MENDS["locked"], True
     # Old versions ask "Is there a repository at …?" after any failure to read the config file, a dead network among them.
@@ -218,7 +228,9 @@ def _mend_by_words(said: str) -> str:
         return "the place of the repository is mounted read-only: look for disk errors, then mount it writable again"
     if "input/output error" in low:
         return "the disk of the repository reports errors: look at the kernel's log and at its SMART values"
-    if "permission denied" in low or "access denied" in low or "403" in low or "accessdenied" in low:
+    if any(sign in low for sign in _TROUBLED):
+        return "the place of the repository has trouble of its own (it answers, and fails): try again later; nothing is lost"
+    if "permission denied" in low or "access denied" in low or "403" in low or "accessdenied" in low or "401" in low:
         return "give failsafe's credential for this repository the right to read and write there"
     return ""
 

@@ -1,11 +1,14 @@
-"""Where a repository is a folder of this machine: what must be true of that folder before restic may create anything in it."""
+"""The place of a repository, looked at without restic: what must be true before restic may create anything, and what is gone when it cannot open it."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from failsafe.errors import ResticError
+from failsafe.adapters.restic.parse import Failure
+from failsafe.errors import ExternalError, ResticError
 
 _SCHEME = re.compile(r"^[a-z0-9]+:", re.IGNORECASE)
 _FOLDERS = frozenset(("data", "index", "keys", "locks", "snapshots", "tmp"))  # of restic's repository layout
@@ -58,3 +61,38 @@ def clear_unfinished_init(folder: Path) -> None:
 def _is_leftover(path: Path) -> bool:
     top = path.parts[0]
     return (top == "keys" and len(path.parts) == 2) or (len(path.parts) == 1 and top.startswith("config-tmp-"))
+
+
+Counter = Callable[[str], int]  # how many files of a kind of restic's layout (config, keys, snapshots, data) lie there
+
+
+def counter_of(folder: Path) -> Counter:
+    """For a folder of this machine. One file is enough: nobody counts a million packs here."""
+
+    def count(kind: str) -> int:
+        try:
+            place = folder / kind
+            return int(place.is_file() or any(path.is_file() for path in place.rglob("*")))
+        except OSError as error:
+            raise ResticError(f"cannot look into {folder}: {error.strerror}") from error
+
+    return count
+
+
+def name_failure(failure: Failure, count: Counter | None, password_file: str) -> Failure:
+    """restic says "wrong password" where the keys are gone, and "no repository" where only the config is; the place itself knows better."""
+    kit = "bring it back from the recovery kit or from a copy; nothing was created or changed"
+    try:
+        if failure.kind == "wrong-password":
+            if count is not None and count("keys") == 0:
+                text = f"its keys are gone: the folder keys/ is empty, and no password opens what is there\n{failure.text}"
+                return replace(failure, kind="keys-gone", text=text, mend=kit.replace("it", "keys/", 1))
+            mend = f"put the password that the repository was made with into its password_file{f' {password_file}' if password_file else ''}"
+            unseen = "" if count is not None else "; or its folder keys/ is gone, which restic does not tell apart"
+            return replace(failure, mend=f"{mend} (a new one opens nothing; `restic key passwd` changes it){unseen}")
+        if failure.kind == "no-repository" and count is not None and (count("snapshots") or count("data")):
+            text = f"its file config is gone, and its data is still there; nothing was created\n{failure.text}"
+            return replace(failure, kind="config-gone", text=text, mend=kit.replace("it", "the file `config`", 1))
+    except ExternalError:
+        return failure  # the place cannot be looked at just now; restic's word stands
+    return failure

@@ -28,7 +28,8 @@ from failsafe.adapters.restic.parse import (
     unread_items,
     words,
 )
-from failsafe.adapters.restic.place import clear_unfinished_init, demand_place, local_folder
+from failsafe.adapters.restic.place import Counter, clear_unfinished_init, counter_of, demand_place, local_folder, name_failure
+from failsafe.adapters.restic.reach import sftp_options
 from failsafe.errors import ResticError
 from failsafe.model import SnapshotInfo, SnapshotTaken
 from failsafe.ports import CheckReport, Progress, SnapshotRequest
@@ -59,10 +60,15 @@ class ResticRepository:
         expected_id: str | None = None,
         patience: Patience = PATIENCE,
         narrate: Narrator = lambda _text: None,
+        ssh_key: Path | None = None,
+        known_hosts: Path | None = None,
+        count: Counter | None = None,  # of files at a place that is not a folder here
     ) -> None:
-        access = Access(name, url, password, environment, Path(cache_dir), program, limit_upload, limit_download)
-        self._driver = Driver(access, patience, narrate)
+        extra = sftp_options(url, ssh_key, known_hosts)
+        access = Access(name, url, password, environment, Path(cache_dir), program, limit_upload, limit_download, extra)
         self._folder = local_folder(url)
+        self._count = counter_of(self._folder) if self._folder is not None else count
+        self._driver = Driver(access, patience, narrate, self._named)
         self._memory = Memory(access.cache_dir / "known" / f"{name}.json")
         self._expected_id, self._silence, self._narrate = expected_id, patience.silence, narrate
         self.opened_id = ""  # of the last `open`
@@ -182,6 +188,10 @@ class ResticRepository:
         self._driver.demand(commands.unlock())
 
     # Inside
+
+    def _named(self, failure: Failure) -> Failure:
+        wanted = failure.kind in ("wrong-password", "no-repository")
+        return name_failure(failure, self._count, self._driver.access.password().source) if wanted else failure
 
     def _demand_place(self) -> None:
         if self._folder is not None:
