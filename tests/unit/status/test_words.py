@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 from failsafe.status.build import build_status
 from failsafe.status.words import Answers, answer_all, render_plain
 from failsafe.store.glance import Glance
-from tests.unit.status.world import NOW, ROSTER, ago, healthy, repository, run, state, watch
+from tests.unit.status.world import NOW, ROSTER, ago, duty, healthy, repository, run, state, watch
 
 WARSAW = ZoneInfo("Europe/Warsaw")
 
@@ -32,6 +32,31 @@ def test_nothing_known_is_never_yes() -> None:
 def test_an_incomplete_backup_is_not_safe() -> None:
     said = answers(healthy(backup_run=(run("incomplete"),), good_run=(run(at=ago(hours=3)),)))
     assert said.mail_safe == "No: vps is not proven complete. The last complete backup is 3 h old."
+
+
+def guarded(count: int) -> Glance:
+    guards = [
+        {"code": "mass-loss", "text": f"all of box {number}", "mend": f"failsafe accept {number}"} for number in range(count)
+    ]
+    row = {**duty("guards:vps", ago(minutes=5)), "details": {"guards": guards}}
+    return healthy(duty=(watch(), duty("backup:vps", ago(minutes=5)), duty("doctor", ago(hours=5)), row))
+
+
+def test_a_guard_is_not_green_and_says_what_ends_it() -> None:
+    said = answers(guarded(1))
+    assert (said.mail_safe.startswith("Look: a guard stands, mass-loss (vps); everything up to"), said.mail_safe_mood) == (
+        True,
+        "look",
+    )
+    assert said.must_do == ("failsafe accept 0",)
+    (finding,) = build_status(ROSTER, guarded(1), NOW).findings
+    assert (finding.code, finding.severity, finding.text) == ("mass-loss", "fail", "guard mass-loss: all of box 0")
+
+
+def test_many_guards_of_one_code_are_one_finding_with_the_command_that_ends_them_all() -> None:
+    (finding,) = build_status(ROSTER, guarded(9), NOW).findings
+    assert finding.text.startswith("guard mass-loss: 9 times: all of box 0; ")
+    assert "failsafe accept vps --reason TEXT" in finding.mend
 
 
 def test_one_bad_repository_is_told_by_name() -> None:
