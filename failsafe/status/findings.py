@@ -90,10 +90,7 @@ def server_findings(server: ServerStatus, roster: Roster) -> list[Finding]:
                 "add a [repository.NAME]",
             )
         ]
-    guards = [
-        Finding(guard.code, Severity.FAIL, server.server, f"guard {guard.code}: {guard.text}", guard.mend)
-        for guard in server.guards
-    ]
+    guards = _guard_findings(server)
     texts = {
         "never": ("has no backup yet", f"failsafe backup {server.server}"),
         "incomplete": ("the last backup could not be proven complete", f"failsafe backup {server.server}"),
