@@ -20,7 +20,7 @@ from failsafe.mail.imap import header_of
 from failsafe.mail.manifest import Missing
 from failsafe.ports import FolderState, MailSource, Narrator, Progress, SourceFolder, SourceMailbox, SourceMessage
 
-ROUNDS = 10  # of asking which folders got messages meanwhile
+ROUNDS = 30  # of asking which folders got messages meanwhile: needed only while mail comes and goes faster than it is read
 ATTEMPTS = 2  # sessions for one mailbox, beside those that reading bodies may need
 AT_ONCE = 2_000  # messages whose facts are held in memory
 HEADER = 1 << 18  # bytes looked at for the end of a header
@@ -114,7 +114,9 @@ class MailboxReader:
             listed = self._folders()
             restless = {}
             news = [folder for folder in listed if folder.state and may_hold_news(self._state_of(folder), folder.state)]
-            for folder in news:
+            for folder in reversed(
+                news
+            ):  # INBOX, the busiest, is read last: what comes and goes until the next listing is least then
                 if self._read_news(folder):
                     restless[self._id(folder)] = "messages came and went until the pull ended; one may have been moved past it"
             self.seen.restless = restless
@@ -172,7 +174,7 @@ class MailboxReader:
         return True
 
     def _read_news(self, folder: SourceFolder) -> bool:
-        """What came since the folder was read. True where some of that had gone again."""
+        """What came since the folder was read. True where some of what had come before this round began has gone again."""
         known = self.ledger.folder(self.number, folder.name)
         before = self.seen.states.get(known.id)
         if before is None or before.uid_next is None or folder.state is None or before.uid_validity != folder.state.uid_validity:
@@ -183,8 +185,8 @@ class MailboxReader:
         gone = self._arrive(known, now, range(before.uid_next, now.uid_next))
         self.seen.states[known.id] = replace(
             before, uid_next=now.uid_next
-        )  # the older modseq: changes since then are still to be read
-        return gone
+        )  # with the older modseq: changes since are still to be read
+        return any(uid < (folder.state.uid_next or now.uid_next) for uid in gone)
 
     def _open(self, known: Known) -> FolderState | None:
         try:
@@ -247,13 +249,15 @@ class MailboxReader:
 
     # -- messages --------------------------------------------------------------------------------------------------------
 
-    def _arrive(self, known: Known, now: FolderState, expected: Sequence[int]) -> bool:
-        """Takes those of these UIDs that are not stored into the archive, the newest first. True where one was not there any more."""
+    def _arrive(self, known: Known, now: FolderState, expected: Sequence[int]) -> set[int]:
+        """Takes those of these UIDs that are not stored into the archive, the newest first. Gives those that were not there any more."""
         wanted = self.ledger.lacks(known.id, expected)
         if not wanted:
-            return False
+            return set()
+        gone: set[int] = set()
         if len(wanted) > WIDE:  # UIDs need not be dense
             there = set(self.box.uids())
+            gone = set(wanted) - there
             wanted = [uid for uid in wanted if uid in there]
         wanted.sort(reverse=True)
         self.progress.stage(f"{self.mailbox} {known.name}", len(wanted), "messages")
@@ -266,7 +270,7 @@ class MailboxReader:
             lacking = {uid: self.bodies.bad.get(uid, "the server lists it and does not give it") for uid in still}
         older = {uid: why for uid, why in self.seen.lacking.get(known.id, {}).items() if uid not in set(wanted)}
         self.seen.lacking[known.id] = {**older, **lacking}
-        return len(left) > len(lacking)
+        return gone | (set(left) - set(lacking))
 
     def _take(self, known: Known, now: FolderState, uids: Sequence[int]) -> None:
         asked = set(uids)

@@ -76,7 +76,7 @@ userdb {{
 
 
 class Dovecot:
-    """Any mailbox of `users` logs in with PASSWORD; `USER*admin` with the same. `store` is Dovecot's name of a format; `more` further settings."""
+    """Any mailbox of `users` logs in with PASSWORD; `USER*admin` with the same. `store` is Dovecot's name of a format; `more` further settings, "{folder}" filled in."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class Dovecot:
             prefix=prefix,
             layout=layout,
             store="maildir" if store == BY_DOMAIN else store,
-            more=more,
+            more=more.replace("{folder}", str(folder)),
         )
         (folder / "dovecot.conf").write_text(conf)
         self.let_in(users)
