@@ -15,7 +15,9 @@ from failsafe.ports import Channel, MailHost
 from failsafe.secrets import Secret, read_secret
 
 LISTED_BYTES = 16 << 20  # of `doveadm user '*'`
-_MAILBOX = re.compile(r"[^\s\0/@\\'\"]+@[^\s\0/@\\'\"]+\Z")
+_MAILBOX = re.compile(
+    r"(?!-)[^\s\0/@\\'\"]+(@[^\s\0/@\\'\"]+)?\Z"
+)  # nothing that a program could take for an option, a path or a quote
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,15 @@ class DoveadmSource:
             ) from error
         finally:
             channel.close()
-        return tuple(sorted(name.strip() for name in names if _MAILBOX.match(name.strip())))
+        found = sorted({name.strip() for name in names} - {""})
+        odd = [name for name in found if not _MAILBOX.match(name)]
+        if odd:
+            raise ProcessError(
+                f"{self.name}: doveadm lists {odd[0]!r}, which is no mailbox",
+                mend="name those that are to be backed up in mailboxes = […]",
+                transient=False,
+            )
+        return tuple(found)
 
     def open(self, mailbox: str) -> ImapSource:
         if not _MAILBOX.match(mailbox):

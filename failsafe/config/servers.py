@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from failsafe.config.types import AbsolutePath, Duration, SshAddress
 from failsafe.model import Endpoint
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 READ_BY_DOVEADM = ("docker-mailserver", "mailcow")  # their Dovecot runs in a container that lets us run doveadm
-MailboxName = Annotated[str, Field(pattern=r"^[^\s/@\\'\"]+@[^\s/@\\'\"]+$")]
+_MAILBOX = re.compile(r"(?!-)[^\s/@\\'\"]+(@[^\s/@\\'\"]+)?\Z")
+
+
+def _mailbox(name: str) -> str:
+    if not _MAILBOX.match(name):
+        raise ValueError(f'{name!r} is no mailbox; write "a@example.org"')
+    return name
+
+
+MailboxName = Annotated[str, AfterValidator(_mailbox)]
 
 
 class Table(BaseModel):

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from failsafe.adapters.imap_line import Meter, connect
+from failsafe.adapters.imap_source import ImapSource
 from failsafe.errors import MailError
 from failsafe.model import Endpoint, Result
 from tests.contract.dovecot import BY_DOMAIN, Dovecot, running
@@ -286,13 +288,31 @@ def test_answers_for_other_messages_that_have_no_uid_are_not_taken_for_ours() ->
                 talk.say("* STATUS INBOX (MESSAGES 2 UIDNEXT 13 UIDVALIDITY 1)")
             talk.say(f"{tag} OK done")
 
-    from failsafe.adapters.imap_line import Meter, connect
-    from failsafe.adapters.imap_source import ImapSource
-
     with ScriptedServer(script) as server:
         meter = Meter()
         box = ImapSource(connect(Endpoint("127.0.0.1", server.port, "none"), meter), meter, "test")
         box.folders()
         box.open("INBOX")
         assert dict(box.flags([11, 12])) == {11: frozenset({"\\Seen"}), 12: frozenset()}
+        box.close()
+
+
+def test_a_server_with_object_ids_says_which_messages_are_the_same() -> None:
+    def script(talk: Talk) -> None:
+        talk.say("* PREAUTH [CAPABILITY IMAP4rev1 OBJECTID] hello")
+        while line := talk.hear():
+            tag, verb = line.split()[:2]
+            if "EMAILID" in line:
+                date = '"28-Mar-2021 02:30:59 +0000"'
+                talk.say(f"* 1 FETCH (UID 7 RFC822.SIZE 5 INTERNALDATE {date} FLAGS () EMAILID (M6d99ac3275bb4e))")
+            elif verb == "CAPABILITY":
+                talk.say("* CAPABILITY IMAP4rev1 OBJECTID")
+            talk.say(f"{tag} OK done")
+
+    with ScriptedServer(script) as server:
+        meter = Meter()
+        box = ImapSource(connect(Endpoint("127.0.0.1", server.port, "none"), meter), meter, "test")
+        box._client._imap.state = "SELECTED"
+        (one,) = box.facts([7])
+        assert (one.uid, one.identity, one.certain) == (7, "M6d99ac3275bb4e", True)
         box.close()
