@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from failsafe.adapters.restic import commands
 from failsafe.adapters.restic.capabilities import Capabilities, parse_version
 from failsafe.adapters.restic.parse import (
+    Failure,
     as_json,
     judge_failure,
     parse_config_id,
@@ -22,7 +24,10 @@ from failsafe.adapters.restic.parse import (
     unread_items,
     words,
 )
-from failsafe.adapters.restic.place import local_folder
+from failsafe.adapters.restic.place import local_folder, name_failure
+from failsafe.adapters.restic.reach import sftp_options, with_credentials
+from failsafe.errors import BucketError
+from failsafe.secrets import Secret
 
 OLD, NEW = Capabilities((0, 14, 0)), Capabilities((0, 19, 1))
 HINT = "Is there a repository at the following location?"
@@ -200,3 +205,66 @@ def test_a_url_with_a_scheme_is_no_folder(url: str) -> None:
 def test_a_path_is_a_folder() -> None:
     assert str(local_folder("/volume1/mail")) == "/volume1/mail"
     assert str(local_folder("local:/volume1/mail")) == "/volume1/mail"
+
+
+@pytest.mark.parametrize(
+    ("url", "where"),
+    [
+        ("sftp:user@host:/srv/r", "-l user host -s sftp"),
+        ("sftp:host:r", "ServerAliveCountMax=8 host -s sftp"),
+        ("sftp://user@host:2222//srv/r", "-p 2222 -l user host -s sftp"),
+        ("sftp://user@[::1]:2222//srv/r", "-p 2222 -l user ::1 -s sftp"),
+    ],
+)
+def test_sftp_asks_nobody_and_checks_the_host(url: str, where: str) -> None:
+    option, value = sftp_options(url, None, None)
+
+    assert option == "-o"
+    assert value.startswith("sftp.command=ssh -o BatchMode=yes -o StrictHostKeyChecking=yes")
+    assert value.endswith(where)
+
+
+def test_sftp_uses_the_key_and_the_hosts_that_were_given_even_with_blanks_in_their_names() -> None:
+    _, value = sftp_options("sftp:host:/r", Path("/etc/fail safe/id"), Path("/etc/known"))
+
+    assert "-i '/etc/fail safe/id'" in value
+    assert "UserKnownHostsFile=/etc/known" in value
+    assert "IdentitiesOnly=yes" in value
+    assert sftp_options("rest:http://host/", None, None) == ()
+
+
+def test_credentials_of_a_rest_server_go_into_the_url_only_where_it_has_none() -> None:
+    given = {"RESTIC_REST_USERNAME": Secret("user"), "RESTIC_REST_PASSWORD": Secret("p@ss/word")}
+
+    assert with_credentials("rest:https://host:8000/mail/", given) == "rest:https://user:p%40ss%2Fword@host:8000/mail/"
+    assert with_credentials("rest:https://other:x@host/", given) == "rest:https://other:x@host/"
+    assert with_credentials("s3:https://host/b", given) == "s3:https://host/b"
+    assert with_credentials("rest:https://host/", {}) == "rest:https://host/"
+
+
+@pytest.mark.parametrize(
+    ("there", "kind", "named"),
+    [
+        ({"keys": 0}, "wrong-password", "keys-gone"),
+        ({"keys": 1}, "wrong-password", "wrong-password"),
+        ({"snapshots": 3}, "no-repository", "config-gone"),
+        ({"data": 1}, "no-repository", "config-gone"),
+        ({"keys": 1}, "no-repository", "no-repository"),
+        ({}, "unreachable", "unreachable"),
+        (None, "wrong-password", "wrong-password"),
+    ],
+)
+def test_the_place_itself_knows_what_restic_cannot_tell_apart(there: dict[str, int] | None, kind: str, named: str) -> None:
+    count = None if there is None else lambda what: there.get(what, 0)
+
+    found = name_failure(Failure(kind, "said"), count, "/etc/failsafe/password")
+
+    assert found.kind == named
+    assert "said" in found.text
+
+
+def test_a_place_that_cannot_be_looked_at_leaves_restics_word() -> None:
+    def dead(_kind: str) -> int:
+        raise BucketError("no answer")
+
+    assert name_failure(Failure("wrong-password", "said"), dead, "").kind == "wrong-password"
