@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import os
 import shutil
 import subprocess
@@ -212,6 +213,18 @@ class FaultyProxy:
             answer(request, response.status, headers, data, length=response.getheader("Content-Length"))
         finally:
             connection.close()
+
+
+def allow_all_but_delete(server: S3Server, name: str, prefix: str = "") -> None:
+    """The policy of docs/repositories.md, for a gateway's own user."""
+    statements = [
+        {"Action": ["s3:ListBucket", "s3:GetBucketLocation"], "Resource": f"arn:aws:s3:::{name}"},
+        {"Action": ["s3:GetObject", "s3:PutObject"], "Resource": f"arn:aws:s3:::{name}/*"},
+        {"Action": ["s3:DeleteObject"], "Resource": f"arn:aws:s3:::{name}/{prefix}locks/*"},
+    ]
+    whom = {"Effect": "Allow", "Principal": {"AWS": ["arn:aws:iam:::user/writer"]}}
+    policy = {"Version": "2012-10-17", "Statement": [{**whom, **statement} for statement in statements]}
+    server.client().put_bucket_policy(Bucket=name, Policy=json.dumps(policy))
 
 
 HOP = frozenset({"connection", "transfer-encoding", "content-length", "keep-alive"})

@@ -13,7 +13,7 @@ import pytest
 from failsafe.backup.bucket import judge_bucket
 from failsafe.bucket import Deleting
 from failsafe.errors import BucketError
-from tests.contract.s3_servers import KINDS, FaultyProxy, S3Server, ceph_server, moto_server
+from tests.contract.s3_servers import KINDS, FaultyProxy, S3Server, allow_all_but_delete, ceph_server, moto_server
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 
@@ -144,18 +144,6 @@ def test_a_credential_that_cannot_delete_is_proved_and_its_probe_is_used_again(
     assert [key for key in keys if "failsafe" in key] == ["failsafe-delete-probe"]
     assert looks[1].foreign == 0, "our own probe is no stranger"
     assert judge_bucket("offsite", looks[1], 2)[1].severity == "ok"
-
-
-def allow_all_but_delete(server: S3Server, name: str) -> None:
-    """The policy of docs/repositories.md, for a gateway's own user."""
-    statements = [
-        {"Action": ["s3:ListBucket", "s3:GetBucketLocation"], "Resource": f"arn:aws:s3:::{name}"},
-        {"Action": ["s3:GetObject", "s3:PutObject"], "Resource": f"arn:aws:s3:::{name}/*"},
-        {"Action": ["s3:DeleteObject"], "Resource": f"arn:aws:s3:::{name}/locks/*"},
-    ]
-    whom = {"Effect": "Allow", "Principal": {"AWS": ["arn:aws:iam:::user/writer"]}}
-    policy = {"Version": "2012-10-17", "Statement": [{**whom, **statement} for statement in statements]}
-    server.client().put_bucket_policy(Bucket=name, Policy=json.dumps(policy))
 
 
 # ---------------------------------------------------------------- a gateway that fails
