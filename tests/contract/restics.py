@@ -15,6 +15,7 @@ from typing import Any
 
 from failsafe.adapters.restic import Patience, ResticRepository
 from failsafe.secrets import Secret
+from tests.tools.cheap_key import make_cheap
 
 PASSWORD = "correct horse battery staple"
 HURRIED = Patience(
@@ -72,7 +73,8 @@ def make_repository(
 
 
 @functools.cache
-def _empty_repository(password: str) -> Path:
+def empty_repository(password: str, program: str = "restic") -> Path:
+    """A folder that holds an empty repository of this restic and its password file; made once a run, to be copied and never written to."""
     folder = Path(tempfile.mkdtemp(prefix="failsafe-empty-repository-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     secret = password_file(folder, password)
@@ -83,14 +85,15 @@ def _empty_repository(password: str) -> Path:
         "HOME": str(folder),
     }
     subprocess.run(
-        ["restic", "init", "-q"], env=environment, check=True, timeout=120, stdin=subprocess.DEVNULL, capture_output=True
+        [program, "init", "-q"], env=environment, check=True, timeout=120, stdin=subprocess.DEVNULL, capture_output=True
     )
-    return folder / "repository"
+    make_cheap(program, folder / "repository", password, environment)
+    return folder
 
 
 def put_empty_repository(place: Path, password: str) -> None:
-    """A new repository at `place`: restic takes seconds of two cores to make one, so it is made once a run and copied."""
-    shutil.copytree(_empty_repository(password), place)
+    """A new repository at `place`, made once a run and copied; its key is cheap to open, since restic takes 0.65 s for one of its own."""
+    shutil.copytree(empty_repository(password) / "repository", place)
 
 
 def restic(program: str, folder: Path, *argv: str, **environ: str) -> subprocess.CompletedProcess[str]:

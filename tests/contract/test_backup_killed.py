@@ -17,7 +17,7 @@ import pytest
 from failsafe.backup.snapshot import host_of, read_tags
 from failsafe.backup.verify import verify_snapshot, verify_staging
 from tests.contract.mailstore import Store
-from tests.contract.restics import make_repository, programs, restic, version_of
+from tests.contract.restics import PASSWORD, empty_repository, make_repository, programs, restic, version_of
 from tests.support import wait_until
 
 pytestmark = pytest.mark.skipif(not programs(), reason="restic is not installed (Debian: restic)")
@@ -59,9 +59,11 @@ def program(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def store(tmp_path: Path, program: str) -> Store:
     made = Store(tmp_path)
     made.fill(ANNA, "", 50)
+    for name in ("near", "far"):
+        shutil.copytree(empty_repository(PASSWORD, program), tmp_path / name)
     return made
 
 
@@ -145,7 +147,7 @@ def test_a_restic_killed_at_random_moments_fails_alone_and_is_caught_up(store: S
         store.fill(ANNA, ".Sent", 5, prefix=f"k{number}-", size=40_000)
         job = start(store, program)
         wait_until(lambda job=job: restics_of(store) or job.poll() is not None, 60, "restic runs")
-        time.sleep(chance.uniform(0.0, 3.0))  # the random moment itself
+        time.sleep(chance.uniform(0.0, 0.5))  # the random moment itself
         for pid in restics_of(store):
             os.kill(pid, signal.SIGKILL)
             killed += 1

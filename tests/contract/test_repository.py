@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from failsafe.errors import ResticError
 from failsafe.ports import Repository, SnapshotRequest
-from tests.contract.restics import make_repository, programs, version_of
+from tests.contract.restics import PASSWORD, empty_repository, make_repository, programs, version_of
 from tests.fakes.progress import Heard
 from tests.fakes.repository import FakeRepository
 
@@ -20,27 +19,13 @@ EXCLUDES = ("generations/*", "!generations/00000002.json", ".failsafe-unfinished
 KINDS = ["fake", *programs()]
 
 
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """An empty repository of one restic, made once: `init` takes seconds."""
-    made: dict[str, Path] = {}
-
-    def give(program: str) -> Path:
-        if program not in made:
-            made[program] = tmp_path_factory.mktemp("template")
-            make_repository(program, made[program]).ensure()
-        return made[program]
-
-    return give
-
-
 @pytest.fixture(params=KINDS, ids=lambda kind: kind if kind == "fake" else version_of(kind))
-def repository(request: pytest.FixtureRequest, tmp_path: Path, template: Callable[[str], Path]) -> Repository:
+def repository(request: pytest.FixtureRequest, tmp_path: Path) -> Repository:
     if request.param == "fake":
         fake = FakeRepository()
         fake.ensure()
         return fake
-    shutil.copytree(template(request.param), tmp_path / "r")
+    shutil.copytree(empty_repository(PASSWORD, request.param), tmp_path / "r")
     return make_repository(request.param, tmp_path / "r")
 
 

@@ -18,7 +18,7 @@ from failsafe.adapters.restic import Patience, ResticRepository
 from failsafe.errors import ResticError
 from failsafe.ports import SnapshotRequest
 from failsafe.secrets import Secret
-from tests.contract.restics import PASSWORD, make_repository, password_file, programs, restic, version_of
+from tests.contract.restics import PASSWORD, empty_repository, make_repository, password_file, programs, restic, version_of
 from tests.fakes.progress import Heard
 from tests.support import wait_until
 
@@ -29,28 +29,15 @@ SHORT = Patience(
 REST_PASSWORD = "hunter22secret"
 
 
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    made: dict[str, Path] = {}
-
-    def give(program: str) -> Path:
-        if program not in made:
-            made[program] = tmp_path_factory.mktemp("template")
-            make_repository(program, made[program]).ensure()
-        return made[program]
-
-    return give
-
-
 @pytest.fixture(params=programs(), ids=version_of)
 def program(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture
-def place(program: str, tmp_path: Path, template: Callable[[str], Path]) -> Path:
+def place(program: str, tmp_path: Path) -> Path:
     """A folder with a fresh repository, its password file and its cache."""
-    return Path(shutil.copytree(template(program), tmp_path / "place"))
+    return Path(shutil.copytree(empty_repository(PASSWORD, program), tmp_path / "place"))
 
 
 @pytest.fixture

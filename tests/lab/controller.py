@@ -4,6 +4,7 @@ import json
 import textwrap
 from typing import Any
 
+from tests.contract.restics import put_empty_repository
 from tests.lab.job import Job
 from tests.lab.lab import Lab
 from tests.lab.names import (
@@ -153,19 +154,7 @@ class Controller:
         self.nas.sh(f"rm -rf {STATE} /srv/backup /srv/restored; mkdir -p /srv/backup")
         if repositories:
             for place in REPOSITORIES.values():
-                self.nas.sh(f"cp -r {self._empty_repository()} {place}")
-
-    def _empty_repository(self) -> str:
-        made = "/srv/empty-repository"
-        if self.nas.sh(f"test -e {made}", check=False).returncode:
-            self.nas.write("/etc/failsafe/repository.password", SECRETS["repository.password"] + "\n", 0o600)
-            self.nas.run(
-                "restic",
-                "init",
-                "-q",
-                env={"RESTIC_REPOSITORY": made, "RESTIC_PASSWORD_FILE": "/etc/failsafe/repository.password"},
-            )
-        return made
+                put_empty_repository(self.nas.path(place), SECRETS["repository.password"])
 
     def verb(self, *words: str, status: int | None = 0, timeout: float = 120, env: dict[str, str] | None = None) -> Answer:
         """Run `failsafe WORDS` to its end. Raises VerbFailedError unless it exits with `status` (None: any)."""
