@@ -68,8 +68,9 @@ class SshHost:
             raise SshError(
                 f"{self.name}: there is no key at {self.key}", mend="correct `ssh_key`, or create the key", transient=False
             )
+        named = {} if self.key is None else {"key_filename": str(self.key)}  # fabric wants no key here rather than None
         return {
-            "key_filename": str(self.key) if self.key else None,
+            **named,
             "allow_agent": self.key is None,
             "look_for_keys": self.key is None,
             "banner_timeout": self.connect_timeout,

@@ -59,7 +59,7 @@ class ImapLedger:
             self.db.execute(f"DELETE FROM {table}")
         if fresh or inventory.get("way") != "imap":
             self._begin_anew()
-        inventory.put("way", "imap")
+            inventory.put("way", "imap")
 
     def _begin_anew(self) -> None:
         """The inventory was made anew from the archive, or files were read until now: names come from the manifests, states from nowhere.

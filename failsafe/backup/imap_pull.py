@@ -40,7 +40,10 @@ def pull_over_imap(
     run = _ImapPull(source, staging, inventory, options, clock, progress, narrate, fresh=fresh)
     received = run.files(host)  # first: they are what nobody can make anew, and a first pull of the mail takes days
     run.messages()
-    return run.commit(received)
+    report = run.commit(received)
+    if run.stranger is not None:  # the mail is safe, and a person must be told who answers there
+        raise run.stranger
+    return report
 
 
 class _ImapPull:
@@ -65,6 +68,7 @@ class _ImapPull:
         self.failed: dict[str, ExternalError | SecretError] = {}
         self.missing: list[Missing] = []
         self.skipped: list[str] = []
+        self.stranger: HostKeyError | None = None
         self.commands = self.received = 0
         self.moved = self.new = self.gone = 0
 
@@ -161,9 +165,8 @@ class _ImapPull:
                 judge_clocks(self.inventory, newest, self.clock.now(), None if options.same_clock else there, options.server)
                 self._pull_files(session, there)
                 return session.received
-        except HostKeyError:
-            raise
         except (SshError, ProcessError, ServerSideError) as error:  # mail goes another way
+            self.stranger = error if isinstance(error, HostKeyError) else None
             wanted = (*options.extra_paths, *(f"commands/{name}" for name in options.commands))
             self.missing += [Missing("", "", path, str(error)) for path in wanted]
             return 0

@@ -20,7 +20,7 @@ from failsafe.clock import SystemClock
 from failsafe.mail.identity import digests
 from failsafe.mail.manifest import Entry, Generation, MailboxManifest
 from failsafe.model import Endpoint
-from failsafe.ports import MailSource, Progress
+from failsafe.ports import MailHost, MailSource, Progress
 from tests.contract.dovecot import PASSWORD, Dovecot
 from tests.contract.mailstore import Silent
 
@@ -56,11 +56,17 @@ class ImapStore:
         logins = {mailbox: Login(mailbox, (passwords or {}).get(mailbox, file)) for mailbox in self.mailboxes}
         return LoginSource("vps", self.endpoint or self.server.endpoint, lambda: logins, limit=None, mend="")
 
-    def pull(self, source: MailSource | None = None, progress: Progress | None = None, **options: object) -> PullReport:
+    def pull(
+        self,
+        source: MailSource | None = None,
+        progress: Progress | None = None,
+        host: MailHost | None = None,
+        **options: object,
+    ) -> PullReport:
         wanted = PullOptions("vps", "", layout="imap", **options)  # type: ignore[arg-type]
         with self.open_staging() as staging, self.open_inventory() as inventory:
             return pull_over_imap(
-                source or self.source(), None, staging, inventory, wanted, SystemClock(), progress or Silent(), self.said.append
+                source or self.source(), host, staging, inventory, wanted, SystemClock(), progress or Silent(), self.said.append
             )
 
     def open_staging(self) -> Staging:

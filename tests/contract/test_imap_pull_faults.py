@@ -11,8 +11,10 @@ import pytest
 
 from failsafe.adapters.imap_line import Meter, connect
 from failsafe.adapters.imap_source import ImapSource
-from failsafe.errors import MailError
+from failsafe.adapters.ssh import SshHost
+from failsafe.errors import HostKeyError, MailError
 from failsafe.model import Endpoint, Result
+from tests.contract.conftest import Sshd, make_key
 from tests.contract.dovecot import BY_DOMAIN, Dovecot, running
 from tests.contract.imapstore import DATE, ImapStore, Proxy, message
 from tests.contract.mail_servers import ScriptedServer, Talk
@@ -226,6 +228,26 @@ def test_a_server_that_tells_wrong_sizes_is_believed_when_it_gives_the_same_byte
         report = store.pull()
     assert report.result is Result.OK
     assert any("another size" in note for note in report.notes)
+    assert store.archived() == store.on_server()
+
+
+def test_files_that_cannot_be_had_over_ssh_are_named_and_the_mail_is_there(store: ImapStore, tmp_path: Path) -> None:
+    fill(store, 3)
+    (tmp_path / "known_hosts").write_text("")
+    host = SshHost("vps", "root@127.0.0.1:1", known_hosts=tmp_path / "known_hosts")
+    report = store.pull(host=host, extra_paths=("/etc/postfix",), commands={"dump.sql": "true"})
+    assert (report.result, report.total) == (Result.INCOMPLETE, 3)
+    assert [missing.name for missing in report.missing] == ["/etc/postfix", "commands/dump.sql"]
+    assert "127.0.0.1:1" in report.missing[0].why
+
+
+def test_another_host_key_is_told_and_the_mail_is_there_all_the_same(store: ImapStore, sshd: Sshd, tmp_path: Path) -> None:
+    fill(store, 3)
+    other = make_key(tmp_path / "other").with_suffix(".pub").read_text().split()
+    (tmp_path / "known_hosts").write_text(f"[127.0.0.1]:{sshd.port} {other[0]} {other[1]}\n")
+    host = SshHost("vps", sshd.address, key=sshd.key, known_hosts=tmp_path / "known_hosts")
+    with pytest.raises(HostKeyError):
+        store.pull(host=host, extra_paths=("/etc/hostname",))
     assert store.archived() == store.on_server()
 
 

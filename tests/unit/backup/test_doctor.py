@@ -124,3 +124,37 @@ def test_faults_of_this_machine_are_told_with_their_mend(code: str, changed: dic
     found = of_machine(code, **changed)
     assert found.severity is severity
     assert found.mend
+
+
+IMAP = replace(SERVER, over_ssh=False, over_imap=True, keeps_logins=True, spaces=())
+
+
+def by_code(seen: ServerCheckup) -> dict[str, Finding]:
+    return {finding.code: finding for finding in judge_server(seen, NOW)}
+
+
+def test_a_server_over_imap_is_well_when_every_mailbox_opens() -> None:
+    found = by_code(IMAP)
+    assert (found["ssh-access"].severity, found["ssh-access"].text) == (Severity.OK, "1 mailbox(es) can be read over IMAP")
+    assert found["disk"].severity is Severity.SKIPPED
+
+
+def test_mailboxes_that_do_not_open_are_named_with_why() -> None:
+    closed = (("a@example.org", "does not let a@example.org in"),)
+    found = by_code(replace(IMAP, mailboxes=("a@example.org", "b@example.org"), closed=closed, mend="check the password"))[
+        "ssh-access"
+    ]
+    assert found.severity is Severity.FAIL
+    assert "1 of 2 mailbox(es)" in found.text
+    assert "a@example.org: does not let a@example.org in" in found.text
+    assert found.mend == "check the password"
+
+
+def test_logins_that_lie_here_are_named_as_able_to_write() -> None:
+    assert by_code(IMAP)["credential-writes"].severity is Severity.WARN
+    assert "credential-writes" not in by_code(replace(IMAP, keeps_logins=False))
+    assert "credential-writes" not in by_code(SERVER)
+
+
+def test_an_imap_server_without_a_mailbox_says_where_they_are_named() -> None:
+    assert "mailboxes or accounts_file" in by_code(replace(IMAP, mailboxes=()))["ssh-access"].mend
