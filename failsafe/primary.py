@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from failsafe.errors import FailsafeError, HostKeyError
 from failsafe.failover.facts import PrimaryCheck, PrimaryProof
 
 if TYPE_CHECKING:
-    from failsafe.backup.protocol import MailboxFacts
+    from failsafe.ports import MailSource
 
 LEAST_FREE_BYTES = (
     256 << 20
@@ -49,11 +50,16 @@ def _over_ssh(app: App, server: str) -> Iterator[PrimaryCheck]:
     from failsafe.backup.protocol import Reach, ServerSession
 
     table = app.server(server)
+    source = app.mail_source(server)
+    if source is not None and table.ssh is None:
+        yield _check("login", ok=False, text="without ssh to the server nothing proves that it is ours: failback is by hand")
+        return
+    root = "/" if table.path is None else str(table.path)
     try:
-        with ServerSession(app.mail_host(server), Reach(str(table.path))) as session:
+        with ServerSession(app.mail_host(server), Reach(root)) as session:
             yield _check("host-key", ok=True, text="the host key is the one we know")
             yield _check("login", ok=True, text="our key is let in")
-            mailboxes = list(session.survey())
+            found = {} if source is not None else {facts.mailbox: bool(facts.folders) for facts in session.survey()}
             vitals = session.vitals()
     except HostKeyError as error:
         yield _check("host-key", ok=False, text=str(error))
@@ -61,32 +67,51 @@ def _over_ssh(app: App, server: str) -> Iterator[PrimaryCheck]:
     except FailsafeError as error:
         yield _check("login", ok=False, text=str(error))
         return
-    yield from _mail(app, server, mailboxes)
+    yield from _mail(app, server, found if source is None else _open_all(source))
     yield from _machine(vitals)
 
 
-def _mail(app: App, server: str, found: list[MailboxFacts]) -> Iterator[PrimaryCheck]:
-    """Every mailbox of the newest archived state is there, and its INBOX is not one that was made anew."""
+def _open_all(source: MailSource) -> dict[str, bool]:
+    """Mailboxes that let us in over IMAP, and whether they hold any message."""
+    found = {}
+    try:
+        for mailbox in source.mailboxes():
+            with suppress(FailsafeError), closing(source.open(mailbox)) as box:
+                found[mailbox] = any(folder.state is not None and folder.state.messages for folder in box.folders())
+    except FailsafeError:
+        return {}
+    return found
+
+
+def _mail(app: App, server: str, found: dict[str, bool]) -> Iterator[PrimaryCheck]:
+    """Every mailbox of the newest archived state is there (`found`: and is not one that was made anew)."""
     from failsafe.backup.archive.reader import Archive
     from failsafe.errors import ArchiveError
 
     archive = Archive(app.staging_folder(server))
     try:
-        known = sorted(archive.generation().mailboxes)
+        generation = archive.generation()
     except ArchiveError:
         yield _check("accounts", ok=True, text="there is no backup yet to compare with")
         return
-    here = {mailbox.mailbox: mailbox for mailbox in found}
-    missing = [mailbox for mailbox in known if mailbox not in here]
+
+    def held(mailbox: str) -> bool:
+        try:
+            return any(folder.messages for folder in archive.mailbox(generation, mailbox).folders)
+        except ArchiveError:
+            return True
+
+    known = sorted(generation.mailboxes)
+    missing = [mailbox for mailbox in known if mailbox not in found]
     names = ", ".join(missing[:NAMED]) + (f" and {len(missing) - NAMED} more" if len(missing) > NAMED else "")
     yield PrimaryCheck(
         "accounts", not missing, f"missing on the server: {names}" if missing else f"all {len(known)} mailboxes are there"
     )
-    empty = [mailbox for mailbox in known if mailbox in here and not here[mailbox].folders]
+    empty = [mailbox for mailbox in known if not found.get(mailbox, True) and held(mailbox)]
     yield PrimaryCheck(
         "store",
         not empty,
-        f"no folders in {', '.join(empty[:NAMED])}: the mail store looks rebuilt" if empty else "the mail store looks sane",
+        f"nothing in {', '.join(empty[:NAMED])}: the mail store looks rebuilt" if empty else "the mail store looks sane",
     )
 
 

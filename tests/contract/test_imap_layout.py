@@ -16,8 +16,11 @@ import pytest
 
 from failsafe.adapters.imap_login import DoveadmSource
 from failsafe.adapters.ssh import SshHost
+from failsafe.app import App
+from failsafe.config.load import load_config
 from failsafe.errors import MailError, ProcessError
 from failsafe.model import Result
+from failsafe.primary import _over_ssh
 from tests.contract.conftest import Sshd
 from tests.contract.dovecot import BY_DOMAIN, PASSWORD, Dovecot, look, running
 from tests.contract.imapstore import DATE, ImapStore, message
@@ -136,6 +139,30 @@ def test_a_login_that_is_refused_is_named_by_backup_and_doctor_and_the_others_ar
     assert access["severity"] == "fail"
     assert f"1 of 2 mailbox(es) cannot be read over IMAP: {EVE}: " in access["text"]
     assert "not-the-password" not in json.dumps([report, access])
+
+
+def test_a_returned_primary_is_proved_by_ssh_and_by_its_mailboxes_over_imap(home: Home, sshd: Sshd) -> None:
+    good = home.secret("good.password", PASSWORD)
+    accounts = home.secret("accounts", f"{ANN}:{good}\n{EVE}:{good}\n")
+    ssh = f'ssh = "{sshd.address}"\nssh_key = "{sshd.key}"\nknown_hosts = "{sshd.known_hosts}"\n'
+    home.configure(f'layout = "imap"\naccounts_file = "{accounts}"\n{ssh}' + home.imap())
+    home.backup()
+    app = App(load_config(home.folder / "failsafe.toml"), home.folder / "failsafe.toml")
+    found = {check.code: check for check in _over_ssh(app, "vps")}
+    assert {code for code, check in found.items() if not check.ok} <= {"disk", "queue"}  # those are of this machine
+    assert found["accounts"].text == "all 2 mailboxes are there"
+    home.secret("good.password", "not-the-password")
+    found = {check.code: check for check in _over_ssh(app, "vps")}
+    assert not found["accounts"].ok
+    assert EVE in found["accounts"].text
+
+
+def test_without_ssh_nothing_proves_that_an_imap_server_is_ours(home: Home) -> None:
+    accounts = home.secret("accounts", f"{ANN}:{home.secret('good.password', PASSWORD)}\n")
+    home.configure(f'layout = "imap"\naccounts_file = "{accounts}"\n' + home.imap())
+    app = App(load_config(home.folder / "failsafe.toml"), home.folder / "failsafe.toml")
+    (check,) = _over_ssh(app, "vps")
+    assert (check.code, check.ok) == ("login", False)
 
 
 def test_faults_of_the_accounts_file_are_told_by_config_check_with_their_lines(home: Home) -> None:
