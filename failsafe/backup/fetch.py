@@ -1,5 +1,7 @@
 """Brings messages over: only what no digest in the archive knows. A message crosses the wire once in its life."""
 
+# ruff: noqa: S608 - the parts put into queries are our own constants
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -17,16 +19,20 @@ from failsafe.ports import Progress
 BATCH = 500  # messages judged at a time
 PIECE = 1 << 20  # bytes
 
+KNOWN = (  # its content may be in the archive: that name or that file is known elsewhere
+    "EXISTS (SELECT 1 FROM entry e WHERE e.base = s.base AND e.size = s.size AND e.mtime = s.mtime) "
+    "OR (s.inode <> 0 AND EXISTS (SELECT 1 FROM entry e WHERE e.inode = s.inode AND e.size = s.size AND e.mtime = s.mtime))"
+)
+CHANGED = (  # a file of that name was there with other facts
+    "EXISTS (SELECT 1 FROM entry e WHERE e.folder = s.folder AND e.base = s.base "
+    "AND (e.size <> s.size OR e.mtime <> s.mtime) AND e.gone_at IS NULL)"
+)
 NEW = (
-    "SELECT s.base, s.size, s.mtime, s.twin, s.inode, s.sub, s.letters FROM seen s WHERE s.folder = ? "
+    f"SELECT s.base, s.size, s.mtime, s.twin, s.inode, s.sub, s.letters, {KNOWN}, {CHANGED} FROM seen s WHERE s.folder = ? "
     "AND (s.base, s.size, s.mtime, s.twin) > (?, ?, ?, ?) AND NOT EXISTS (SELECT 1 FROM entry e WHERE e.folder = s.folder "
     "AND e.base = s.base AND e.size = s.size AND e.mtime = s.mtime AND e.twin = s.twin) ORDER BY s.base, s.size, s.mtime, s.twin LIMIT ?"
 )
-CANDIDATE = (
-    "SELECT EXISTS (SELECT 1 FROM entry WHERE base = ?1 AND size = ?2 AND mtime = ?3) "
-    "OR EXISTS (SELECT 1 FROM entry WHERE inode = ?4 AND ?4 <> 0 AND size = ?2 AND mtime = ?3)"
-)
-CHANGED = "SELECT content FROM entry WHERE folder = ? AND base = ? AND (size <> ? OR mtime <> ?) AND gone_at IS NULL"
+BEFORE = "SELECT content FROM entry WHERE folder = ? AND base = ? AND (size <> ? OR mtime <> ?) AND gone_at IS NULL"
 SAME_FILE = (
     "SELECT 1 FROM entry e JOIN folder f ON f.id = e.folder WHERE f.mailbox = (SELECT mailbox FROM folder WHERE id = ?) "
     "AND e.inode = ? AND e.size = ? AND e.mtime = ? AND e.base = ? LIMIT 1"
@@ -48,6 +54,8 @@ class Wanted:
     inode: int
     sub: str
     letters: str
+    known: int  # 1: its content may be in the archive, a digest tells
+    changed: int  # 1: a file of that name was there with other facts
 
     @property
     def item(self) -> str:
@@ -72,6 +80,7 @@ class Fetcher:
         self.left: list[tuple[Target, Wanted]] = []  # files that had gone when they were asked for
         self.notes: list[str] = []
         self._pending: set[str] = set()  # in the segment that is still open
+        self._rows: list[tuple[object, ...]] = []  # entries that are not in the inventory yet: at most a batch
 
     def run(self, mailbox: str, targets: Sequence[Target]) -> None:
         """Everything that is new in these folders of one mailbox. What was read is kept, also when the connection breaks."""
@@ -81,10 +90,20 @@ class Fetcher:
         with self.staging.segment_writer(mailbox, known=self.inventory.has_content, on_sealed=self._on_sealed) as writer:
             for target in waiting:
                 for batch in self._batches(target):
-                    self._fetch(writer, target, self._digest(target, batch))
+                    try:
+                        self._fetch(writer, target, self._digest(target, batch))
+                    finally:  # what was read before a connection broke is kept
+                        self._write(target)
         self.inventory.db.commit()
 
+    def _write(self, target: Target | None = None) -> None:
+        self.inventory.db.executemany("INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, NULL, ?, NULL)", self._rows)
+        self._rows.clear()
+        if target is not None:
+            self.inventory.db.execute("UPDATE folder SET dirty = 1 WHERE id = ?", (target.id,))
+
     def _on_sealed(self, sealed: Sealed) -> None:
+        self._write()
         self.inventory.sealed(sealed)
         self._pending.clear()
 
@@ -101,7 +120,7 @@ class Fetcher:
         candidates: list[Wanted] = []
         to_read: list[Wanted] = []
         for wanted in batch:
-            (candidates if self._may_be_known(target.id, wanted) else to_read).append(wanted)
+            (candidates if wanted.known or wanted.changed else to_read).append(wanted)
         answers = self.session.digest_messages(target.box.path, target.path, [wanted.item for wanted in candidates])
         for wanted, answer in zip(candidates, answers, strict=True):
             if not self._usable(target, wanted, answer):
@@ -121,7 +140,7 @@ class Fetcher:
         for wanted, answer in zip(to_read, answers, strict=True):
             if self._usable(target, wanted, answer):
                 assert answer.body is not None
-                stored = writer.add(_pieces(answer.body))
+                stored = writer.add_whole(answer.body.read()) if wanted.size <= PIECE else writer.add(_pieces(answer.body))
                 self._pending.add(stored.id)
                 self._keep(target, wanted, stored.id)
                 self.new += 1
@@ -148,33 +167,18 @@ class Fetcher:
         return bool(wanted.inode and self.inventory.rows(SAME_FILE, *here))
 
     def _keep(self, target: Target, wanted: Wanted, id_: str) -> None:
-        self._note_change(target, wanted, id_)
-        self.inventory.db.execute(
-            "INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, NULL, ?, NULL)",
-            (
-                target.id,
-                wanted.base,
-                wanted.size,
-                wanted.mtime,
-                wanted.twin,
-                wanted.inode,
-                tidy_letters(wanted.letters),
-                bytes.fromhex(id_),
-            ),
-        )
-        self.inventory.db.execute("UPDATE folder SET dirty = 1 WHERE id = ?", (target.id,))
+        if wanted.changed:
+            self._note_change(target, wanted, id_)
+        key = (target.id, wanted.base, wanted.size, wanted.mtime, wanted.twin)
+        self._rows.append((*key, wanted.inode, tidy_letters(wanted.letters), bytes.fromhex(id_)))
 
     def _note_change(self, target: Target, wanted: Wanted, id_: str) -> None:
         """Maildir files never change; one that did is worth a word."""
-        before = self.inventory.rows(CHANGED, target.id, wanted.base, wanted.size, wanted.mtime)
+        before = self.inventory.rows(BEFORE, target.id, wanted.base, wanted.size, wanted.mtime)
         if before and wanted.twin == 0 and all(row[0].hex() != id_ for row in before):
             self.notes.append(
                 f"{target.box.mailbox} {target.name}: {text(wanted.base)} has other content than before under the same name"
             )
-
-    def _may_be_known(self, folder: int, wanted: Wanted) -> bool:
-        ((known,),) = self.inventory.rows(CANDIDATE, wanted.base, wanted.size, wanted.mtime, wanted.inode)
-        return bool(known) or bool(self.inventory.rows(CHANGED, folder, wanted.base, wanted.size, wanted.mtime))
 
     def _is_vanishing(self, id_: str, wanted: Wanted) -> bool:
         ((vanishing,),) = self.inventory.rows(VANISHING, bytes.fromhex(id_), wanted.base, wanted.inode)

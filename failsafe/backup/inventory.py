@@ -19,6 +19,7 @@ from failsafe.backup.archive.durable import disk_errors
 from failsafe.backup.archive.segment import Sealed
 from failsafe.backup.archive.staging import Staging
 from failsafe.backup.guards import CONTENT, KINDS, TOLD, Standing
+from failsafe.backup.shard_book import ShardBook, settle
 from failsafe.errors import ArchiveError
 from failsafe.mail.maildir import keyword_letter
 from failsafe.mail.manifest import Entry, FileRef, Generation
@@ -118,6 +119,7 @@ class Inventory:
             else:
                 self._reconcile(staging)
             if not clean:  # shards and manifests that no generation names may have been cleared away
+                ShardBook(self.db).forget()
                 self.db.execute("UPDATE folder SET dirty = 1")
                 self.db.execute("UPDATE mailbox SET dirty = 1")
             self.db.execute("DELETE FROM meta WHERE key = 'clean'")
@@ -330,6 +332,7 @@ def _connect(file: Path) -> sqlite3.Connection:
         db.execute(TOLD)
         if db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone() != (FORMAT,):
             raise sqlite3.DatabaseError("another format")  # noqa: TRY301 - one way out for all damage
+        settle(db)
         was_clean = db.execute("SELECT 1 FROM meta WHERE key = 'clean'").fetchone() is not None
         if not was_clean and db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
             raise sqlite3.DatabaseError("damaged")  # noqa: TRY301

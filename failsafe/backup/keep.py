@@ -15,6 +15,7 @@ from failsafe.backup.guards import CONTENT
 from failsafe.backup.inventory import Inventory, mailbox_name, raw, shown, text
 from failsafe.backup.losses import WINDOW, Loss, Rebuilt
 from failsafe.backup.protocol import MailboxFacts, ServerSession
+from failsafe.backup.shard_book import ShardBook, place
 from failsafe.backup.vanished import REPLACED, SAME, VANISHED, find_vanished
 from failsafe.mail.maildir import flags_of, folder_name, keywords_of, parse_keywords, parse_subscriptions
 from failsafe.mail.manifest import Entry, FileRef, FolderManifest, MailboxManifest
@@ -264,16 +265,20 @@ class Keeper:
         return dict(sorted(mailboxes.items())), int(total)
 
     def _write_shards(self, folder: int) -> None:
-        shards = self.staging.write_shards(self._entries(folder))
+        book = ShardBook(self.db)
+        for bucket in book.stale(folder):
+            book.written(folder, bucket, self.staging.write_shards(self._entries(folder, bucket)))
+        shards = tuple(book.names(folder))
         count = self.inventory.count("entry WHERE folder = ?", folder)
         self.db.execute("UPDATE folder SET shards = ?, messages = ?, dirty = 0 WHERE id = ?", (json.dumps(shards), count, folder))
 
-    def _entries(self, folder: int) -> Iterator[Entry]:
+    def _entries(self, folder: int, bucket: int) -> Iterator[Entry]:
+        which, values = place(bucket)
         names = tuple(json.loads(self.db.execute("SELECT letters FROM folder WHERE id = ?", (folder,)).fetchone()[0]))
         for base, size, mtime, letters, uid, content, canonical, gone_at in self.db.execute(
             "SELECT e.base, e.size, e.mtime, e.letters, e.uid, e.content, c.canonical, e.gone_at FROM entry e "
-            "LEFT JOIN content c ON c.id = e.content WHERE e.folder = ? ORDER BY e.base, e.size, e.mtime, e.twin",
-            (folder,),
+            f"LEFT JOIN content c ON c.id = e.content WHERE e.folder = ? AND {which}",
+            (folder, *values),
         ):
             assert canonical is not None, f"message {content.hex()} is in no segment"
             yield Entry(

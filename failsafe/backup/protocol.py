@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 import tempfile
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Self
 
+from failsafe.backup.frames import CHATTER, Frames
 from failsafe.errors import ServerSideError
-from failsafe.mail.identity import Digester
 from failsafe.ports import Channel, MailHost
 
-VERSION = 1  # of the protocol; serverside.VERSION is the other end
+VERSION = 2  # of the protocol; serverside.VERSION is the other end
 BOOTSTRAP = (
     "import sys;s=sys.stdin.buffer;exec(compile(s.read(int(s.readline())),'failsafe','exec'),{'__name__':'__main__','SENT':True})"
 )
-HEAD = struct.Struct(">cI")
+WHOLE = struct.Struct(">H")  # length of the head that stands before the content
 ENTRY = struct.Struct(">BQqQH")  # as in serverside.py
-FRAME_LIMIT = 8 << 20  # bytes; the server sends 256 KiB at most, but for a survey of one mailbox
-UNPACKED_LIMIT = 128 << 20  # bytes a compressed frame may grow to
 SPOOL = 1 << 20  # bytes of a message that stay in memory; a larger one waits in a temporary file
 BATCH = 500  # messages or folders asked for in one request; far below the 1 MiB a request may have
 
@@ -117,8 +115,7 @@ class Answer:
     why: str = ""
     facts: Facts | None = None
     name: str = ""  # SUB/NAME it had when it was opened
-    id: str = ""
-    canonical: str = ""
+    id: str = ""  # where a digest was asked for
     body: IO[bytes] | None = None  # rewound; closed when the next answer is asked for
 
 
@@ -127,16 +124,15 @@ class ServerSession:
 
     def __init__(self, host: MailHost, reach: Reach) -> None:
         self.host = host
-        self.received = 0  # bytes that came over the channel
-        self._buffer = bytearray()
         self._asked = False  # a request whose answer has not been read to its end
         program = Path(__file__).with_name("serverside.py").read_bytes()
         self._channel: Channel = host.open(["python3", "-I", "-c", BOOTSTRAP])
+        self._frames = Frames(self._channel, host.name)
         try:
             self._channel.send(b"%d\n" % len(program) + program)
             self.hello = self._hello()
             if self.hello["mode"] == "sent":
-                self._request(json.dumps(_settings(reach)))
+                self._frames.request(json.dumps(_settings(reach)))
         except BaseException:
             self.close()
             raise
@@ -149,6 +145,11 @@ class ServerSession:
 
     def close(self) -> None:
         self._channel.close()
+
+    @property
+    def received(self) -> int:
+        """Bytes that came over the channel."""
+        return self._frames.received
 
     def survey(self) -> Iterator[MailboxFacts]:
         """Every mailbox with the stamps of its folders and control files; no message is listed."""
@@ -227,23 +228,25 @@ class ServerSession:
         head: dict[str, Any] = {}
         with_body = _Body()
         for kind, data in frames:
-            if kind == b"D":
+            if kind == b"W":
+                yield _whole(data)
+            elif kind == b"D":
                 with_body.write(data)
             elif kind == b"J":
                 row = _object(data)
                 head.update(row)
                 if "status" in row:
                     with with_body.rewound() as body:
-                        yield _answer(head, with_body, body)
+                        yield _answer(head, body)
                     head, with_body = {}, _Body()
 
     def _ask(self, *fields: str) -> Iterator[tuple[bytes, bytes]]:
         """Sends one request and yields its frames to the last, which is of kind E."""
         assert not self._asked, "an answer was left half read: the session can only be closed"
         self._asked = True
-        self._request(*fields)
+        self._frames.request(*fields)
         while True:
-            kind, data = self._frame()
+            kind, data = self._frames.next()
             self._asked = kind not in (b"X", b"E")
             if kind == b"X":
                 raise ServerSideError(f"{self.host.name}: {_object(data).get('error', 'no reason given')}")
@@ -251,42 +254,11 @@ class ServerSession:
             if kind == b"E":
                 return
 
-    def _request(self, *fields: str) -> None:
-        raw = [field.encode("utf-8", "surrogateescape") for field in fields]
-        assert not any(b"\0" in part for part in raw), "a NUL in a request"
-        self._channel.send(b"".join(part + b"\0" for part in (str(len(raw)).encode(), *raw)))
-
-    def _frame(self) -> tuple[bytes, bytes]:
-        kind, length = HEAD.unpack(self._take(HEAD.size))
-        if length > FRAME_LIMIT:
-            raise ServerSideError(f"{self.host.name}: a frame of {length} bytes; that is no answer of ours", mend=_CHATTER)
-        data = self._take(length)
-        if kind.islower():
-            unpacker = zlib.decompressobj()
-            try:
-                data = unpacker.decompress(data, UNPACKED_LIMIT)
-            except zlib.error as error:
-                raise ServerSideError(f"{self.host.name}: a damaged frame: {error}") from error
-            if unpacker.unconsumed_tail or not unpacker.eof:
-                raise ServerSideError(f"{self.host.name}: a frame larger than {UNPACKED_LIMIT >> 20} MiB")
-        return kind.upper(), data
-
-    def _take(self, count: int) -> bytes:
-        while len(self._buffer) < count:
-            more = self._channel.receive(max(65536, count - len(self._buffer)))
-            if not more:
-                raise ServerSideError(f"{self.host.name}: the program there ended in the middle of an answer")
-            self.received += len(more)
-            self._buffer += more
-        taken = bytes(self._buffer[:count])
-        del self._buffer[:count]
-        return taken
-
     def _hello(self) -> dict[str, Any]:
-        kind, data = self._frame()
+        kind, data = self._frames.next()
         hello = _object(data) if kind == b"J" else {}
         if hello.get("hello") != "failsafe":
-            raise ServerSideError(f"{self.host.name}: something else than our program answered", mend=_CHATTER)
+            raise ServerSideError(f"{self.host.name}: something else than our program answered", mend=CHATTER)
         if hello.get("version") != VERSION:
             raise ServerSideError(
                 f"{self.host.name}: the program installed there speaks version {hello.get('version')}, this failsafe {VERSION}",
@@ -295,18 +267,13 @@ class ServerSession:
         return hello
 
 
-_CHATTER = "log in there by hand: the shell's start files must print nothing when no terminal is attached"
-
-
 class _Body:
-    """Content on its way in: digested as it comes, in memory while small."""
+    """Content on its way in, in memory while small."""
 
     def __init__(self) -> None:
         self.file: IO[bytes] = tempfile.SpooledTemporaryFile(SPOOL)  # noqa: SIM115 - closed by the `with` around rewound()
-        self.digester = Digester()
 
     def write(self, data: bytes) -> None:
-        self.digester.update(data)
         self.file.write(data)
 
     def rewound(self) -> IO[bytes]:
@@ -314,7 +281,16 @@ class _Body:
         return self.file
 
 
-def _answer(head: Mapping[str, Any], content: _Body, body: IO[bytes]) -> Answer:
+def _whole(data: bytes) -> Answer:
+    """A small file, head and content in one frame."""
+    try:
+        end = WHOLE.size + WHOLE.unpack_from(data)[0]
+    except struct.error as error:
+        raise ServerSideError(f"a damaged answer: {error}") from error
+    return _answer(_object(data[WHOLE.size : end]), io.BytesIO(data[end:]))
+
+
+def _answer(head: Mapping[str, Any], body: IO[bytes]) -> Answer:
     facts = Facts(*(int(value) for value in head["facts"])) if "facts" in head else None
     status = str(head["status"])
     if status == "ok" and facts is None:
@@ -325,8 +301,7 @@ def _answer(head: Mapping[str, Any], content: _Body, body: IO[bytes]) -> Answer:
         why=str(head.get("why", "")),
         facts=facts,
         name=str(head.get("name", "")),
-        id=digested or content.digester.id,
-        canonical="" if digested else content.digester.canonical,
+        id=digested,
         body=body if status == "ok" and not digested else None,
     )
 

@@ -29,7 +29,7 @@ import threading
 import time
 import zlib
 
-VERSION = 1
+VERSION = 2
 SETTINGS = "/etc/failsafe-server.json"
 CHUNK = 262144
 QUIET_NS = 2 * 10**9  # a folder's mtime tells every change only when it is this old: ext3 and HFS+ count whole seconds, FAT two
@@ -410,6 +410,12 @@ class Finder:
 
     def __init__(self, fd):
         self.fd, self.known, self.passes = fd, {}, 0  # base name -> where it was seen last, and in which pass
+        self.subs = {}  # descriptors of cur and new, opened once
+
+    def sub(self, sub):
+        if sub not in self.subs:
+            self.subs[sub] = descend(self.fd, [sub])
+        return self.subs[sub]
 
     def open(self, item):
         sub, _, name = item.partition(b"/")
@@ -418,8 +424,7 @@ class Finder:
         base = name.split(b":2,", 1)[0]
         for _ in range(2 * PASSES):
             try:
-                with folder(self.fd, [sub]) as here:
-                    return open_regular(here, name), sub + b"/" + name
+                return open_regular(self.sub(sub), name), sub + b"/" + name
             except OSError as error:
                 if error.errno not in (errno.ENOENT, errno.ENAMETOOLONG):  # a name without flags is asked for with some
                     raise
@@ -476,6 +481,22 @@ def send_content(frames, fd):
     return "ok" if count == before.st_size and facts(before) == facts(after) else "changed"
 
 
+def send_whole(frames, fd, name):
+    """A small file that stood still, in one frame: length of the head, head, content. False where it is none: nothing was sent."""
+    before, content = os.fstat(fd), b""
+    while before.st_size <= CHUNK and len(content) <= before.st_size:
+        block = os.read(fd, CHUNK + 1)
+        if not block:
+            break
+        content = content + block if content else block
+    if before.st_size > CHUNK or len(content) != before.st_size or facts(before) != facts(os.fstat(fd)):
+        os.lseek(fd, 0, os.SEEK_SET)
+        return False
+    head = json.dumps({"facts": facts(before), "name": text(name), "status": "ok"}, separators=(",", ":")).encode()
+    frames.send(b"W", struct.pack(">H", len(head)) + head + content)
+    return True
+
+
 def send_digest(frames, fd):
     before, digest, count = os.fstat(fd), hashlib.sha256(), 0
     while True:
@@ -491,13 +512,15 @@ def send_digest(frames, fd):
 
 
 def answer_file(frames, opener, send):
-    """Head (facts and the name it had), content or digest, end (status)."""
+    """Head (facts and the name it had), content or digest, end (status); a small file's in one frame."""
     try:
         fd, name = opener()
         if fd is None:
             frames.say(b"J", {"status": "gone"})
             return
         try:
+            if send is send_content and send_whole(frames, fd, name):
+                return
             frames.say(b"J", {"facts": facts(os.fstat(fd)), "name": text(name)})
             frames.say(b"J", {"status": send(frames, fd)})
         finally:
@@ -521,8 +544,12 @@ def read_messages(frames, root, fields, send):
     try:
         with folder(root, parts_of(fields[0])) as box, as_owner(box), folder(box, parts_of(fields[1])) as fd:
             finder = Finder(fd)
-            for item in items:
-                answer_file(frames, lambda item=item: finder.open(item), send)
+            try:
+                for item in items:
+                    answer_file(frames, lambda item=item: finder.open(item), send)
+            finally:
+                for here in finder.subs.values():
+                    os.close(here)
     except OSError as error:
         without(frames, items, error)
 

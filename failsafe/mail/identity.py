@@ -25,7 +25,7 @@ class Digester:
         text = self._held + piece
         self._held = b"\r" if text.endswith(b"\r") else b""
         text = text[: len(text) - len(self._held)]
-        self._canonical.update(text.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n").replace(b"\0", b"\x80"))
+        self._canonical.update(_as_imap_has_it(text))
 
     @property
     def id(self) -> str:
@@ -38,9 +38,19 @@ class Digester:
         return whole.hexdigest()
 
 
+def _as_imap_has_it(text: bytes) -> bytes:
+    """Copies only where something is to be changed: most messages have no NUL, and either no CR or no bare LF."""
+    if b"\r" in text:
+        text = text.replace(b"\r\n", b"\n")
+    text = text.replace(b"\n", b"\r\n")
+    return text.replace(b"\0", b"\x80") if b"\0" in text else text
+
+
 def digests(data: bytes | Iterable[bytes]) -> tuple[str, str]:
     """(id, canonical) of a message given whole or in pieces, as 64 hexadecimal digits each."""
+    if isinstance(data, bytes):
+        return hashlib.sha256(data).hexdigest(), hashlib.sha256(_as_imap_has_it(data)).hexdigest()
     digester = Digester()
-    for piece in (data,) if isinstance(data, bytes) else data:
+    for piece in data:
         digester.update(piece)
     return digester.id, digester.canonical

@@ -6,7 +6,7 @@ import re
 from typing import NamedTuple
 
 SEGMENT_LIMIT = 16_000_000  # bytes of a segment; one larger message has a segment of its own
-UIDS_PER_SHARD = 1_000  # a flag change writes one shard anew: about 0.1 MB packed, and a million messages are 1,000 files
+UIDS_PER_SHARD = 500  # a flag change writes one shard anew: about 0.05 MB packed, and a million messages are 2,000 files
 TEMPORARY = ".failsafe-unfinished"  # long names: restic compares exclude patterns with every part of a path
 LOCK = ".failsafe-lock"
 README = "README.txt"

@@ -13,7 +13,7 @@ from typing import IO
 from failsafe.backup.archive import durable
 from failsafe.backup.archive.layout import SEGMENT_LIMIT, index_path, path_of
 from failsafe.errors import ArchiveError
-from failsafe.mail.identity import Digester
+from failsafe.mail.identity import Digester, digests
 from failsafe.mail.manifest import is_digest
 
 BLOCK = tarfile.BLOCKSIZE  # 512 bytes: tar's headers, padding and end marks
@@ -51,9 +51,22 @@ class Sealed:
 
 def tar_header(id_: str, size: int) -> bytes:
     """Depends on nothing but the message, so equal messages make equal segments."""
+    digits = b"%011o" % size
+    if len(digits) > 11:
+        return _tar_header(id_, size)
+    name = id_.encode("ascii")  # what tarfile makes, in a tenth of the time: only name, size and checksum differ
+    checksum = b"%06o\0 " % (_PLAIN_SUM + sum(name) + sum(digits))
+    return b"".join((name, _PLAIN[64:124], digits, _PLAIN[135:148], checksum, _PLAIN[156:]))
+
+
+def _tar_header(id_: str, size: int) -> bytes:
     info = tarfile.TarInfo(id_)
     info.size, info.mode, info.mtime = size, 0o600, 0
     return info.tobuf(tarfile.GNU_FORMAT)  # GNU: has a way to say sizes beyond 8 GiB
+
+
+_PLAIN = _tar_header("0" * 64, 0)
+_PLAIN_SUM = 256 + sum(_PLAIN[64:124]) + sum(_PLAIN[135:148]) + sum(_PLAIN[156:])  # a checksum counts its own field as 8 blanks
 
 
 def encode_index(lines: Iterable[IndexLine]) -> bytes:
@@ -172,6 +185,20 @@ class SegmentWriter:
             self._finish(digester)
         return Stored(digester.id, digester.canonical, digester.size, known)
 
+    def add_whole(self, data: bytes) -> Stored:
+        """As `add`, for a message that is in memory: it is written in one go."""
+        id_, canonical = digests(data)
+        known = id_ in self._lines or (self._known is not None and self._known(id_))
+        if not known:
+            with durable.disk_errors("write", self._temporary):
+                if self._lines and self._needs(len(data)) > self._limit:
+                    self._seal()
+                file = self._opened()
+                file.seek(self._end)
+                file.write(b"".join((tar_header(id_, len(data)), data, bytes(-len(data) % BLOCK))))
+            self._note(id_, canonical, len(data))
+        return Stored(id_, canonical, len(data), known)
+
     def close(self) -> None:
         """Seals what is left. Safe to call twice."""
         if self._file is not None and self._lines:
@@ -224,9 +251,12 @@ class SegmentWriter:
             file.write(tar_header(digester.id, digester.size))
             file.seek(digester.size, 1)
             file.write(bytes(-digester.size % BLOCK))
+        self._note(digester.id, digester.canonical, digester.size)
+
+    def _note(self, id_: str, canonical: str, size: int) -> None:
         offset = self._end + BLOCK
-        self._lines[digester.id] = IndexLine(digester.id, digester.canonical, offset, digester.size)
-        self._end = offset + digester.size + (-digester.size % BLOCK)
+        self._lines[id_] = IndexLine(id_, canonical, offset, size)
+        self._end = offset + size + (-size % BLOCK)
 
     def _seal(self) -> None:
         """The index first, the tar file last: a segment exists when its tar file does."""

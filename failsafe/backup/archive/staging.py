@@ -285,7 +285,7 @@ class Staging:
         for folder in manifest.folders:
             for shard in folder.shards:
                 if shard not in proved:
-                    ids.update(entry.id for entry in self.archive.shard(shard))
+                    ids |= self.archive.shard_ids(shard)
                 if len(ids) >= PROVED_AT_ONCE:
                     self._demand_messages(manifest, ids)
                     ids = set()

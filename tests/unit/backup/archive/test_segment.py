@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+import tempfile
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from failsafe.backup.archive import Sealed, Staging
-from failsafe.backup.archive.segment import decode_index, encode_index, scan_segment
+from failsafe.backup.archive import Sealed, Staging, segment
+from failsafe.backup.archive.segment import decode_index, encode_index, scan_segment, tar_header
 from failsafe.errors import ArchiveError, SshError
 from failsafe.mail.identity import digests
 
@@ -137,3 +138,24 @@ def test_an_index_with_a_changed_byte_is_refused(staging: Staging) -> None:
     for place in range(len(good)):
         with pytest.raises(ArchiveError):
             decode_index(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
+
+
+@given(st.binary(max_size=40), st.one_of(st.integers(0, 8**11 - 1), st.integers(8**11, 8**12)))
+def test_a_header_is_what_tarfile_makes(name: bytes, size: int) -> None:
+    id_ = hashlib.sha256(name).hexdigest()
+
+    assert tar_header(id_, size) == segment._tar_header(id_, size)
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.lists(st.binary(max_size=3000), max_size=30, unique=True))
+def test_a_message_given_whole_is_stored_as_one_given_in_pieces(messages: list[bytes]) -> None:
+    made = []
+    for whole in (True, False):
+        with tempfile.TemporaryDirectory() as folder, Staging.open(Path(folder), "vps") as staging:
+            with staging.segment_writer("a@b", limit=8_000) as writer:
+                for message in messages:
+                    _ = writer.add_whole(message) if whole else writer.add([message[:100], message[100:]])
+            made.append([sealed.name for sealed in writer.sealed])
+
+    assert made[0] == made[1]
