@@ -8,23 +8,18 @@ repeated work, nothing else. A damaged file is put aside and made anew from the 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from pathlib import Path
 
-from failsafe.backup.archive import Archive, Location
-from failsafe.backup.archive.layout import path_of
-from failsafe.backup.archive.segment import read_range
+from failsafe.backup.archive import Archive
+from failsafe.backup.catalog_update import Update, transaction
 from failsafe.errors import ArchiveError, StoreError
-from failsafe.mail.headers import HEAD_BYTES, HEAD_LIMIT, Headers, head_is_whole, parse_headers
-from failsafe.mail.manifest import Entry, FolderManifest, Generation, MailboxManifest
+from failsafe.mail.manifest import Generation
 
 VERSION = 2  # another number in the file: it is made anew
 DISK = "check the disk that holds state_dir, and that nothing else keeps the file locked"
-PARSED_AT_ONCE = 2_000  # messages whose headers are read in one transaction
 
 _SCHEMA = """
 CREATE TABLE server (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, generation INTEGER NOT NULL DEFAULT 0, generation_at INTEGER);
@@ -106,7 +101,7 @@ class Catalog:
     def update(self, archive: Archive, generation: Generation) -> None:
         """Takes in one generation of its server. Raises ArchiveError for damaged metadata; damaged mail does not stop it."""
         with self.faults():
-            _Update(self.connection, archive, generation).run()
+            Update(self.connection, archive, generation).run()
 
     @contextlib.contextmanager
     def faults(self) -> Iterator[None]:
@@ -119,182 +114,6 @@ class Catalog:
                     f"the catalog {self.path} is damaged: {error}", mend="it is made anew from the archive"
                 ) from error
             raise StoreError(f"the catalog {self.path} failed: {error}", mend=DISK) from error
-
-
-class _Update:
-    def __init__(self, connection: sqlite3.Connection, archive: Archive, generation: Generation) -> None:
-        self.db, self.archive, self.generation = connection, archive, generation
-        self.at = _seconds(generation.at)
-
-    def run(self) -> None:
-        with _transaction(self.db):
-            self.db.execute("INSERT OR IGNORE INTO server (name) VALUES (?)", (self.generation.server,))
-        row = self.db.execute(
-            "SELECT id, generation, generation_at FROM server WHERE name = ?", (self.generation.server,)
-        ).fetchone()
-        self.server, self.before, self.before_at = int(row[0]), int(row[1]), row[2]
-        if self.generation.number <= self.before and (self.before_at is None or self.at <= self.before_at):
-            return
-        for mailbox, manifest_name in self.generation.mailboxes.items():
-            self._mailbox(mailbox, manifest_name)
-        known = self.db.execute(
-            "SELECT id, name FROM mailbox WHERE server = ? AND manifest IS NOT NULL", (self.server,)
-        ).fetchall()
-        with _transaction(self.db):
-            for id_, name in known:
-                if text_of(name) not in self.generation.mailboxes:
-                    self._close_mailbox(id_)
-            self.db.execute(
-                "UPDATE server SET generation = ?, generation_at = ? WHERE id = ?", (self.generation.number, self.at, self.server)
-            )
-
-    def _mailbox(self, name: str, manifest_name: str) -> None:
-        query = "SELECT id, manifest FROM mailbox WHERE server = ? AND name = ?"
-        row = self.db.execute(query, (self.server, bytes_of(name))).fetchone()
-        if row is not None and row[1] == manifest_name:
-            return
-        manifest = self.archive.manifest(manifest_name)
-        known = {} if row is None else self._known_shards(row[0])
-        fresh = {s for folder in manifest.folders for s in folder.shards if (folder.name, s) not in known}
-        self._learn(manifest, fresh)
-        with _transaction(self.db):
-            id_ = self._row_id("mailbox", "server", self.server, bytes_of(name))
-            kept: set[int] = set()
-            for folder in manifest.folders:
-                kept |= self._folder(id_, folder, known)
-            for shard in set(known.values()) - kept:
-                self._close("shard = ?", shard)
-                self.db.execute("DELETE FROM shard WHERE id = ?", (shard,))
-            self.db.execute("UPDATE mailbox SET manifest = ?, layout = ? WHERE id = ?", (manifest_name, manifest.layout, id_))
-
-    def _known_shards(self, mailbox: int) -> dict[tuple[str, str], int]:
-        rows = self.db.execute(
-            "SELECT f.name, s.name, s.id FROM shard s JOIN folder f ON f.id = s.folder WHERE f.mailbox = ?", (mailbox,)
-        )
-        return {(text_of(folder), shard): int(id_) for folder, shard, id_ in rows}
-
-    def _folder(self, mailbox: int, folder: FolderManifest, known: dict[tuple[str, str], int]) -> set[int]:
-        """Takes in the shards that are new; gives the ids of all shards that the folder has now."""
-        id_ = self._row_id("folder", "mailbox", mailbox, bytes_of(folder.name))
-        self.db.execute("UPDATE folder SET directory = ? WHERE id = ?", (bytes_of(folder.directory), id_))
-        kept = set()
-        for name in folder.shards:
-            shard = known.get((folder.name, name))
-            if shard is None:
-                shard = self._row_id("shard", "folder", id_, name)
-                for entry in self.archive.shard(name):
-                    self._place(id_, shard, entry)
-            kept.add(shard)
-        return kept
-
-    def _place(self, folder: int, shard: int, entry: Entry) -> None:
-        (message,) = self.db.execute("SELECT id FROM message WHERE digest = ?", (bytes.fromhex(entry.id),)).fetchone()
-        name = bytes_of(entry.name)
-        row = self.db.execute(
-            "SELECT id, shard, gone, known_since FROM place WHERE folder = ? AND name = ? AND message = ? AND replaced = 0",
-            (folder, name, message),
-        ).fetchone()
-        gone = None if entry.gone_at is None else _seconds(datetime.fromisoformat(entry.gone_at))
-        last_seen = None if gone is None else (self.before_at or self.at)
-        facts = (shard, entry.uid, entry.internal_date, entry.flags, json.dumps(entry.keywords))
-        if row is not None and (row[1] is not None or gone is not None):
-            self.db.execute(
-                "UPDATE place SET shard = ?1, uid = ?2, internal_date = ?3, flags = ?4, keywords = ?5, last_generation = NULL, gone = ?6,"
-                " last_seen = CASE WHEN ?6 IS NULL THEN NULL ELSE coalesce(last_seen, ?7) END WHERE id = ?8",
-                (*facts, gone, last_seen, row[0]),
-            )
-            return
-        if row is not None:  # it was away and is back: a presence of its own
-            self.db.execute("UPDATE place SET replaced = 1 WHERE id = ?", (row[0],))
-        since = self.at if row is None else row[3]
-        self.db.execute(
-            "INSERT INTO place (shard, uid, internal_date, flags, keywords, folder, message, name, known_since, first_seen,"
-            " first_generation, gone, last_seen) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
-            (*facts, folder, message, name, since, self.at, self.generation.number, gone, last_seen),
-        )
-
-    def _close(self, where: str, value: int) -> None:
-        """What still hangs on a shard that is no more was not in any of the new ones: it is gone since this generation."""
-        closed = "shard = NULL, gone = coalesce(gone, ?), last_seen = coalesce(last_seen, ?), last_generation = ?"
-        self.db.execute(f"UPDATE place SET {closed} WHERE {where}", (self.at, self.before_at, self.before, value))  # noqa: S608 - constants
-
-    def _close_mailbox(self, mailbox: int) -> None:
-        self._close("shard IN (SELECT s.id FROM shard s JOIN folder f ON f.id = s.folder WHERE f.mailbox = ?)", mailbox)
-        self.db.execute("DELETE FROM shard WHERE folder IN (SELECT id FROM folder WHERE mailbox = ?)", (mailbox,))
-        self.db.execute("UPDATE mailbox SET manifest = NULL WHERE id = ?", (mailbox,))
-
-    def _row_id(self, table: str, parent: str, parent_id: int, name: str | bytes) -> int:
-        self.db.execute(f"INSERT OR IGNORE INTO {table} ({parent}, name) VALUES (?, ?)", (parent_id, name))  # noqa: S608 - constants
-        row = self.db.execute(f"SELECT id FROM {table} WHERE {parent} = ? AND name = ?", (parent_id, name)).fetchone()  # noqa: S608
-        return int(row[0])
-
-    def _learn(self, manifest: MailboxManifest, shards: Iterable[str]) -> None:
-        """Reads the headers of messages never seen. They are facts of the content alone, so each batch is a transaction of its own."""
-        batch: dict[str, Entry] = {}
-        for shard in sorted(shards):
-            for entry in self.archive.shard(shard):
-                if entry.id not in batch and not self._known(entry.id):
-                    batch[entry.id] = entry
-                if len(batch) >= PARSED_AT_ONCE:
-                    self._learn_batch(manifest, batch)
-                    batch = {}
-        self._learn_batch(manifest, batch)
-
-    def _known(self, id_: str) -> bool:
-        return self.db.execute("SELECT 1 FROM message WHERE digest = ?", (bytes.fromhex(id_),)).fetchone() is not None
-
-    def _learn_batch(self, manifest: MailboxManifest, batch: dict[str, Entry]) -> None:
-        if not batch:
-            return
-        located = self.archive.locate(reversed(manifest.segments), batch)  # what is new lies in the newest
-        with _transaction(self.db):
-            for id_, headers in read_headers(self.archive, located.values()):
-                self._insert_message(batch.pop(id_), headers)
-            for entry in batch.values():  # in no segment that can be read: still listed, by mailbox, folder and date
-                self._insert_message(entry, Headers(opaque=True))
-
-    def _insert_message(self, entry: Entry, headers: Headers) -> None:
-        cursor = self.db.execute(
-            "INSERT INTO message (digest, canonical, size, opaque, message_id, sender, recipient, subject, date) VALUES (?,?,?,?,?,?,?,?,?)",
-            (
-                bytes.fromhex(entry.id),
-                bytes.fromhex(entry.canonical),
-                entry.size,
-                headers.opaque,
-                headers.message_id,
-                headers.sender,
-                headers.recipient,
-                headers.subject,
-                None if headers.date is None else _seconds(headers.date),
-            ),
-        )
-        self.db.execute(
-            "INSERT INTO words (rowid, sender, recipient, subject) VALUES (?,?,?,?)",
-            (cursor.lastrowid, headers.sender.casefold(), headers.recipient.casefold(), headers.subject.casefold()),
-        )
-
-
-def read_headers(archive: Archive, locations: Iterable[Location]) -> Iterator[tuple[str, Headers]]:
-    """(id, headers) of each message that can be read, segment by segment. Only the beginnings are read, so digests are not compared."""
-    ordered = sorted(locations, key=lambda place: (place.segment, place.offset))
-    name, file = "", None
-    try:
-        for place in ordered:
-            try:
-                if place.segment != name or file is None:
-                    if file is not None:
-                        file.close()
-                    file = (archive.folder / path_of("segments", place.segment)).open("rb")
-                    name = place.segment
-                head = b"".join(read_range(file, place.offset, min(place.size, HEAD_BYTES)))
-                if place.size > HEAD_BYTES and not head_is_whole(head):
-                    head = b"".join(read_range(file, place.offset, min(place.size, HEAD_LIMIT)))
-            except OSError:
-                continue
-            yield place.id, parse_headers(head)
-    finally:
-        if file is not None:
-            file.close()
 
 
 def open_current(path: Path, archives: Iterable[tuple[str, Archive]]) -> Catalog:
@@ -320,29 +139,6 @@ def rebuild_from(path: Path, archives: Iterable[tuple[str, Archive]]) -> Catalog
     return catalog
 
 
-def bytes_of(name: str) -> bytes:
-    return name.encode("utf-8", "surrogateescape")
-
-
-def text_of(name: bytes) -> str:
-    return name.decode("utf-8", "surrogateescape")
-
-
-def _seconds(at: datetime) -> int:
-    return int(at.timestamp())
-
-
-@contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        connection.rollback()
-        raise
-    connection.commit()
-
-
 def _connect(path: Path) -> sqlite3.Connection:
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     os.close(handle)
@@ -365,7 +161,7 @@ def _settle(connection: sqlite3.Connection) -> None:
         return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
     if version() == 0:
-        with _transaction(connection):
+        with transaction(connection):
             if version() == 0:  # else another process was quicker
                 for statement in filter(str.strip, _SCHEMA.split(";\n")):
                     connection.execute(statement)

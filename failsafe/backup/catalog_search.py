@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from failsafe.backup.catalog import Catalog, bytes_of, text_of
+from failsafe.backup.catalog import Catalog
+from failsafe.backup.catalog_update import bytes_of, text_of
 
 TRIGRAM = 3  # letters: shorter words are in no index and are compared one by one
 
