@@ -23,7 +23,7 @@ from failsafe.config.schema import MailServer
 from failsafe.errors import ArchiveError, ExternalError, FailsafeError, UsageError
 from failsafe.model import Result, SnapshotInfo
 from failsafe.ports import Narrator, Progress
-from failsafe.repositories import keep_guards, keep_holds, keep_snapshots, proofs_file, target_of
+from failsafe.repositories import keep_guards, keep_holds, keep_snapshots, proofs_file, settle_duties, target_of
 from failsafe.store.duties import BackupRun
 
 HEAVY_LOCK = "heavy"  # one heavy job at a time on this machine: backup, check, drill
@@ -76,7 +76,7 @@ def back_up(app: App, server: str, progress: Progress, narrate: Narrator, *, by_
     lock = FileLock(app.lock_file(HEAVY_LOCK), f"backup of {server}").hold(wait_seconds=WAIT_FOR_HEAVY)
     report = run_backup(job, lock=lock, clock=app.clock, progress=progress, record=app.record)
     _catalog(app, server, narrate)
-    _keep(app, report, began, {repository.name: repository.opened_id for repository in repositories})
+    _keep(app, report, began, {repository.name: repository.opened_id for repository in ours})
     return report
 
 
@@ -166,8 +166,6 @@ def _keep(app: App, report: BackupReport, began: datetime, ids: dict[str, str]) 
     app.duties.ended(f"backup:{report.server}", now, ok=report.result is Result.OK, result=str(report.result))
     keep_guards(app, report.server, report.guards)
     went_well = report.pulled is Result.OK and not report.troubles
-    keep_holds(app, report.server, report.generation, began if went_well else None, app.config.repository)
+    holding = keep_holds(app, report.server, report.generation, began if went_well else None, app.config.repository)
     keep_snapshots(app, report.snapshots, ids)
-    for snapshot in report.snapshots:
-        if snapshot.trouble is not None:
-            app.duties.ended(f"snapshot:{snapshot.repository}", now, ok=False, result=str(snapshot.result))
+    settle_duties(app, report, ids, holding)

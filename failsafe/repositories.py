@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,24 @@ def end_duty(app: App, name: str, reports: Iterable[BackupReport]) -> None:
     skipped = any(report.skipped for report in reports)
     result = "failed" if failed else "skipped" if skipped else "ok"
     app.duties.ended(f"snapshot:{name}", app.clock.now(), ok=result == "ok", result=result)
+    if result == "ok" and name in app.duties.repositories():  # also where the last try was called a failure, and was none
+        app.duties.change_repository(name, last_result="ok", last_error="")
+
+
+def settle_duties(app: App, report: BackupReport, served: Iterable[str], holding: Collection[str]) -> None:
+    """What a backup did for the repositories that it served itself: each one's duty, and whether its last use went well.
+
+    Those with a job of their own are left to it: another server's mail may be what they fail on.
+    """
+    now = app.clock.now()
+    taken = {one.repository: one.trouble is None for one in report.snapshots}
+    for name in served:
+        if taken.get(name, name in holding):
+            app.duties.ended(f"snapshot:{name}", now, ok=True, result="ok")
+            if name not in taken:  # also where the last try was called a failure, and was none
+                app.duties.change_repository(name, last_result="ok", last_error="")
+        elif name in taken:
+            app.duties.ended(f"snapshot:{name}", now, ok=False, result="failed")
 
 
 def keep_snapshots(app: App, snapshots: Sequence[SnapshotReport], ids: Mapping[str, str]) -> None:
@@ -85,21 +103,24 @@ def keep_snapshots(app: App, snapshots: Sequence[SnapshotReport], ids: Mapping[s
         app.duties.change_repository(snapshot.repository, **values)
 
 
-def keep_holds(app: App, server: str, generation: int | None, good_at: datetime | None, names: Iterable[str]) -> None:
-    """Up to when each repository is proven to hold this server's mail: the beginning of the last good pull (`good_at`), if it holds what staging holds."""
+def keep_holds(app: App, server: str, generation: int | None, good_at: datetime | None, names: Iterable[str]) -> set[str]:
+    """Up to when each repository is proven to hold this server's mail: the beginning of the last good pull (`good_at`), if it holds what staging holds.
+
+    Gives the names of those that do.
+    """
+    holding = set()
     proofs, now, known = Proofs(proofs_file(app, server)), app.clock.now(), app.duties.repositories()
     for name in names:
         proof = proofs.get(name)
         if proof is None:
             continue
-        is_newest = good_at is not None and proof.generation == generation
-        holds_at = good_at if is_newest and good_at is not None else min(proof.generation_at, good_at or now)
+        if proof.generation == generation:
+            holding.add(name)
+        holds_at = good_at if good_at is not None and name in holding else min(proof.generation_at, good_at or now)
         if name not in known:
             app.duties.change_repository(name, details={})
         app.duties.change_details(name, holds={server: holds_at.isoformat()})
-        if is_newest:  # also where the last try was called a failure, and was none
-            app.duties.change_repository(name, last_result="ok", last_error="")
-            app.duties.ended(f"snapshot:{name}", now, ok=True, result="ok")
+    return holding
 
 
 def keep_guards(app: App, server: str, guards: Sequence[Guard]) -> None:

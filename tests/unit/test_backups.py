@@ -14,6 +14,7 @@ from failsafe.backups import _keep
 from failsafe.config.load import load_config
 from failsafe.model import Result
 from failsafe.repositories import proofs_file
+from failsafe.store.duties import DutyRecord
 
 NOW = datetime(2026, 11, 22, 17, 0, tzinfo=UTC)
 CONFIG = """
@@ -65,7 +66,30 @@ def test_a_pull_that_failed_makes_nothing_fresher(app: App) -> None:
 
 def test_a_repository_that_was_called_failed_and_holds_everything_is_well_again(app: App) -> None:
     failed = SnapshotReport("nas", Result.FAILED, trouble=Trouble("no answer"))
-    _keep(app, report(snapshots=(failed,)), NOW, {})
+    _keep(app, report(snapshots=(failed,)), NOW, {"nas": ""})
     assert app.duties.repositories()["nas"].last_result == "failed"
-    _keep(app, report(), NOW, {})
+    _keep(app, report(), NOW, {"nas": ""})
     assert app.duties.repositories()["nas"].last_result == "ok"
+
+
+def test_a_repository_with_a_job_of_its_own_is_not_called_well_by_a_backup_that_did_not_serve_it(app: App) -> None:
+    """Another server's mail may be what it fails on."""
+    app.duties.change_repository("offsite", last_result="failed", last_error="no answer")
+    app.duties.ended("snapshot:offsite", NOW, ok=False, result="failed", details={"failures": 3})
+
+    _keep(app, report(generation=5), NOW, {"nas": ""})
+
+    assert app.duties.repositories()["offsite"].last_result == "failed"
+    assert app.duties.all()["snapshot:offsite"].details == {"failures": 3}
+
+
+def test_a_snapshot_duty_is_done_by_a_snapshot_and_by_one_that_is_there_already_and_by_nothing_else(app: App) -> None:
+    def ok() -> bool:
+        return app.duties.all().get("snapshot:nas", DutyRecord("")).ok_at is not None
+
+    _keep(app, report(generation=8), NOW, {"nas": ""})
+    assert not ok(), "it holds generation 7, and its time has not come"
+    _keep(app, report(generation=8, snapshots=(SnapshotReport("nas", Result.FAILED, trouble=Trouble("full")),)), NOW, {"nas": ""})
+    assert not ok()
+    _keep(app, report(pulled=Result.FAILED, troubles=(Trouble("the server is down"),)), NOW, {"nas": ""})
+    assert ok(), "what staging holds is there, whatever the pull"
