@@ -24,6 +24,7 @@ JSON_OPTION = typer.Option(False, "--json", help="Answer in JSON; nothing else o
 YES_OPTION = typer.Option(False, "--yes", help="Do not ask.")
 
 
+TYPERS_INTERRUPT = 130  # what newer ones make of a KeyboardInterrupt; no verb of ours ends with it
 EXIT_BUG = 70  # sysexits.h EX_SOFTWARE; Python's own 1 would read as "done, with findings"
 
 
@@ -170,15 +171,21 @@ def run_cli(app: typer.Typer) -> int:
         error.show(sys.stderr)
         return EXIT_CONFIGURATION
     except (typer.Abort, KeyboardInterrupt):
-        say("failsafe: interrupted; running the same command again goes on from here")
-        return EXIT_INTERRUPTED
+        return _interrupted()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went away, as `| head` does
         return 0
     except Exception:  # noqa: BLE001 - a programmer's mistake: told whole, and never with an exit code that means something else
         traceback.print_exc()
         return EXIT_BUG
+    if outcome == TYPERS_INTERRUPT:
+        return _interrupted()
     return outcome if isinstance(outcome, int) else 0
+
+
+def _interrupted() -> int:
+    say("failsafe: interrupted; running the same command again goes on from here")
+    return EXIT_INTERRUPTED
 
 
 def _terminated(_number: int, _frame: object) -> None:

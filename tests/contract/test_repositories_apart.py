@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -229,8 +230,9 @@ def silent_port() -> Iterator[tuple[int, threading.Event]]:
 
 
 @pytest.mark.skipif(not programs(), reason="restic is not installed (Debian: restic)")
+@pytest.mark.parametrize("driver", ["run", *(["tick"] if os.environ.get("FAILSAFE_ALL") else [])])
 def test_while_one_repository_never_answers_pulls_and_the_other_go_on(
-    tmp_path: Path, silent_port: tuple[int, threading.Event]
+    tmp_path: Path, silent_port: tuple[int, threading.Event], driver: str
 ) -> None:
     port, asked = silent_port
     deliver(tmp_path, 1)
@@ -240,7 +242,7 @@ def test_while_one_repository_never_answers_pulls_and_the_other_go_on(
     (tmp_path / "failsafe.toml").write_text(CONFIG.partition("[repository.offsite]")[0].format(folder=tmp_path))
     failsafe(tmp_path, "backup")
     (tmp_path / "failsafe.toml").write_text(CONFIG.format(folder=tmp_path, port=port))
-    with daemon(tmp_path):
+    with daemon(tmp_path, driver):
         assert asked.wait(PATIENCE), (tmp_path / "log").read_text()
         (hung,) = wait_until(lambda: restics_on(tmp_path), PATIENCE, "restic waits for the silent server")
         deliver(tmp_path, 2)
@@ -261,14 +263,14 @@ def deliver(folder: Path, number: int) -> None:
 
 
 @contextmanager
-def daemon(folder: Path) -> Iterator[None]:
-    argv = [sys.executable, "-m", "failsafe", "--config", str(folder / "failsafe.toml"), "run"]
+def daemon(folder: Path, verb: str) -> Iterator[None]:
+    argv = [sys.executable, "-m", "failsafe", "--config", str(folder / "failsafe.toml"), verb]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
     try:
         yield
         process.send_signal(signal.SIGTERM)
-        assert process.wait(PATIENCE) == 0
+        assert process.wait(PATIENCE) == {"run": 0, "tick": 5}[verb]
     finally:
         process.kill()
         process.wait()

@@ -82,3 +82,10 @@ def test_a_repository_out_of_reach_hides_no_other_and_an_empty_store_is_told(tmp
     done = subprocess.run([*command, "snapshots", "--json"], capture_output=True, check=False, text=True)
     assert (done.returncode, "not-mounted" in done.stderr) == (4, True), done.stderr
     assert [json.loads(line)["repository"] for line in done.stdout.splitlines()] == ["near"]
+
+
+def test_an_interrupted_verb_ends_with_5_whatever_typer_makes_of_it() -> None:
+    program = PROGRAM.replace("answer_json({", "raise KeyboardInterrupt; answer_json({")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (5, b"")
+    assert b"goes on from here" in done.stderr
