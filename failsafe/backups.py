@@ -71,6 +71,11 @@ def back_up(app: App, server: str, progress: Progress, narrate: Narrator, *, by_
         by_hand=by_hand,
         guards=GuardBook(app.inventory_file(server), server),
         others=tuple(one for one in repositories if one not in ours),
+        sources=tuple(
+            app.repository(name, environment_file=one.restore_environment_file)
+            for name, one in sorted(app.config.repository.items())
+        ),
+        narrate=narrate,
         stop=interrupt_all,
     )
     lock = FileLock(app.lock_file(HEAVY_LOCK), f"backup of {server}").hold(wait_seconds=WAIT_FOR_HEAVY)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, timedelta, tzinfo
@@ -15,17 +14,17 @@ from failsafe.backup.guardbook import GuardBook
 from failsafe.backup.guards import REPOSITORY, mend_of
 from failsafe.backup.proofs import Proofs
 from failsafe.backup.pull import PullReport
+from failsafe.backup.refill import make_whole
 from failsafe.backup.report import BackupReport, Counts, SnapshotReport, Trouble
-from failsafe.backup.serving import MOST_AT_ONCE, Served, serve_all
-from failsafe.backup.snapshot import Snapshotter, Target, host_of, read_tags
-from failsafe.errors import ArchiveError, ExternalError, FailsafeError, HostKeyError, Interrupted, LeaseLost
+from failsafe.backup.serving import Served, serve_all
+from failsafe.backup.snapshot import Snapshotter, Target
+from failsafe.errors import ArchiveError, FailsafeError, HostKeyError, Interrupted, LeaseLost
 from failsafe.events import Event
 from failsafe.mail.manifest import Generation
 from failsafe.model import Guard, Result
-from failsafe.ports import Clock, Progress, Recorder, Repository
+from failsafe.ports import Clock, Narrator, Progress, Recorder, Repository
 
 HOST_KEY, UNKNOWN = "host-key-changed", "repository-unknown"
-ANSWER_SECONDS = 60.0  # for repositories, when staging was lost; a silent one must not keep the pull
 MISSING_IN_EVENT = 100  # of the report's missing messages; the whole list is in the report and in the generation
 
 # `failsafe.backup.pull.pull` with everything but these two bound to it.
@@ -48,6 +47,8 @@ class ServerJob:
     by_hand: bool = False
     guards: GuardBook | None = None  # None: only what the pull itself says
     others: tuple[Repository, ...] = ()
+    sources: tuple[Repository, ...] = ()  # where lost staging comes back from; left out: `targets` and `others`
+    narrate: Narrator = lambda _text: None
     stop: Callable[[], None] = lambda: None  # ends the programs that other threads of this process run
 
 
@@ -96,9 +97,8 @@ class _Backup:
         newest: Generation | None = None
         served = Served()
         try:
-            with Staging.open(self._job.staging, self._job.server) as staging:
-                if not staging.numbers():
-                    staging.go_on_after(self._last_stored())
+            with Staging.open(self._job.staging, self._job.server, sets_aside=True) as staging:
+                make_whole(staging, self._sources(), self._progress, self._job.narrate, self._job.stop)
                 pulled = self._pull(staging)
                 newest = staging.newest()
                 heavy.close()  # a repository may take days: pulls go on meanwhile
@@ -141,25 +141,8 @@ class _Backup:
             took=timedelta(seconds=self._clock.monotonic() - started),
         )
 
-    def _last_stored(self) -> int:
-        """The highest generation that a repository holds: staging was lost. One that cannot be asked, does not answer or is not there yet is passed over."""
-        repositories = [*(target.repository for target in self._job.targets), *self._job.others]
-        with ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="stored") as pool:
-            asked = [pool.submit(self._stored_in, repository) for repository in repositories]
-            try:
-                _answered, silent = wait(asked, timeout=ANSWER_SECONDS)
-            except BaseException:
-                self._job.stop()
-                raise
-            if silent:
-                self._job.stop()
-            return max([0, *(one.result() for one in asked)])
-
-    def _stored_in(self, repository: Repository) -> int:
-        with contextlib.suppress(ExternalError, Interrupted):  # the latter: it took too long
-            held = (read_tags(info.tags) for info in repository.snapshots(host_of(self._job.server)))
-            return max([0, *(each.generation for each in held if each.generation is not None)])
-        return 0
+    def _sources(self) -> tuple[Repository, ...]:
+        return self._job.sources or (*(target.repository for target in self._job.targets), *self._job.others)
 
     def _pull(self, staging: Staging) -> PullReport | None:
         try:

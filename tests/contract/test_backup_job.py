@@ -326,6 +326,7 @@ def test_new_staging_counts_on_from_what_a_repository_holds(bench: Bench, near: 
     bench.run()
     for leftover in ("staging", "inventory.sqlite"):
         (bench.store.base / leftover).rename(bench.store.base / f"{leftover}.old")
+    bench.deliver()
 
     bench.run()
 

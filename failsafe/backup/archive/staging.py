@@ -26,6 +26,7 @@ from failsafe.backup.archive.layout import (
     index_path,
     path_of,
 )
+from failsafe.backup.archive.mending import newest_aside, set_aside_damaged
 from failsafe.backup.archive.reader import Archive
 from failsafe.backup.archive.segment import IndexLine, Sealed, SegmentWriter, read_range, write_index
 from failsafe.backup.archive.shards import shards_of
@@ -52,15 +53,16 @@ class Staging:
         self.archive = Archive(folder)
         self._temporary = folder / TEMPORARY
         self._lock = lock
-        self._after = 0  # generations count on from here where staging is empty
+        self._after = 0  # generations count on from here where staging was lost
         self._fresh: set[str] = set()  # written or found again since the last commit: not to be collected
         self._unsynced: set[Path] = set()  # folders whose new names are not durable yet
 
     @classmethod
-    def open(cls, folder: Path, server: str) -> Staging:
+    def open(cls, folder: Path, server: str, *, sets_aside: bool = False) -> Staging:
         """Creates the folder (mode 0700) or recovers it from a killed run; leftovers are cleared only while nobody else has it open.
 
-        Raises ArchiveError where it belongs to another server, or the disk fails.
+        With `sets_aside` a newest generation that cannot be understood is moved out of the way, and `was_damaged` says so until another
+        has taken its place. Raises ArchiveError where it belongs to another server, or the disk fails.
         """
         folder = Path(folder)
         with durable.disk_errors("open", folder):
@@ -72,7 +74,7 @@ class Staging:
         staging = cls(folder, server, lock)
         try:
             with durable.disk_errors("recover", folder):
-                staging._recover()
+                staging._recover(sets_aside=sets_aside)
             staging._check_owner()
             staging._write_helpers()
         except BaseException:
@@ -95,6 +97,11 @@ class Staging:
 
     def numbers(self) -> tuple[int, ...]:
         return self.archive.numbers()
+
+    @property
+    def was_damaged(self) -> bool:
+        """Whether what is here is older than a generation that was put aside."""
+        return newest_aside(self.folder) > max(self.numbers(), default=0)
 
     def newest(self) -> Generation | None:
         """None in an empty staging folder. Raises ArchiveError where the newest generation is damaged."""
@@ -171,7 +178,7 @@ class Staging:
         return tuple(writer.sealed)
 
     def go_on_after(self, number: int) -> None:
-        """Lets an empty staging folder count on from a generation that a repository holds, so that no number means two states."""
+        """Lets a staging folder count on from a generation that a repository holds, so that no number means two states."""
         self._after = max(self._after, number)
 
     def commit(self, draft: GenerationDraft) -> Generation:
@@ -182,7 +189,7 @@ class Staging:
         newest = self.newest()
         files, controller = (self._write_list(listed) for listed in (draft.files, draft.controller))
         generation = Generation(
-            number=(newest.number if newest else self._after) + 1,
+            number=max(newest.number if newest else 0, self._after) + 1,
             server=self.server,
             at=draft.at,
             result=draft.result,
@@ -350,7 +357,7 @@ class Staging:
             return False
         return True
 
-    def _recover(self) -> None:
+    def _recover(self, *, sets_aside: bool) -> None:
         if self._only_user():
             for path in self._temporary.iterdir():
                 path.unlink()
@@ -359,7 +366,10 @@ class Staging:
                     path.unlink()
                 elif path.suffix == ".tar" and not path.with_suffix(".idx").exists():
                     write_index(self.folder, self._temporary, path.stem)
+            if sets_aside:
+                set_aside_damaged(self.folder)
         fcntl.flock(self._lock, fcntl.LOCK_SH)
+        self.go_on_after(newest_aside(self.folder))
 
     def _check_owner(self) -> None:
         newest = self.newest()
