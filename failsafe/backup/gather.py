@@ -82,7 +82,8 @@ class Gatherer:
         waiting = self.survey()
         rounds, self._rounds = self._rounds, 1  # a folder that was restless once is not waited for again
         for attempt in range(rounds):
-            patient = [target for target in waiting if attempt < PATIENT or target.facts.uidlist is None]
+            able = (target for target in waiting if not target.why)  # one that cannot be listed will not hold stiller
+            patient = [target for target in able if attempt < PATIENT or target.facts.uidlist is None]
             if not patient:
                 break
             if attempt:

@@ -20,6 +20,7 @@ from tests.contract.mailstore import Silent, Store
 from tests.contract.storming import SLOWEST, blowing, clients_at_work, judge_ours
 
 TOKEN = re.compile(rb"X-Token: (\S+)")
+ROUNDS = 3 if os.environ.get("FAILSAFE_ALL") else 1
 SEEDS = range(1, 21) if os.environ.get("FAILSAFE_ALL") else range(1, 3)
 
 
@@ -36,6 +37,8 @@ def test_in_a_storm_ok_means_that_nothing_is_missing(
         store = Store(tmp_path / str(seed))
         with blowing(store.base, seed) as blow:
             judged.append(judge_ours(store, sshd.host(), blow, seed))
+        if seed == SEEDS[0]:
+            assert_agreement(store)
         print(judged[-1].row)
         record_property(f"seed {seed}", judged[-1].row)
         shutil.rmtree(store.base)
@@ -44,12 +47,8 @@ def test_in_a_storm_ok_means_that_nothing_is_missing(
     assert sum(run.result == "ok" for run in judged) >= len(judged) * 9 // 10
 
 
-def test_after_the_storm_the_next_pull_agrees_with_the_server(tmp_path: Path) -> None:
-    """Flags, folders and all: what was moved or expunged while the first pull ran is where it belongs, and is stored once."""
-    store = Store(tmp_path)
-    with blowing(store.base, 7, messages=1500) as blow:
-        first, second = (judge_ours(store, store.host, blow, 7) for _ in range(2))
-    assert (first.is_true, second.is_true) == (True, True)
+def assert_agreement(store: Store) -> None:
+    """After the storm flags, folders and all are as on the server, every message is stored once, and nobody was alarmed."""
     report = store.pull()
     assert (report.result, report.guards) == (Result.OK, ())
     assert store.archived() == store.on_server()
@@ -83,7 +82,7 @@ def test_clients_at_work_on_a_real_dovecot_lose_nothing(tmp_path: Path) -> None:
                 return pull(store.host, staging, inventory, options, SystemClock(), Silent()).result
 
         with clients_at_work(tmp_path, server, "ann@example.org", 1) as clients:
-            for _ in range(2):
+            for _ in range(ROUNDS):
                 clients.mark()
                 result = pull_now()
                 told = clients.mark()
