@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from failsafe.adapters.imap import ImapMailbox
+from failsafe.mail.identity import digests
 from failsafe.model import Result
 from tests.contract.dovecot import BY_DOMAIN, Dovecot, look, running
 from tests.contract.imapstore import DATE, ImapStore, message
@@ -312,11 +313,11 @@ def test_more_keywords_than_a_maildir_has_letters_are_all_kept(mdbox: ImapStore)
     )
 
 
-def rebuilt(store: ImapStore) -> Path:
+def rebuilt(store: ImapStore, name: str = "out") -> Path:
     """What rebuild.py makes of the newest generation."""
     with store.open_staging() as staging:
         number = store.newest(staging).number
-    program, out = store.base / "staging/rebuild.py", store.base / "out"
+    program, out = store.base / "staging/rebuild.py", store.base / name
     words = [sys.executable, str(program), str(out), "--generation", str(number)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
@@ -547,8 +548,6 @@ def test_every_message_that_was_there_throughout_is_in_a_pull_that_says_ok_while
     for number, one in enumerate(steady):
         box.append(("INBOX", "A", "B")[number % 3], one, frozenset({"Steady"}), DATE)
     box.close()
-    from failsafe.mail.identity import digests
-
     wanted = {digests(one)[0] for one in steady}
     results = []
     with Traffic(server, mailbox, len(steady)):
@@ -572,8 +571,11 @@ def test_mdbox_with_deliveries_going_on_is_rebuilt_as_maildirs_that_a_second_dov
     for folder in ("INBOX", "Entwürfe", "A", "B", "Archive/2026", "with space"):
         fill(box, folder, 5)
     box.close()
+    throughout = {row[2] for row in store.on_server()}
     with Traffic(server, mailbox, 0):
         assert store.pull().result is Result.OK
+    files = rebuilt(store, "during").rglob("cur/*")
+    assert throughout <= {digests(file.read_bytes())[0] for file in files}
     assert store.pull().result is Result.OK
     out = rebuilt(store)
     with running([mailbox]) as second:
