@@ -20,6 +20,15 @@ CLOCK_WARN = timedelta(seconds=30)
 CLOCK_FAIL = timedelta(minutes=5)  # TSIG (RFC 8945) refuses changes beyond this fudge
 
 
+KIT = Finding(
+    "kit",
+    SKIPPED,
+    "controller",
+    "the recovery kit is not in this version; a repository without its keys/, its config or its password is lost for ever",
+    "keep a copy of each repository's keys/ and config, and of its password, somewhere else",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Space:
     """Of one file system; None: not known."""
@@ -145,6 +154,7 @@ def judge_machine(seen: MachineCheckup) -> tuple[Finding, ...]:
         _judge_restic(seen),
         _judge_notify(seen),
         _judge_own_line(seen),
+        KIT,
     )
 
 

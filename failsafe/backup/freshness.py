@@ -30,6 +30,11 @@ def deadline_at(duty: Duty, ok_at: datetime) -> datetime:
     return ok_at + duty.every * 2 + ALLOWANCE + (WINDOW_ALLOWANCE if duty.window is not None else timedelta())
 
 
+def is_on_course(run: LastRun, now: datetime) -> bool:
+    """Whether a run is under way and got on lately."""
+    return run.is_open and run.moved_at is not None and timedelta() <= now - run.moved_at <= ON_COURSE
+
+
 def judge_freshness(
     duties: Iterable[Duty], last: Mapping[str, LastRun], now: datetime, known_since: datetime | None
 ) -> tuple[Overdue, ...]:
@@ -42,7 +47,7 @@ def judge_freshness(
     late = []
     for duty in duties:
         run = last.get(duty.name, NEVER)
-        if run.is_open and run.moved_at is not None and timedelta() <= now - run.moved_at <= ON_COURSE:
+        if is_on_course(run, now):
             continue  # a first upload takes days, and is on course
         ok_at = run.ok_at
         if ok_at is not None and ok_at > now + ALLOWANCE:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from failsafe import __version__
-from failsafe.status.values import DomainStatus, ServerStatus, Status
+from failsafe.status.values import DomainStatus, ServerStatus, Status, Upload
 
 
 def to_json(status: Status) -> dict[str, Any]:
@@ -24,6 +24,7 @@ def to_json(status: Status) -> dict[str, Any]:
                 "last_snapshot_at": instant(each.last_snapshot_at),
                 "last_check_at": instant(each.last_check_at),
                 "last_drill_at": instant(each.last_drill_at),
+                **({"upload": _upload_json(each.upload)} if each.upload else {}),
                 **({"bucket": dict(each.bucket)} if each.bucket else {}),
             }
             for each in status.repositories
@@ -33,6 +34,10 @@ def to_json(status: Status) -> dict[str, Any]:
             for each in status.findings
         ],
     }
+
+
+def _upload_json(upload: Upload) -> dict[str, Any]:
+    return {"since": instant(upload.since), "bytes_done": upload.done, "bytes_total": upload.total, "percent": upload.percent}
 
 
 def _domain_json(domain: DomainStatus) -> dict[str, Any]:

@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Any
 
 from failsafe.backup.due import LastRun
-from failsafe.backup.freshness import judge_freshness
+from failsafe.backup.freshness import is_on_course, judge_freshness
 from failsafe.model import DomainState, Guard, Severity, Side, Verdict
 from failsafe.status.findings import domain_findings, other_findings, overdue_findings, repository_findings, server_findings
 from failsafe.status.roster import DomainRow, Roster
-from failsafe.status.values import DomainStatus, RepositoryStatus, ServerStatus, Status, VantageStatus
+from failsafe.status.values import DomainStatus, RepositoryStatus, ServerStatus, Status, Upload, VantageStatus
 from failsafe.status.watched import is_stale
 from failsafe.store.glance import Glance, Row
 
@@ -25,7 +25,7 @@ def build_status(roster: Roster, glance: Glance, now: datetime) -> Status:
     late = {duty.name for duty in overdue}
     lease = glance.one("lease")
     servers = tuple(_server(name, glance, late) for name in roster.servers)
-    repositories = tuple(_repository(name, glance, late, roster.servers) for name in roster.repositories)
+    repositories = tuple(_repository(name, glance, late, roster.servers, now) for name in roster.repositories)
     domains = tuple(_domain(row, glance, now) for row in roster.domains)
     findings = (
         *(
@@ -75,10 +75,10 @@ def _server_guards(name: str, glance: Glance) -> tuple[Guard, ...]:
     return tuple(Guard(guard["code"], guard["text"], guard.get("mend", "")) for guard in guards)
 
 
-def _repository(name: str, glance: Glance, late: set[str], servers: tuple[str, ...]) -> RepositoryStatus:
+def _repository(name: str, glance: Glance, late: set[str], servers: tuple[str, ...], now: datetime) -> RepositoryStatus:
     row = glance.by("repository_state", "repository").get(name)
     if row is None:
-        return RepositoryStatus(name, "never")
+        return RepositoryStatus(name, "never", upload=_upload(name, glance, now))
     failed = row["last_result"] not in ("", "ok")
     status = (
         "failed" if failed else "never" if row["last_snapshot_at"] is None else "overdue" if f"check:{name}" in late else "ok"
@@ -92,8 +92,18 @@ def _repository(name: str, glance: Glance, late: set[str], servers: tuple[str, .
         row["last_drill_at"],
         row["last_error"] if failed else "",
         _holds_at(row, servers),
+        _upload(name, glance, now),
         (row.get("details") or {}).get("bucket", {}),
     )
+
+
+def _upload(name: str, glance: Glance, now: datetime) -> Upload | None:
+    """What the repository's own job noted of itself lately; one that has ended or stands still is none."""
+    row = glance.by("duty", "name").get(f"snapshot:{name}")
+    run = last_runs(glance).get(f"snapshot:{name}")
+    if row is None or run is None or run.started_at is None or not is_on_course(run, now) or row["details"].get("unit") != "B":
+        return None
+    return Upload(run.started_at, int(row["details"].get("done", 0)), row["details"].get("total"))
 
 
 def _holds_at(row: Row, servers: tuple[str, ...]) -> datetime | None:

@@ -47,6 +47,19 @@ class ServerStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Upload:
+    """A snapshot that is being written across a network."""
+
+    since: datetime
+    done: int  # bytes
+    total: int | None
+
+    @property
+    def percent(self) -> int | None:
+        return min(100, self.done * 100 // self.total) if self.total else None
+
+
+@dataclass(frozen=True, slots=True)
 class RepositoryStatus:
     repository: str
     status: str  # ok | failed | overdue | never
@@ -56,6 +69,7 @@ class RepositoryStatus:
     last_drill_at: datetime | None = None
     error: str = ""
     holds_at: datetime | None = None  # everything up to then is in it, of every server
+    upload: Upload | None = None
     bucket: Mapping[str, Any] = field(default_factory=dict)  # what its S3 bucket said of itself when it was last looked at
 
 

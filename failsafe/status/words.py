@@ -10,7 +10,7 @@ from typing import Any
 from failsafe.model import DomainState, Severity, Side
 from failsafe.render import spoken_age, spoken_instant
 from failsafe.status.findings import MOVING
-from failsafe.status.values import DomainStatus, RepositoryStatus, Status
+from failsafe.status.values import DomainStatus, RepositoryStatus, Status, Upload
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +134,17 @@ def render_plain(status: Status, zone: tzinfo) -> list[str]:
         at = "never" if repository.last_snapshot_at is None else spoken_instant(repository.last_snapshot_at, zone)
         checked = "never" if repository.last_check_at is None else spoken_instant(repository.last_check_at, zone)
         lines.append(f"repository {repository.repository}: {repository.status}; last snapshot {at}; last check {checked}")
+        lines += [f"  {_render_upload(repository.upload, zone)}"] if repository.upload else []
         lines += [f"  {render_bucket(repository.bucket)}"] if repository.bucket else []
     if status.findings:
         lines.append("")
     lines += [f"{finding.severity} {finding.subject}: {finding.text}" for finding in status.findings]
     return lines
+
+
+def _render_upload(upload: Upload, zone: tzinfo) -> str:
+    share = "" if upload.percent is None else f" ({upload.percent} %)"
+    return f"a snapshot has been on its way since {spoken_instant(upload.since, zone)}: {upload.done / 1e9:.2f} GB done{share}"
 
 
 def render_bucket(bucket: Mapping[str, Any]) -> str:

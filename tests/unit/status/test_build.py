@@ -1,12 +1,13 @@
 """The state of everything: the promised shape, and never green by silence."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from failsafe.model import DomainState
 from failsafe.status.as_json import to_json
 from failsafe.status.build import build_status
+from failsafe.status.values import RepositoryStatus
 from failsafe.store.glance import Glance
 from tests.unit.status.world import NOW, ROSTER, ago, duty, healthy, repository, run, state, watch
 
@@ -148,3 +149,16 @@ def test_an_outage_that_failsafe_does_not_end_by_itself_says_what_to_type(guard:
     down = watch(health={"inbound": "down"}, guards=[{"code": guard, "text": "said so", "mend": ""}])
     glance = healthy(duty=(down, duty("backup:vps", ago(minutes=5))), domain_state=(state("suspect"),))
     assert [each.mend for each in build_status(ROSTER, glance, NOW).findings if each.code == "domain-state"] == [wanted]
+
+
+def test_a_long_snapshot_shows_how_far_it_is_and_one_that_stands_still_does_not() -> None:
+    def far(moved_at: datetime) -> RepositoryStatus:
+        details = {"moved_at": moved_at.isoformat(), "done": 50_000_000_000, "total": 200_000_000_000, "unit": "B"}
+        row = {**duty("snapshot:offsite", ago(days=2)), "ended_at": None, "ok_at": None, "details": details}
+        rows = (watch(), duty("backup:vps", ago(minutes=5)), duty("doctor", ago(hours=5)), row)
+        return build_status(ROSTER, healthy(duty=rows), NOW).repositories[1]
+
+    moving = far(ago(minutes=3))
+    assert moving.upload is not None
+    assert (moving.upload.percent, moving.upload.since) == (25, ago(days=2))
+    assert far(ago(hours=3)).upload is None
