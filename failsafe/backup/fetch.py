@@ -80,6 +80,7 @@ class Fetcher:
         self.left: list[tuple[Target, Wanted]] = []  # files that had gone when they were asked for
         self.notes: list[str] = []
         self._pending: set[str] = set()  # in the segment that is still open
+        self._mailbox = ""
         self._rows: list[tuple[object, ...]] = []  # entries that are not in the inventory yet: at most a batch
 
     def run(self, mailbox: str, targets: Sequence[Target]) -> None:
@@ -87,6 +88,7 @@ class Fetcher:
         waiting = [target for target in targets if any(True for _ in self._batches(target))]
         if not waiting:
             return
+        self._mailbox = mailbox
         with self.staging.segment_writer(mailbox, known=self.inventory.has_content, on_sealed=self._on_sealed) as writer:
             for target in waiting:
                 for batch in self._batches(target):
@@ -104,7 +106,7 @@ class Fetcher:
 
     def _on_sealed(self, sealed: Sealed) -> None:
         self._write()
-        self.inventory.sealed(sealed)
+        self.inventory.sealed(sealed, self._mailbox)
         self._pending.clear()
 
     def _batches(self, target: Target) -> Iterator[list[Wanted]]:

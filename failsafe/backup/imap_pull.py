@@ -13,6 +13,7 @@ from failsafe.backup.imap_ledger import ImapLedger, path_of_mailbox
 from failsafe.backup.imap_read import MailboxReader, Seen
 from failsafe.backup.inventory import Inventory, mailbox_name, text
 from failsafe.backup.losses import judge_losses
+from failsafe.backup.merging import Merger
 from failsafe.backup.protocol import Reach, ServerSession
 from failsafe.backup.pull import PullOptions, PullReport, same_state
 from failsafe.errors import ExternalError, HostKeyError, MailError, ProcessError, SecretError, ServerSideError, SshError
@@ -182,6 +183,8 @@ class _ImapPull:
 
     def commit(self, received: int) -> PullReport:
         self.progress.stage("writing")
+        if self.new:
+            Merger(self.inventory, self.staging).run()
         mailboxes, total = self.keeper.write_manifests()
         missing = self._missing()
         files = server_files(self.inventory, self.options.extra_paths, self.options.commands)

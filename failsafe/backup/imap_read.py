@@ -87,7 +87,7 @@ class MailboxReader:
         return self.seen
 
     def _on_sealed(self, sealed: Sealed) -> None:
-        self.ledger.inventory.sealed(sealed)
+        self.ledger.inventory.sealed(sealed, self.mailbox)
         self.ledger.pending.clear()
 
     # -- rounds ----------------------------------------------------------------------------------------------------------

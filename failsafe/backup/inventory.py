@@ -138,20 +138,29 @@ class Inventory:
         known = dict(self.db.execute("SELECT name, id FROM segment"))
         for name in sorted(there - set(known)):
             self.learn_segment(name, ((line.id, line.canonical) for line in staging.index(name)))
-        for name in set(known) - there:
-            lost = "SELECT id FROM content WHERE segment = ?"
-            self.db.execute(
-                f"UPDATE folder SET cur = NULL, dirty = 1 WHERE id IN (SELECT folder FROM entry WHERE content IN ({lost}))",
-                (known[name],),
-            )
-            self.db.execute(f"DELETE FROM entry WHERE content IN ({lost})", (known[name],))
-            self.db.execute("DELETE FROM content WHERE segment = ?", (known[name],))
-            self.db.execute("DELETE FROM segment WHERE id = ?", (known[name],))
-        if there != set(known):
+        lost = self._forget_segments([known[name] for name in set(known) - there])
+        if lost or there - set(known):
             self.db.execute("UPDATE mailbox SET dirty = 1")
 
+    def _forget_segments(self, numbers: list[int]) -> bool:
+        """Segments that are no longer there. True where messages were lost with them: what was merged or let go had left them before."""
+        if not numbers:
+            return False
+        self.db.execute("CREATE TEMP TABLE lost (id BLOB PRIMARY KEY) WITHOUT ROWID")
+        gone = ",".join(map(str, numbers))
+        self.db.execute(f"INSERT INTO lost SELECT id FROM content WHERE segment IN ({gone})")
+        if any_lost := self.count("lost") > 0:
+            held = "content IN (SELECT id FROM lost)"
+            self.db.execute(f"UPDATE folder SET cur = NULL, dirty = 1 WHERE id IN (SELECT folder FROM entry WHERE {held})")
+            self.db.execute(f"DELETE FROM entry WHERE {held}")
+            self.db.execute("DELETE FROM content WHERE id IN (SELECT id FROM lost)")
+        self.db.execute("DROP TABLE lost")
+        for table, key in (("segment", "id"), ("owned", "segment")):
+            self.db.execute(f"DELETE FROM {table} WHERE {key} IN ({gone})")
+        return any_lost
+
     def _rebuild(self, staging: Staging, newest: Generation | None) -> None:
-        for table in ("segment", "content", "mailbox", "folder", "entry", "file", "guard"):
+        for table in ("segment", "owned", "content", "mailbox", "folder", "entry", "file", "guard"):
             self.db.execute(f"DELETE FROM {table}")
         self.db.execute("DELETE FROM meta WHERE key = 'window'")
         for name in staging.segments():
@@ -227,9 +236,10 @@ class Inventory:
             ((bytes.fromhex(id_), bytes.fromhex(other), number) for id_, other in lines),
         )
 
-    def sealed(self, segment: Sealed) -> None:
-        """Every row written so far speaks of durable bytes now."""
+    def sealed(self, segment: Sealed, mailbox: str) -> None:
+        """Every row written so far speaks of durable bytes now. `mailbox`: whose messages they are."""
         self.learn_segment(segment.name, ((line.id, line.canonical) for line in segment.lines))
+        self.db.execute("INSERT OR REPLACE INTO owned SELECT id, ? FROM segment WHERE name = ?", (mailbox, segment.name))
         self.db.commit()
 
     # ------------------------------------------------------------ guards
@@ -332,6 +342,7 @@ def _connect(file: Path) -> sqlite3.Connection:
         db.execute(TOLD)
         if db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone() != (FORMAT,):
             raise sqlite3.DatabaseError("another format")  # noqa: TRY301 - one way out for all damage
+        db.execute("CREATE TABLE IF NOT EXISTS owned (segment INTEGER PRIMARY KEY, mailbox TEXT NOT NULL)")
         settle(db)
         was_clean = db.execute("SELECT 1 FROM meta WHERE key = 'clean'").fetchone() is not None
         if not was_clean and db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):

@@ -18,6 +18,7 @@ from failsafe.backup.gather import Gatherer, Target, World
 from failsafe.backup.inventory import Inventory, mailbox_name
 from failsafe.backup.keep import Keeper
 from failsafe.backup.losses import judge_losses
+from failsafe.backup.merging import Merger
 from failsafe.backup.protocol import Reach, ServerSession
 from failsafe.mail.manifest import FileRef, Generation, GenerationDraft, Missing
 from failsafe.model import Guard, Result
@@ -169,6 +170,8 @@ class _Pull:
     def commit(self, received: int) -> PullReport:
         self.progress.stage("writing")
         missing = self._missing()
+        if self.fetcher.new and (words := Merger(self.inventory, self.staging).run()):
+            self.remarks.append(words)
         mailboxes, total = self.keeper.write_manifests()
         files = server_files(self.inventory, self.options.extra_paths, self.options.commands)
         self.inventory.db.commit()
