@@ -253,7 +253,7 @@ def test_a_folder_that_may_not_be_written_is_named(program: str, tmp_path: Path,
 
 
 HARMS = [(kind, how) for kind in ("data", "index", "snapshots", "keys", "config") for how in ("changed", "cut", "gone")]
-SOME_HARMS = [("data", "changed"), ("data", "gone"), ("index", "cut"), ("snapshots", "gone")]
+SOME_HARMS = [("index", "cut"), ("snapshots", "gone")]  # packs: test_restic_faults; 0.14 asks for one that is gone for 40 s
 
 
 def test_verify_finds_every_kind_of_damage_in_every_kind_of_file(program: str, tmp_path: Path, staging: Path) -> None:
