@@ -23,7 +23,7 @@ from failsafe.config.schema import MailServer
 from failsafe.errors import ArchiveError, ExternalError, FailsafeError, UsageError
 from failsafe.model import Result, SnapshotInfo
 from failsafe.ports import Narrator, Progress
-from failsafe.repositories import keep_guards, keep_holds, keep_snapshots, proofs_file, settle_duties, target_of
+from failsafe.repositories import keep_guards, keep_holds, keep_mailboxes, keep_snapshots, proofs_file, settle_duties, target_of
 from failsafe.store.duties import BackupRun
 
 HEAVY_LOCK = "heavy"  # one heavy job at a time on this machine: backup, check, drill
@@ -173,4 +173,6 @@ def _keep(app: App, report: BackupReport, began: datetime, ids: dict[str, str]) 
     went_well = report.pulled is Result.OK and not report.troubles
     holding = keep_holds(app, report.server, report.generation, began if went_well else None, app.config.repository)
     keep_snapshots(app, report.snapshots, ids)
+    if report.proved:
+        keep_mailboxes(app, report.server, report.proved, report.generation, began)
     settle_duties(app, report, ids, holding)

@@ -52,6 +52,7 @@ def serve_repository(app: App, name: str, server: str, progress: Progress, *, by
     keep_guards(app, server, report.guards)
     keep_holds(app, server, report.generation, None if good is None else good.started_at, [name])
     keep_snapshots(app, report.snapshots, {name: repository.opened_id})
+    keep_safe(app, server, [name])
     return report
 
 
@@ -121,6 +122,37 @@ def keep_holds(app: App, server: str, generation: int | None, good_at: datetime 
             app.duties.change_repository(name, details={})
         app.duties.change_details(name, holds={server: holds_at.isoformat()})
     return holding
+
+
+def keep_mailboxes(app: App, server: str, proved: Mapping[str, datetime | None], generation: int | None, began: datetime) -> None:
+    """Up to when each mailbox was proved complete by a pull that began at `began`; see `keep_safe`.
+
+    What this pull proved is as it was when the pull began; a mailbox that it could not prove keeps its earlier moment.
+    """
+    before = _mailboxes(app, server)
+    rows: dict[str, list[str | None]] = {}
+    for mailbox, at in proved.items():
+        was, safe = before.get(mailbox, (None, None))
+        rows[mailbox] = [began.isoformat() if at is not None and at >= began else was, safe]
+    app.duties.ended(f"mailboxes:{server}", app.clock.now(), ok=True, details={"generation": generation, "mailboxes": rows})
+    keep_safe(app, server, app.config.repository)
+
+
+def keep_safe(app: App, server: str, names: Iterable[str]) -> None:
+    """A mailbox is safe up to when it was proved, once a repository is proven to hold the generation of that pull."""
+    row = app.duties.all().get(f"mailboxes:{server}")
+    proofs = Proofs(proofs_file(app, server))
+    held = {proof.generation for proof in map(proofs.get, names) if proof is not None}
+    if row is None or row.details.get("generation") not in held:
+        return
+    rows = {mailbox: [was, was or safe] for mailbox, (was, safe) in _mailboxes(app, server).items()}
+    if rows != row.details["mailboxes"]:
+        app.duties.ended(row.name, app.clock.now(), ok=True, details={**row.details, "mailboxes": rows})
+
+
+def _mailboxes(app: App, server: str) -> dict[str, list[str | None]]:
+    row = app.duties.all().get(f"mailboxes:{server}")
+    return {} if row is None else dict(row.details.get("mailboxes", {}))
 
 
 def keep_guards(app: App, server: str, guards: Sequence[Guard]) -> None:

@@ -230,6 +230,7 @@ class _Backup:
             generation=number,
             bytes_pulled=pulled.bytes_pulled,
             took=took,
+            proved=pulled.proved,
         )
 
 

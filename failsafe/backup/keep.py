@@ -353,12 +353,13 @@ class Keeper:
     def total(self) -> int:
         return self.inventory.count("entry WHERE gone_at IS NULL")
 
-    def proved(self) -> dict[str, datetime]:
-        """Mailbox -> when the last of its folders to be proved was proved; a mailbox with one that never was is left out."""
+    def proved(self) -> dict[str, datetime | None]:
+        """Mailbox -> up to when all of its folders are proved complete; None where one never was."""
         rows = self.inventory.rows(
-            "SELECT m.path, MIN(f.proved_at) FROM folder f JOIN mailbox m ON m.id = f.mailbox GROUP BY m.id HAVING COUNT(f.proved_at) = COUNT(*)"
+            "SELECT m.path, CASE WHEN COUNT(f.proved_at) = COUNT(*) THEN MIN(f.proved_at) END "
+            "FROM folder f JOIN mailbox m ON m.id = f.mailbox GROUP BY m.id"
         )
-        return {mailbox_name(text(path)): datetime.fromisoformat(at).astimezone(UTC) for path, at in rows}
+        return {mailbox_name(text(path)): at and datetime.fromisoformat(at).astimezone(UTC) for path, at in rows}
 
 
 def _hides(box: MailboxFacts, directory: str) -> bool:

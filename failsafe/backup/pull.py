@@ -61,7 +61,7 @@ class PullReport:
     missing: tuple[Missing, ...]
     guards: tuple[Guard, ...]
     bytes_pulled: int
-    proved: Mapping[str, datetime]  # mailbox -> when all of its folders were last proved complete
+    proved: Mapping[str, datetime | None]  # mailbox -> when all of its folders were last proved complete
     notes: tuple[str, ...] = ()
 
     @property

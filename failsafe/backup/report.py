@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from failsafe.errors import EXIT_EXTERNAL, EXIT_FINDINGS, EXIT_OK
 from failsafe.mail.manifest import Missing
@@ -84,6 +85,9 @@ class BackupReport:
     generation: int | None = None  # the newest in staging
     bytes_pulled: int = 0
     took: timedelta = timedelta()
+    proved: Mapping[str, datetime | None] = field(
+        default_factory=dict
+    )  # mailbox -> when it was last proved complete; None: never
 
     @property
     def result(self) -> Result:

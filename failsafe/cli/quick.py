@@ -51,7 +51,7 @@ def tell_error(error: FailsafeError) -> int:
     return error.exit_code
 
 
-def run_status(*, as_json: bool) -> int:
+def run_status(*, as_json: bool, mailboxes: bool = False) -> int:
     """Prints the status; exit 1 if there is any finding."""
     import json
 
@@ -69,7 +69,7 @@ def run_status(*, as_json: bool) -> int:
     else:
         zone = roster.zone or now.astimezone().tzinfo
         assert zone is not None
-        _show(found, zone)
+        _show(found, zone, mailboxes=mailboxes)
     return EXIT_FINDINGS if found.findings else EXIT_OK
 
 
@@ -83,10 +83,10 @@ def _glance(roster: Roster) -> Glance:
     return glance_store(open_app().unchecked_store)
 
 
-def _show(found: Status, zone: tzinfo) -> None:
+def _show(found: Status, zone: tzinfo, *, mailboxes: bool) -> None:
     from failsafe.status.words import answer_all, render_plain
 
-    lines = render_plain(found, zone)
+    lines = render_plain(found, zone, mailboxes=mailboxes)
     if not sys.stdout.isatty():
         print("\n".join(lines), flush=True)
         return

@@ -11,9 +11,13 @@ app = verbs_app("The state of everything, at a glance.")
 
 
 @app.command()
-def status(as_json: bool = JSON_OPTION) -> None:
+def status(
+    mailboxes: bool = typer.Option(False, "--mailboxes", help="Show of every mailbox up to when it is proven safe."),
+    as_json: bool = JSON_OPTION,
+) -> None:
     """Is my mail safe, where does it go now, what must I do? Exit 1 if there is any finding.
 
-    Example: failsafe status --json
+    Examples: failsafe status --mailboxes
+              failsafe status --json
     """
-    raise typer.Exit(run_status(as_json=as_json))
+    raise typer.Exit(run_status(as_json=as_json, mailboxes=mailboxes))

@@ -70,6 +70,10 @@ def _server_json(server: ServerStatus, now: datetime) -> dict[str, Any]:
         "last_backup": last,
         "recovery_point_age_seconds": age,
         "guards": guards,
+        "mailboxes": [
+            {"mailbox": each.mailbox, "proved_at": instant(each.proved_at), "safe_at": instant(each.safe_at)}
+            for each in server.mailboxes
+        ],
     }
 
 

@@ -10,7 +10,15 @@ from failsafe.backup.freshness import is_on_course, judge_freshness
 from failsafe.model import DomainState, Guard, Severity, Side, Verdict
 from failsafe.status.findings import domain_findings, other_findings, overdue_findings, repository_findings, server_findings
 from failsafe.status.roster import DomainRow, Roster
-from failsafe.status.values import DomainStatus, RepositoryStatus, ServerStatus, Status, Upload, VantageStatus
+from failsafe.status.values import (
+    DomainStatus,
+    MailboxStatus,
+    RepositoryStatus,
+    ServerStatus,
+    Status,
+    Upload,
+    VantageStatus,
+)
 from failsafe.status.watched import is_stale
 from failsafe.store.glance import Glance, Row
 
@@ -66,7 +74,19 @@ def _server(name: str, glance: Glance, late: set[str]) -> ServerStatus:
     messages = last["report"].get("messages", {}).get("total") if isinstance(last["report"], dict) else None
     status = result if result != "ok" else "overdue" if f"backup:{name}" in late else "ok"
     good_at = None if good is None else good["started_at"]
-    return ServerStatus(name, status, last["ended_at"], result, messages, good_at, _server_guards(name, glance))
+    guards, mailboxes = _server_guards(name, glance), _mailboxes(name, glance)
+    return ServerStatus(name, status, last["ended_at"], result, messages, good_at, guards, mailboxes)
+
+
+def _mailboxes(name: str, glance: Glance) -> tuple[MailboxStatus, ...]:
+    row = glance.by("duty", "name").get(f"mailboxes:{name}")
+    rows = row["details"].get("mailboxes", {}) if row is not None else {}
+    found = (MailboxStatus(mailbox, _instant(proved), _instant(safe)) for mailbox, (proved, safe) in rows.items())
+    return tuple(sorted(found, key=lambda each: (each.safe_at is not None, each.safe_at, each.mailbox)))
+
+
+def _instant(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
 
 
 def _server_guards(name: str, glance: Glance) -> tuple[Guard, ...]:

@@ -36,6 +36,15 @@ class DomainStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class MailboxStatus:
+    """Up to when a mailbox was proved complete, and up to when that lies in a repository. None: never."""
+
+    mailbox: str
+    proved_at: datetime | None
+    safe_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class ServerStatus:
     server: str
     status: str  # ok | incomplete | failed | overdue | never
@@ -44,6 +53,7 @@ class ServerStatus:
     messages: int | None = None
     recovery_point_at: datetime | None = None
     guards: tuple[Guard, ...] = ()
+    mailboxes: tuple[MailboxStatus, ...] = ()  # the one that is behind most first
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Any
 from failsafe.model import DomainState, Severity, Side
 from failsafe.render import spoken_age, spoken_instant
 from failsafe.status.findings import MOVING
-from failsafe.status.values import DomainStatus, RepositoryStatus, Status, Upload
+from failsafe.status.values import DomainStatus, MailboxStatus, RepositoryStatus, Status, Upload
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +112,8 @@ def _must_do(status: Status) -> tuple[str, ...]:
     return tuple(mends[:5]) or ("nothing",)
 
 
-def render_plain(status: Status, zone: tzinfo) -> list[str]:
-    """Plain lines for pipes and small terminals."""
+def render_plain(status: Status, zone: tzinfo, *, mailboxes: bool = False) -> list[str]:
+    """Plain lines for pipes and small terminals; `mailboxes`: each of them, instead of the one that is behind most."""
     answers = answer_all(status, zone)
     lines = [f"Is my mail safe?         {answers.mail_safe}"]
     lines += [f"{'Where does mail go now?' if not place else '':25}{text}" for place, text in enumerate(answers.mail_goes)]
@@ -130,6 +130,8 @@ def render_plain(status: Status, zone: tzinfo) -> list[str]:
         lines.append(
             f"server {server.server}: {server.status}; last backup {at}, {server.messages if server.messages is not None else '?'} messages"
         )
+        shown = server.mailboxes if mailboxes else server.mailboxes[:1]
+        lines += [f"  {_mailbox_line(each, status.at, len(server.mailboxes), alone=not mailboxes)}" for each in shown]
     for repository in status.repositories:
         at = "never" if repository.last_snapshot_at is None else spoken_instant(repository.last_snapshot_at, zone)
         checked = "never" if repository.last_check_at is None else spoken_instant(repository.last_check_at, zone)
@@ -145,6 +147,17 @@ def render_plain(status: Status, zone: tzinfo) -> list[str]:
 def _render_upload(upload: Upload, zone: tzinfo) -> str:
     share = "" if upload.percent is None else f" ({upload.percent} %)"
     return f"a snapshot has been on its way since {spoken_instant(upload.since, zone)}: {upload.done / 1e9:.2f} GB done{share}"
+
+
+def _mailbox_line(each: MailboxStatus, now: datetime, count: int, *, alone: bool) -> str:
+    """`info@example.org proven safe up to 43 min ago (the oldest of 12 mailboxes)`."""
+    name = "".join(letter if letter.isprintable() else "?" for letter in each.mailbox)
+    safe = "never proven safe" if each.safe_at is None else f"proven safe up to {spoken_age(now - each.safe_at)} ago"
+    later = each.proved_at is not None and each.proved_at != each.safe_at
+    waits = (
+        f"; complete up to {spoken_age(now - each.proved_at)} ago, not in a repository yet" if later and each.proved_at else ""
+    )
+    return f"{name} {safe}{waits}" + (f" (the oldest of {count} mailboxes)" if alone and count > 1 else "")
 
 
 def render_bucket(bucket: Mapping[str, Any]) -> str:

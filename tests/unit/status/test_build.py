@@ -37,6 +37,7 @@ def test_the_json_has_exactly_the_promised_shape() -> None:
             "last_backup": {"at": "2026-11-22T16:55:00Z", "result": "ok", "messages": 1200},
             "recovery_point_age_seconds": 300,
             "guards": [],
+            "mailboxes": [],
         }
     ]
     assert told["repositories"][0] == {
