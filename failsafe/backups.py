@@ -20,7 +20,7 @@ from failsafe.backup.pull import PullOptions, PullReport, pull
 from failsafe.backup.report import BackupReport
 from failsafe.backup.snapshot import read_tags
 from failsafe.config.schema import MailServer
-from failsafe.errors import ArchiveError, ExternalError, FailsafeError, UsageError
+from failsafe.errors import ArchiveError, ExternalError, FailsafeError
 from failsafe.model import Result, SnapshotInfo
 from failsafe.ports import Narrator, Progress
 from failsafe.repositories import keep_guards, keep_holds, keep_mailboxes, keep_snapshots, proofs_file, settle_duties, target_of
@@ -56,7 +56,6 @@ class StoredSnapshot:
 def back_up(app: App, server: str, progress: Progress, narrate: Narrator, *, by_hand: bool) -> BackupReport:
     """Pull, prove, snapshot, catalog. What fails outside is in the report. Raises Refused while another heavy job runs, ConfigError, StoreError."""
     table = app.server(server)
-    _demand_supported(server, table)
     began = app.clock.now()
     app.duties.started(f"backup:{server}", began)
     repositories = [app.repository(name) for name in sorted(app.config.repository)]
@@ -102,14 +101,6 @@ def stored_snapshots(
     return sorted(found, key=lambda stored: (stored.info.at, stored.repository)), silent
 
 
-def _demand_supported(server: str, table: MailServer) -> None:
-    if table.layout not in ("maildir", "imap") and table.read == "files":
-        raise UsageError(
-            f'[mail_server.{server}] layout = "{table.layout}" is not in this version yet',
-            mend='layout = "maildir" with path = the folder that holds DOMAIN/USER/ works for docker-mailserver\'s mail-data too',
-        )
-
-
 def _pull_or_tell(
     app: App, server: str, table: MailServer, staging: Staging, progress: Progress, narrate: Narrator, now: datetime
 ) -> PullReport:
@@ -130,7 +121,8 @@ def _pull(
     full = listed is None or listed.ok_at is None or now - listed.ok_at >= FULL_LISTING_EVERY
     options = PullOptions(
         server=server,
-        path=str(table.path),
+        path="" if table.path is None else str(table.path),
+        container=table.container or "",
         extra_paths=tuple(str(path) for path in table.extra_paths),
         commands=dict(table.commands),
         exclude_folders=table.exclude_folders,

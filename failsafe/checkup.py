@@ -146,14 +146,11 @@ def _server(app: App, name: str) -> ServerCheckup:
     source = app.mail_source(name)
     if source is not None:
         return _over_imap(_changed(base, over_imap=True, keeps_logins=table.layout == "imap"), source)
-    if table.path is None:
-        return _changed(
-            base, error=f'layout "{table.layout}" is not in this version yet', mend='use layout = "maildir" with path'
-        )
-    from failsafe.backup.protocol import Reach, ServerSession
+    from failsafe.backup.source import open_source
+    from failsafe.config.wanted import wanted_of
 
     try:
-        with ServerSession(app.mail_host(name), Reach(str(table.path))) as session:
+        with open_source(app.mail_host(name), wanted_of(table)) as (session, found):
             asked_at = app.clock.now()
             vitals = session.vitals()
             mailboxes = tuple(facts.mailbox for facts in session.survey())
@@ -162,6 +159,8 @@ def _server(app: App, name: str) -> ServerCheckup:
     return _changed(
         base,
         mailboxes=mailboxes,
+        sources=found.shown,
+        lacking=tuple(f"{missing.name}: {missing.why}" for missing in found.missing),
         spaces=tuple(_space(root) for root in vitals.get("roots", ()) if isinstance(root, dict)),
         clock_offset=_offset(vitals.get("now"), asked_at),
     )

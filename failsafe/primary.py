@@ -47,16 +47,18 @@ def _certificate(app: App, domain: str) -> PrimaryCheck:
 
 
 def _over_ssh(app: App, server: str) -> Iterator[PrimaryCheck]:
-    from failsafe.backup.protocol import Reach, ServerSession
+    from failsafe.backup.layouts import Wanted
+    from failsafe.backup.source import open_source
+    from failsafe.config.wanted import wanted_of
 
     table = app.server(server)
     source = app.mail_source(server)
     if source is not None and table.ssh is None:
         yield _check("login", ok=False, text="without ssh to the server nothing proves that it is ours: failback is by hand")
         return
-    root = "/" if table.path is None else str(table.path)
+    wanted = wanted_of(table) if source is None else Wanted("maildir", "/" if table.path is None else str(table.path))
     try:
-        with ServerSession(app.mail_host(server), Reach(root)) as session:
+        with open_source(app.mail_host(server), wanted) as (session, _):
             yield _check("host-key", ok=True, text="the host key is the one we know")
             yield _check("login", ok=True, text="our key is let in")
             found = {} if source is not None else {facts.mailbox: bool(facts.folders) for facts in session.survey()}

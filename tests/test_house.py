@@ -15,7 +15,7 @@ SOURCES = sorted((ROOT / "failsafe").rglob("*.py"))
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 60
 # One file by its nature: the text that is sent to a mail server and runs there alone.
-ALONE = {"failsafe/backup/serverside.py": 780}
+ALONE = {"failsafe/backup/serverside.py": 1080}
 
 
 @pytest.mark.parametrize(

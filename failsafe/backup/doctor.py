@@ -51,6 +51,8 @@ class ServerCheckup:
     closed: tuple[tuple[str, str], ...] = ()  # mailboxes that could not be opened over IMAP, and why
     keeps_logins: bool = False  # passwords of mailboxes, or of a master user, lie here
     mailboxes: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()  # where a layout's mail and files were found
+    lacking: tuple[str, ...] = ()  # what of it was not, and how to mend it
     spaces: tuple[Space, ...] = ()
     clock_offset: timedelta | None = None
     backup_every: timedelta = timedelta(minutes=15)
@@ -94,6 +96,8 @@ def judge_server(seen: ServerCheckup, now: datetime) -> tuple[Finding, ...]:
         findings += [Finding(code, SKIPPED, seen.server, "the server could not be asked") for code in ("disk", "domain-missing")]
     else:
         findings += [_judge_disk(seen), _judge_domains(seen)]
+    if seen.sources or seen.lacking:
+        findings.append(_judge_sources(seen))
     if seen.keeps_logins:
         findings.append(_judge_writing(seen))
     findings.append(_judge_recovery_point(seen, now))
@@ -173,6 +177,14 @@ def _judge_access(seen: ServerCheckup) -> Finding:
         mend = f"check {place} in [mail_server.{seen.server}]: it {says}"
         return Finding("ssh-access", FAIL, seen.server, f"no mailbox was found {way}", mend)
     return Finding("ssh-access", OK, seen.server, f"{len(seen.mailboxes)} mailbox(es) can be read {way}")
+
+
+def _judge_sources(seen: ServerCheckup) -> Finding:
+    """Where a layout's mail and files were found, and what of it was not."""
+    if seen.lacking:
+        mend = f"without it a snapshot is incomplete; check path, container and ssh in [mail_server.{seen.server}]"
+        return Finding("sources", FAIL, seen.server, "; ".join(seen.lacking), mend)
+    return Finding("sources", OK, seen.server, "; ".join(seen.sources))
 
 
 def _judge_writing(seen: ServerCheckup) -> Finding:

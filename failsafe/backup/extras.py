@@ -10,12 +10,14 @@ from failsafe.backup.archive.staging import Staging
 from failsafe.backup.inventory import Inventory
 from failsafe.backup.listing import QUIET_NS
 from failsafe.backup.protocol import Answer, FileFacts, MailboxFacts, ServerSession
+from failsafe.backup.reach import Reach, Skipped, Stock, Tree
 from failsafe.errors import ServerSideError
 from failsafe.mail.manifest import FileRef, Missing
 
 PIECE = 1 << 20  # bytes
 SPOOL = 1 << 20  # bytes of a command's output that stay in memory
 MODES = 0o7777
+READS = 3  # of a file that changes while it is read
 
 
 class Extras:
@@ -28,6 +30,7 @@ class Extras:
         self.file_limit, self.total_limit = file_limit, total_limit
         self.missing: list[Missing] = []
         self.skipped: list[str] = []
+        self.links: dict[str, str] = {}  # path -> where it points; links are not followed
         self._now = 0  # the server's clock, ns
 
     def control(self, box: MailboxFacts, now: int) -> bool:
@@ -47,31 +50,58 @@ class Extras:
         dropped = self.inventory.keep_files(origin, [file.path for file in box.files])
         return new or dropped > 0
 
-    def paths(self, paths: Sequence[str], now: int) -> None:
+    def paths(self, trees: Sequence[Tree], now: int) -> None:
+        """Each file and folder of a session's reach, by its place there."""
         self._now = now
-        for number, top in enumerate(paths):
-            origin = f"path:{top}"
+        for number, tree in enumerate(trees):
             found: list[FileFacts] = []
             try:
                 for item in self.session.list_files(number):
-                    if isinstance(item, FileFacts):
-                        found.append(item)
-                    elif item[1]:
-                        self.missing.append(Missing("", "", _join(top, item[0]), item[1]))
-                    else:
-                        self.skipped.append(_join(top, item[0]))
+                    self._note(tree.path, item, found)
             except ServerSideError as error:
-                self.missing.append(Missing("", "", top, str(error)))
+                if tree.optional and _is_absent(error):
+                    self.inventory.keep_files(f"path:{tree.path}", ())
+                else:
+                    self.missing.append(Missing("", "", tree.path, str(error)))
                 continue
-            self._pull_path(number, top, origin, found)
+            self._pull_path(number, tree, found)
+            there = {file.path.rpartition("/")[2] or tree.path.rpartition("/")[2] for file in found}
+            for name in tree.needs:
+                if name not in there:
+                    self.missing.append(Missing("", "", f"{tree.path}/{name}", f"it is not there: {tree.lacks}"))
 
-    def _pull_path(self, number: int, top: str, origin: str, found: list[FileFacts]) -> None:
-        taken = list(self._within_limits(top, found))
-        changed = [file for file in taken if self.inventory.file(origin, file.path, self._stamp(file)) is None]
-        answers = self.session.read_files(number, [file.path for file in changed])
-        for file, answer in zip(changed, answers, strict=True):
-            path = _join(top, file.path)
-            self._store(origin, file, path.lstrip("/"), answer, Missing("", "", path, ""))
+    def _note(self, top: str, item: FileFacts | Skipped | tuple[str, str], found: list[FileFacts]) -> None:
+        if isinstance(item, FileFacts):
+            found.append(item)
+        elif isinstance(item, Skipped):
+            self.skipped.append(_join(top, item.path))
+            if item.link:
+                self.links[_join(top, item.path)] = item.link
+        else:
+            self.missing.append(Missing("", "", _join(top, item[0]), item[1]))
+
+    def _pull_path(self, number: int, tree: Tree, found: list[FileFacts]) -> None:
+        origin = f"path:{tree.path}"
+        taken = list(self._within_limits(tree.path, found))
+        before = {ref.path: ref for ref in self.inventory.files(origin)} if tree.every else {}
+        changed = [
+            file
+            for file in taken
+            if self.inventory.file(origin, file.path, self._stamp(file)) is None
+            and not _is_fresh(before.get(_join(tree.path, file.path).lstrip("/")), file, tree.every)
+        ]
+        for left in reversed(range(READS)):
+            restless: list[FileFacts] = []
+            answers = self.session.read_files(number, [file.path for file in changed])
+            for file, answer in zip(changed, answers, strict=True):
+                if answer.status == "changed" and left:
+                    restless.append(file)
+                    continue
+                path = _join(tree.path, file.path)
+                self._store(origin, file, path.lstrip("/"), answer, Missing("", "", path, ""))
+            changed = restless
+            if not changed:
+                break
         self.inventory.keep_files(origin, [file.path for file in found])
 
     def _within_limits(self, top: str, found: list[FileFacts]) -> Iterator[FileFacts]:
@@ -86,16 +116,21 @@ class Extras:
             else:
                 yield file
 
-    def commands(self, commands: Mapping[str, str]) -> None:
+    def commands(self, commands: Mapping[str, str], stock: Sequence[Stock] = ()) -> None:
         """Each output becomes the file commands/NAME; a failing command keeps the last good output and is named as missing."""
-        for name in sorted(commands):
+        now = self._now // 10**9
+        every = {one.name: one.every for one in stock}
+        for name in sorted({*commands, *every}):
+            before = self.inventory.files(f"command:{name}")
+            rest = every.get(name, 0)
+            if before and rest and 0 <= now - before[0].mtime < rest:
+                continue
             with tempfile.SpooledTemporaryFile(SPOOL) as sink:
                 why = self._run(name, sink)
                 if why:
                     self.missing.append(Missing("", "", f"commands/{name}", why))
                     continue
-                ref = self.staging.store_file(f"commands/{name}", _pieces(sink))
-            before = self.inventory.files(f"command:{name}")
+                ref = self.staging.store_file(f"commands/{name}", _pieces(sink), mtime=now if rest else 0)
             if not before or before[0].digest != ref.digest:
                 self.inventory.put_file(f"command:{name}", name, "", ref)
 
@@ -132,11 +167,28 @@ def control_origin(path: str) -> str:
     return f"mailbox:{path}".encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def server_files(inventory: Inventory, paths: Sequence[str], commands: Mapping[str, str]) -> list[FileRef]:
-    """Every file of extra paths and commands that the next generation names, in order of path."""
-    origins = [f"path:{top}" for top in paths] + [f"command:{name}" for name in commands]
+def server_files(inventory: Inventory, reach: Reach | None) -> list[FileRef]:
+    """Every file of extra paths and commands that the next generation names, in order of path; None: all that are known."""
+    if reach is None:
+        rows = inventory.rows("SELECT DISTINCT origin FROM file WHERE origin LIKE 'path:%' OR origin LIKE 'command:%'")
+        return _by_path(inventory, [str(row[0]) for row in rows])
+    origins = [f"path:{tree.path}" for tree in reach.trees]
+    origins += [f"command:{name}" for name in (*reach.commands, *(one.name for one in reach.stock))]
+    return _by_path(inventory, origins)
+
+
+def _by_path(inventory: Inventory, origins: Sequence[str]) -> list[FileRef]:
     found = {ref.path: ref for origin in origins for ref in inventory.files(origin)}
     return [found[path] for path in sorted(found)]
+
+
+def _is_fresh(before: FileRef | None, file: FileFacts, every: int) -> bool:
+    """Of a file that is written anew all the time, the copy that we have is young enough."""
+    return before is not None and 0 <= file.facts.mtime_ns // 10**9 - before.mtime < every
+
+
+def _is_absent(error: ServerSideError) -> bool:
+    return "No such file or directory" in str(error)
 
 
 def _join(top: str, path: str) -> str:

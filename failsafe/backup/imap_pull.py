@@ -6,16 +6,18 @@ Order of safety as there: segments are durable, then the inventory's rows that s
 from __future__ import annotations
 
 from failsafe.backup.archive.staging import Staging
+from failsafe.backup.belongings import Belongings
 from failsafe.backup.clocks import judge_clocks
-from failsafe.backup.extras import Extras, server_files
+from failsafe.backup.extras import Extras
 from failsafe.backup.imap_keep import ImapKeeper
 from failsafe.backup.imap_ledger import ImapLedger, path_of_mailbox
 from failsafe.backup.imap_read import MailboxReader, Seen
 from failsafe.backup.inventory import Inventory, mailbox_name, text
 from failsafe.backup.losses import judge_losses
 from failsafe.backup.merging import Merger
-from failsafe.backup.protocol import Reach, ServerSession
+from failsafe.backup.protocol import ServerSession
 from failsafe.backup.pull import PullOptions, PullReport, same_state
+from failsafe.backup.source import open_source
 from failsafe.errors import ExternalError, HostKeyError, MailError, ProcessError, SecretError, ServerSideError, SshError
 from failsafe.mail.manifest import Generation, GenerationDraft, Missing
 from failsafe.model import Result
@@ -68,7 +70,7 @@ class _ImapPull:
         self.seen: dict[str, Seen] = {}
         self.failed: dict[str, ExternalError | SecretError] = {}
         self.missing: list[Missing] = []
-        self.skipped: list[str] = []
+        self.belongings = Belongings(inventory, staging, options.layout)
         self.stranger: HostKeyError | None = None
         self.commands = self.received = 0
         self.moved = self.new = self.gone = 0
@@ -156,12 +158,14 @@ class _ImapPull:
     def files(self, host: MailHost | None) -> int:
         """Extra paths and commands; gives the bytes that came. Only a host has a clock to compare ours with."""
         options, newest = self.options, self.staging.newest()
-        if host is None or not (options.extra_paths or options.commands):
+        if host is None or (options.layout == "imap" and not (options.extra_paths or options.commands)):
             judge_clocks(self.inventory, newest, self.clock.now(), None, options.server)
             return 0
         self.progress.stage("files")
         try:
-            with ServerSession(host, Reach("/", options.extra_paths, options.commands, options.command_seconds)) as session:
+            with open_source(host, options.wanted(reads_mail=False)) as (session, source):
+                self.belongings = Belongings(self.inventory, self.staging, options.layout, source)
+                self.belongings.tell(newest, self.narrate)
                 there = int(session.vitals()["now"])
                 judge_clocks(self.inventory, newest, self.clock.now(), None if options.same_clock else there, options.server)
                 self._pull_files(session, there)
@@ -169,25 +173,23 @@ class _ImapPull:
         except (SshError, ProcessError, ServerSideError) as error:  # mail goes another way
             self.stranger = error if isinstance(error, HostKeyError) else None
             wanted = (*options.extra_paths, *(f"commands/{name}" for name in options.commands))
-            self.missing += [Missing("", "", path, str(error)) for path in wanted]
+            self.missing += [Missing("", "", path, str(error)) for path in wanted or ("files of the server",)]
             return 0
 
     def _pull_files(self, session: ServerSession, now: int) -> None:
         options = self.options
         extras = Extras(session, self.inventory, self.staging, file_limit=options.file_limit, total_limit=options.total_limit)
-        extras.paths(options.extra_paths, now)
-        extras.commands(options.commands)
+        self.belongings.take(extras, now)
         self.inventory.db.commit()
         self.missing += extras.missing
-        self.skipped += extras.skipped
 
     def commit(self, received: int) -> PullReport:
         self.progress.stage("writing")
         if self.new:
             Merger(self.inventory, self.staging).run()
         mailboxes, total = self.keeper.write_manifests()
+        files = self.belongings.files(mailboxes)
         missing = self._missing()
-        files = server_files(self.inventory, self.options.extra_paths, self.options.commands)
         self.inventory.db.commit()
         controller = [self.staging.store_file(path, data) for path, data in sorted(self.options.controller.items())]
         draft = GenerationDraft(
@@ -208,7 +210,7 @@ class _ImapPull:
         return self._report(draft, generation, number, received)
 
     def _missing(self) -> tuple[Missing, ...]:
-        found = [*self.missing, *(missing for seen in self.seen.values() for missing in seen.missing())]
+        found = [*self.missing, *self.belongings.missing, *(missing for seen in self.seen.values() for missing in seen.missing())]
         found += [Missing(name, "", "", str(error)) for name, error in self.failed.items()]
         return tuple(sorted(set(found), key=lambda item: (item.mailbox, item.folder, item.name, item.why)))
 
@@ -216,7 +218,7 @@ class _ImapPull:
         others = [f"{name} {folder}" for name, seen in self.seen.items() for folder in seen.left_out]
         notes: dict[str, object] = {
             "excluded_folders": sorted(self.options.exclude_folders),
-            "skipped": sorted(self.skipped)[:SHOWN],
+            **self.belongings.notes(),
             "folders_of_others": sorted(others)[:SHOWN],
         }
         return {key: value for key, value in notes.items() if value}

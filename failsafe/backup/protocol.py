@@ -7,11 +7,12 @@ import json
 import struct
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 
 from failsafe.backup.frames import CHATTER, Frames
+from failsafe.backup.reach import Reach, Skipped
 from failsafe.errors import ServerSideError
 from failsafe.ports import Channel, MailHost
 
@@ -23,16 +24,6 @@ WHOLE = struct.Struct(">H")  # length of the head that stands before the content
 ENTRY = struct.Struct(">BQqQH")  # as in serverside.py
 SPOOL = 1 << 20  # bytes of a message that stay in memory; a larger one waits in a temporary file
 BATCH = 500  # messages or folders asked for in one request; far below the 1 MiB a request may have
-
-
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """What a session may see: sent along while the program is not installed there; the server's own file says it otherwise."""
-
-    root: str  # holds DOMAIN/USER/
-    files: tuple[str, ...] = ()  # extra paths
-    commands: Mapping[str, str] = field(default_factory=dict)  # name -> command line
-    command_seconds: int = 3600  # a command is ended after this long
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +123,7 @@ class ServerSession:
             self._channel.send(b"%d\n" % len(program) + program)
             self.hello = self._hello()
             if self.hello["mode"] == "sent":
-                self._frames.request(json.dumps(_settings(reach)))
+                self._frames.request(json.dumps(reach.settings()))
         except BaseException:
             self.close()
             raise
@@ -186,16 +177,29 @@ class ServerSession:
         """Files below a mailbox's folder."""
         return self._files("read", "control", (mailbox,), paths)
 
-    def list_files(self, number: int) -> Iterator[FileFacts | tuple[str, str]]:
-        """Files below extra path `number`, or (path, why) of what cannot be taken; "" as why marks what is left out on purpose."""
+    def inspect(self) -> list[dict[str, Any]]:
+        """Containers and paths that the reach wants looked at."""
+        return [_object(data) for kind, data in list(self._ask("inspect")) if kind == b"J"]
+
+    def widen(self, reach: Reach) -> None:
+        """Where the program was sent along: from now on this is what it may see."""
+        list(self._ask("reach", json.dumps(reach.settings())))
+
+    def permitted(self) -> dict[str, Any]:
+        """What the program installed there may see: root, naming, files, names of commands."""
+        return next(_object(data) for kind, data in list(self._ask("reach", "")) if kind == b"E")
+
+    def list_files(self, number: int) -> Iterator[FileFacts | Skipped | tuple[str, str]]:
+        """Files below extra path `number`, what is left out on purpose, and (path, why) of what cannot be taken."""
         for kind, data in self._ask("list", "files", str(number)):
             if kind == b"J":
                 row = _object(data)
                 if "file" in row:
                     yield _file(row["file"])
+                elif "skipped" in row:
+                    yield Skipped(str(row["skipped"]), str(row.get("link", "")))
                 else:
-                    problem = row.get("problem") or [row["skipped"], ""]
-                    yield str(problem[0]), str(problem[1])
+                    yield str(row["problem"][0]), str(row["problem"][1])
 
     def read_files(self, number: int, paths: Sequence[str]) -> Iterator[Answer]:
         return self._files("read", "files", (str(number),), paths)
@@ -304,15 +308,6 @@ def _answer(head: Mapping[str, Any], body: IO[bytes]) -> Answer:
         id=digested,
         body=body if status == "ok" and not digested else None,
     )
-
-
-def _settings(reach: Reach) -> dict[str, object]:
-    return {
-        "root": reach.root,
-        "files": list(reach.files),
-        "commands": dict(reach.commands),
-        "command_seconds": reach.command_seconds,
-    }
 
 
 def _object(data: bytes) -> dict[str, Any]:

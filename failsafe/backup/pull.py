@@ -11,15 +11,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from failsafe.backup.archive.staging import Staging
+from failsafe.backup.belongings import Belongings
 from failsafe.backup.clocks import judge_clocks
-from failsafe.backup.extras import Extras, server_files
+from failsafe.backup.extras import Extras
 from failsafe.backup.fetch import Fetcher
 from failsafe.backup.gather import Gatherer, Target, World
 from failsafe.backup.inventory import Inventory, mailbox_name
 from failsafe.backup.keep import Keeper
+from failsafe.backup.layouts import Source, Wanted
 from failsafe.backup.losses import judge_losses
 from failsafe.backup.merging import Merger
-from failsafe.backup.protocol import Reach, ServerSession
+from failsafe.backup.protocol import ServerSession
+from failsafe.backup.source import open_source
 from failsafe.mail.manifest import FileRef, Generation, GenerationDraft, Missing
 from failsafe.model import Guard, Result
 from failsafe.ports import Clock, MailHost, Narrator, Progress
@@ -29,20 +32,24 @@ ATTEMPTS = 6  # rounds of listing and fetching while messages leave their folder
 
 @dataclass(frozen=True, slots=True)
 class PullOptions:
-    """What to pull. `path` holds DOMAIN/USER/ Maildirs on the server."""
+    """What to pull. `path` holds DOMAIN/USER/ Maildirs on the server, or what the layout says; "": found by looking at `container`."""
 
     server: str
-    path: str
+    path: str = ""
     extra_paths: tuple[str, ...] = ()
     commands: Mapping[str, str] = field(default_factory=dict)  # file name -> command line
     exclude_folders: tuple[str, ...] = ()  # IMAP names; folders below them too
     full_listing: bool = False  # list every folder, whatever its stamps say; once a day
     layout: str = "maildir"
+    container: str = ""
     controller: Mapping[str, bytes] = field(default_factory=dict)  # failsafe's own files of the next generation
     same_clock: bool = False  # the server is this machine, so that its clock is no second opinion
     command_seconds: int = 3600
     file_limit: int = 256 << 20  # bytes of one file of extra paths
     total_limit: int = 1 << 30  # bytes of one extra path or command
+
+    def wanted(self, *, reads_mail: bool = True) -> Wanted:
+        return Wanted(self.layout, self.path, self.container, self.extra_paths, self.commands, self.command_seconds, reads_mail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +86,10 @@ def pull(
     narrate: Narrator = lambda _: None,
 ) -> PullReport:
     """One pull. Raises SshError, ServerSideError, ProcessError, ArchiveError; what was read until then is kept for the next."""
-    assert options.layout == "maildir", options.layout
     full = inventory.begin(staging) or options.full_listing
     inventory.put("way", "files")
-    reach = Reach(options.path, options.extra_paths, options.commands, options.command_seconds)
-    with ServerSession(host, reach) as session:
-        run = _Pull(session, staging, inventory, options, clock, progress, narrate)
+    with open_source(host, options.wanted()) as (session, source):
+        run = _Pull(session, source, staging, inventory, options, clock, progress, narrate)
         run.messages(full=full)
         run.files()
         received = session.received
@@ -95,6 +100,7 @@ class _Pull:
     def __init__(
         self,
         session: ServerSession,
+        source: Source,
         staging: Staging,
         inventory: Inventory,
         options: PullOptions,
@@ -106,7 +112,10 @@ class _Pull:
         self.clock, self.progress, self.narrate = clock, progress, narrate
         self.fetcher = Fetcher(session, inventory, staging, progress)
         self.extras = Extras(session, inventory, staging, file_limit=options.file_limit, total_limit=options.total_limit)
+        self.belongings = Belongings(inventory, staging, options.layout, source)
+        self.belongings.tell(staging.newest(), narrate)
         self.keeper = Keeper(inventory, staging)
+        self.root = source.reach.root
         self.world = World()
         self.reflagged = self.gone = 0
         self.remarks: list[str] = []
@@ -129,7 +138,7 @@ class _Pull:
             if not self.fetcher.lost():
                 break
         if not self.world.boxes and not self.inventory.count("mailbox"):
-            words = f"no mailbox was found: is {self.options.path} the folder that holds DOMAIN/USER/ Maildirs?"
+            words = f"no mailbox was found: is {self.root} the folder that holds DOMAIN/USER/ Maildirs?"
             self.remarks.append(words)
             self.narrate(words)
         uidlists = self.keeper.restless(self.world)
@@ -163,17 +172,16 @@ class _Pull:
         for box in self.world.boxes.values():
             if not box.error and self.extras.control(box, now):
                 self.keeper.dirty(box.path)
-        self.extras.paths(self.options.extra_paths, now)
-        self.extras.commands(self.options.commands)
+        self.belongings.take(self.extras, now)
         self.inventory.db.commit()
 
     def commit(self, received: int) -> PullReport:
         self.progress.stage("writing")
-        missing = self._missing()
         if self.fetcher.new and (words := Merger(self.inventory, self.staging).run()):
             self.remarks.append(words)
         mailboxes, total = self.keeper.write_manifests()
-        files = server_files(self.inventory, self.options.extra_paths, self.options.commands)
+        files = self.belongings.files(mailboxes)
+        missing = self._missing()
         self.inventory.db.commit()
         draft = GenerationDraft(
             at=self.clock.now(),
@@ -200,7 +208,7 @@ class _Pull:
         for box in self.world.boxes.values():
             found += [Missing(box.mailbox, "", path, why) for path, why in box.problems]
         found += [target.missing("", target.why) for target in self.world.targets.values() if target.why]
-        found += self.extras.missing
+        found += [*self.extras.missing, *self.belongings.missing]
         return tuple(sorted(set(found), key=lambda item: (item.mailbox, item.folder, item.name, item.why)))
 
     def _controller(self) -> list[FileRef]:
@@ -209,7 +217,7 @@ class _Pull:
     def _notes(self) -> dict[str, object]:
         notes: dict[str, object] = {
             "excluded_folders": sorted(self.options.exclude_folders),
-            "skipped": sorted(self.extras.skipped)[:1000],
+            **self.belongings.notes(),
         }
         if self.fetcher.notes:
             notes["changed"] = sorted(self.fetcher.notes)[:1000]

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """failsafe's side on a mail server: one file, Python 3.6 or newer, standard library only.
 
-It answers six verbs: list, find, read, digest, vitals, run NAME. Requests are NUL-separated fields, the first of which is the number of
+It answers eight verbs: list, find, read, digest, vitals, inspect, reach, run NAME. Requests are NUL-separated fields, the first of which is the number of
 fields that follow; answers are frames (one byte of kind, four bytes of length, payload; a lower-case kind is compressed by zlib).
-A file's content ends with a frame that says whether it was whole. Nothing is ever written, renamed or deleted here.
+A file's content ends with a frame that says whether it was whole. Nothing is ever written, renamed or deleted here, but for the copy
+of a live SQLite database, a file of ours without a name that is gone with the request.
 
 Sent over SSH, it is told its roots and named commands in its first request. Installed on the server (as a forced command), it
 takes both from SETTINGS, which only root may write, and then only names cross, never paths of roots nor commands.
@@ -11,22 +12,27 @@ Every path component below a root is opened without following links; run by root
 """
 
 # mypy: ignore-errors
-# ruff: noqa: B905
+# ruff: noqa: B905, UP022, UP031
 # Old Pythons run this file as it stands (zip has no `strict` there); tests run it, types are not checked.
 import contextlib
 import errno
+import fnmatch
+import glob
 import hashlib
 import json
 import os
 import re
 import select
+import shutil
 import signal
 import stat
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+import urllib.parse
 import zlib
 
 VERSION = 2
@@ -261,8 +267,33 @@ class Survey:
                     self.control_files(below, path + name + b"/")
 
 
-def mailboxes(root, frames):
+def place_of(mailbox, layout):
+    """Where DOMAIN/USER lies below the root."""
+    domain, user = [*parts_of(mailbox), b""][:2]
+    return [user + b"@" + domain] if layout["naming"] == "user@domain" and user else parts_of(mailbox)
+
+
+def flat_mailboxes(root):
+    """Mailu's way: one level, USER@DOMAIN."""
+    for name in names_in(root):
+        user, _, domain = name.rpartition(b"@")
+        if is_folder(look(root, name)) and user and domain:
+            yield domain + b"/" + user
+        elif is_folder(look(root, name)):
+            with contextlib.suppress(OSError), folder(root, [name]) as fd:
+                if max(stamps(fd)) >= 0:
+                    yield path_problem(name, "a Maildir whose name is not USER@DOMAIN; it was not archived")
+        else:
+            yield from linked(root, name, name)
+
+
+def mailboxes(root, frames, layout):
+    if layout["naming"] == "user@domain":
+        yield from flat_mailboxes(root)
+        return
     for domain in names_in(root):
+        if text(domain) in layout["skip"]:
+            continue
         if not is_folder(look(root, domain)):
             yield from linked(root, domain, domain)
             continue
@@ -294,13 +325,13 @@ def path_problem(path, why):
     return {"mailbox": text(path), "error": why}
 
 
-def list_mailboxes(frames, root):
-    for path in mailboxes(root, frames):
+def list_mailboxes(frames, root, layout):
+    for path in mailboxes(root, frames, layout):
         if isinstance(path, dict):
             frames.say(b"J", path)
             continue
         try:
-            with folder(root, path.split(b"/")) as fd, as_owner(fd):
+            with folder(root, place_of(path, layout)) as fd, as_owner(fd):
                 survey = Survey(fd)
                 base = survey.run()
         except OSError as error:
@@ -350,10 +381,10 @@ def list_folder(frames, fd):
     return {"before": before, "after": stamps(fd), "now": int(time.time() * 1e9), "problems": problems}
 
 
-def list_folders(frames, root, fields):
+def list_folders(frames, root, layout, fields):
     for mailbox, path in zip(fields[::2], fields[1::2]):
         try:
-            with folder(root, parts_of(mailbox)) as box, as_owner(box), folder(box, parts_of(path)) as fd:
+            with folder(root, place_of(mailbox, layout)) as box, as_owner(box), folder(box, parts_of(path)) as fd:
                 answer = list_folder(frames, fd)
         except OSError as error:
             answer = {"error": reason(error), "gone": error.errno == errno.ENOENT}
@@ -361,8 +392,9 @@ def list_folders(frames, root, fields):
         frames.tick()
 
 
-def list_files(frames, top):
+def list_files(frames, tree):
     """Everything below an extra path. The path itself is the administrator's word and may be a link; nothing below is followed."""
+    top = tree["path"]
     info = os.stat(top)
     if not stat.S_ISDIR(info.st_mode):
         special = not stat.S_ISREG(info.st_mode)
@@ -373,23 +405,43 @@ def list_files(frames, top):
         path = waiting.pop()
         try:
             with folder_of(top, path) as fd:
-                names = names_in(fd)
-                infos = [(name, look(fd, name)) for name in names]
+                rows = list(rows_of(fd, path, tree["leave_out"]))
         except OSError as error:
             frames.say(b"J", {"problem": [text(path), reason(error)]})
             continue
-        for name, info in infos:
-            below = path + b"/" + name if path else name
+        for below, info, link in rows:
             if is_folder(info):
                 waiting.append(below)
-            elif info is not None and stat.S_ISREG(info.st_mode):
+            elif isinstance(info, list):
                 count += 1
                 if count > FILES:
                     raise Refusal(f"more than {FILES} files below {text(top)}")
-                frames.say(b"J", {"file": file_row(below, info)})
-            elif info is not None:
-                frames.say(b"J", {"skipped": text(below)})
+                frames.say(b"J", {"file": info})
+            else:
+                frames.say(b"J", {"skipped": text(below), "link": link})
             frames.tick()
+
+
+def rows_of(fd, path, leave_out):
+    """(path below the top, facts of a folder, a file's row or None, where a link points) of each name in a folder."""
+    names = names_in(fd)
+    databases = {name for name in names if is_database(fd, name, names)}
+    for name in names:
+        below = path + b"/" + name if path else name
+        if any(fnmatch.fnmatchcase(text(below), pattern) for pattern in leave_out):
+            continue
+        info = look(fd, name)
+        if any(name == database + end for database in databases for end in DATABASE_ENDS) or info is None:
+            continue  # what SQLite keeps beside a database is in the copy of it
+        if is_folder(info):
+            yield below, info, ""
+        elif stat.S_ISREG(info.st_mode):
+            row = file_row(below, info)
+            if name in databases:
+                row[1:4] = database_facts(fd, name)
+            yield below, row, ""
+        else:
+            yield below, None, text(os.readlink(name, dir_fd=fd)) if stat.S_ISLNK(info.st_mode) else ""
 
 
 @contextlib.contextmanager
@@ -539,10 +591,10 @@ def open_path(fd, path):
         return open_regular(here, parts[-1]), path
 
 
-def read_messages(frames, root, fields, send):
+def read_messages(frames, root, layout, fields, send):
     items = iter(fields[2:])
     try:
-        with folder(root, parts_of(fields[0])) as box, as_owner(box), folder(box, parts_of(fields[1])) as fd:
+        with folder(root, place_of(fields[0], layout)) as box, as_owner(box), folder(box, parts_of(fields[1])) as fd:
             finder = Finder(fd)
             try:
                 for item in items:
@@ -554,10 +606,10 @@ def read_messages(frames, root, fields, send):
         without(frames, items, error)
 
 
-def read_control(frames, root, fields):
+def read_control(frames, root, layout, fields):
     items = iter(fields[1:])
     try:
-        with folder(root, parts_of(fields[0])) as box, as_owner(box):
+        with folder(root, place_of(fields[0], layout)) as box, as_owner(box):
             for path in items:
                 answer_file(frames, lambda path=path: open_path(box, path), send_content)
     except OSError as error:
@@ -574,11 +626,93 @@ def without(frames, items, error):
 
 def read_files(frames, top, paths):
     for path in paths:
-        if path:
-            with folder_of(top, b"") as fd:
-                answer_file(frames, lambda path=path, fd=fd: open_path(fd, path), send_content)
-        else:
+        if not path:
             answer_file(frames, lambda: (os.open(top, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), b""), send_content)
+            continue
+        with folder_of(top, b"") as fd:
+            if not read_database(frames, fd, parts_of(path)):
+                answer_file(frames, lambda path=path, fd=fd: open_path(fd, path), send_content)
+
+
+DATABASE_ENDS = (b"-wal", b"-shm", b"-journal")
+
+
+def is_database(fd, name, names):
+    """A file of SQLite's; only those are opened whose name, or what lies beside them, lets one expect it."""
+    likely = name.endswith((b".db", b".sqlite", b".sqlite3", b".db3")) or any(name + end in names for end in DATABASE_ENDS)
+    if not likely:
+        return False
+    with contextlib.suppress(OSError, Refusal):
+        here = open_regular(fd, name)
+        try:
+            return os.read(here, 16) == b"SQLite format 3\0"
+        finally:
+            os.close(here)
+    return False
+
+
+def database_facts(fd, name):
+    """Its facts, which change too while all that is new stands in its write-ahead log."""
+    size, mtime, inode = facts(os.stat(name, dir_fd=fd, follow_symlinks=False))
+    log = look(fd, name + b"-wal")
+    return [size + log.st_size, max(mtime, log.st_mtime_ns), inode] if log else [size, mtime, inode]
+
+
+def read_database(frames, fd, parts):
+    """Answers with a copy that SQLite itself made of a live database, as one moment saw it; False where it is none."""
+    try:
+        with folder(fd, parts[:-1]) as here:
+            if not is_database(here, parts[-1], names_in(here)):
+                return False
+            answer_database(frames, here, parts[-1])
+            return True
+    except FileNotFoundError:
+        return False
+
+
+def answer_database(frames, here, name):
+    try:
+        fd = open_regular(here, name)
+        try:
+            with as_owner(fd):
+                shown, copy = database_facts(here, name), copy_database(here, name)
+        finally:
+            os.close(fd)
+    except (OSError, Refusal, ValueError) as error:
+        frames.say(b"J", {"status": "failed", "why": reason(error)})
+        return
+    try:
+        frames.say(b"J", {"facts": shown, "name": text(name)})
+        frames.say(b"J", {"status": send_content(frames, copy)})
+    finally:
+        os.close(copy)
+
+
+def copy_database(here, name):
+    """A descriptor of the copy, which has no name any more. As the owner of the database, so that a link reaches no further than they do."""
+    try:
+        import sqlite3
+    except ImportError:
+        raise Refusal("the Python there has no sqlite3, which a live database needs") from None
+    if not hasattr(sqlite3.Connection, "backup"):
+        raise Refusal("a live SQLite database needs Python 3.7 there")
+    place = "file:/proc/self/fd/%d/%s?mode=ro" % (here, urllib.parse.quote(name))
+    copy, path = tempfile.mkstemp(prefix="failsafe-")
+    try:
+        with contextlib.closing(sqlite3.connect(path)) as target:
+            target.execute("PRAGMA journal_mode = OFF")
+            os.unlink(path)
+            with contextlib.closing(sqlite3.connect(place, uri=True, timeout=20)) as source:
+                source.backup(target)
+        os.lseek(copy, 0, os.SEEK_SET)
+    except BaseException as error:
+        os.close(copy)
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        if isinstance(error, sqlite3.Error):
+            raise Refusal(f"SQLite cannot copy the database: {error}") from None
+        raise
+    return copy
 
 
 # ---------------------------------------------------------------- vitals, run
@@ -618,15 +752,15 @@ def vitals(settings):
     return {
         "now": int(time.time() * 1e9),
         "load": list(os.getloadavg()),
-        "roots": [space(settings["root"])],
+        "roots": [space(settings["root"])] if settings["root"] else [],
         "queue": queue_length(),
     }
 
 
-def run_command(frames, line, limit):
+def run_command(frames, words, limit):
     """A named command's output, its exit status and the end of what it said on stderr; ended with its children at the deadline."""
     child = subprocess.Popen(
-        ["/bin/sh", "-c", line], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
     )
     CHILDREN.add(child.pid)
     said, ends, open_pipes = b"", time.time() + limit, [child.stdout, child.stderr]
@@ -654,6 +788,122 @@ def run_command(frames, line, limit):
     return {"status": child.returncode, "late": late, "said": said.decode("utf-8", "replace")}
 
 
+# ---------------------------------------------------------------- containers
+
+VOLATILE = "sasl_log sogo_sessions_folder sogo_cache_folder quota2 quota2replica"  # of mailcow's tables: rebuildable, and never the same twice
+STOCK = {  # commands that are known here; each runs in one container by its own shell, with the secrets that lie in its environment
+    "mailcow-database.sql": """
+        export MYSQL_PWD="$MYSQL_ROOT_PASSWORD"
+        dump=$(command -v mariadb-dump || command -v mysqldump) || { echo "no mariadb-dump in the container" >&2; exit 127; }
+        skip=""
+        if "$dump" --help 2>/dev/null | grep -q -e --ignore-table-data; then
+            for table in %s; do skip="$skip --ignore-table-data=$MYSQL_DATABASE.$table"; done
+        fi
+        exec "$dump" --user=root --single-transaction --quick --hex-blob --routines --events --skip-dump-date \\
+            --default-character-set=utf8mb4 $skip "$MYSQL_DATABASE"
+    """
+    % VOLATILE,
+    "mailcow-accounts.jsonl": """
+        export MYSQL_PWD="$MYSQL_PASSWORD"
+        client=$(command -v mariadb || command -v mysql) || { echo "no mariadb client in the container" >&2; exit 127; }
+        exec "$client" --user="$MYSQL_USER" --batch --skip-column-names --raw --default-character-set=utf8mb4 "$MYSQL_DATABASE" -e "
+            SELECT JSON_ARRAY('domain', domain, active) FROM domain ORDER BY domain;
+            SELECT JSON_ARRAY('mailbox', username, active, quota) FROM mailbox ORDER BY username;
+            SELECT JSON_ARRAY('alias', address, goto, active) FROM alias WHERE address <> goto ORDER BY address;
+            SELECT JSON_ARRAY('alias-domain', alias_domain, target_domain, active) FROM alias_domain ORDER BY alias_domain"
+    """,
+    "mailcow-dkim.txt": """
+        export REDISCLI_AUTH="$REDISPASS"
+        said=$(redis-cli ping) ; [ "$said" = PONG ] || { echo "redis does not answer: $said" >&2; exit 1; }
+        for key in DKIM_SELECTORS DKIM_PUB_KEYS DKIM_PRIV_KEYS; do
+            echo "$key"; redis-cli --no-raw hgetall "$key" || exit 1
+        done
+    """,
+    "mailcow-redis.rdb": """
+        export REDISCLI_AUTH="$REDISPASS"
+        said=$(redis-cli save) ; [ "$said" = OK ] || { echo "redis did not save: $said" >&2; exit 1; }
+        exec cat /data/dump.rdb
+    """,
+}
+LABEL = "com.docker.compose."
+LABELS = ("project", "service", "project.working_dir", "project.config_files", "project.environment_file")
+FOUND = 500  # paths that one look may find
+
+
+def engine():
+    path = os.environ.get("PATH", os.defpath) + ":/usr/local/bin:/usr/bin:/snap/bin"
+    found = shutil.which("docker", path=path) or shutil.which("podman", path=path)
+    if found is None:
+        raise Refusal("neither docker nor podman is installed there")
+    return found
+
+
+def ask_engine(*words):
+    """(output, what it complained about)."""
+    try:
+        child = subprocess.run(
+            [engine(), *words],
+            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            timeout=60,
+        )
+    except subprocess.TimeoutExpired:
+        raise Refusal(f"{words[0]}: the container engine did not answer within 60 s") from None
+    said = child.stderr.decode("utf-8", "replace").strip()
+    return child.stdout.decode("utf-8", "replace"), said or f"it ended with status {child.returncode}" if child.returncode else ""
+
+
+def containers(names):
+    """What a backup must know of them, and no more: never their environment, which holds passwords."""
+    shown, trouble = ask_engine("inspect", "--type", "container", *names) if names else ("[]", "")
+    for row in json.loads(shown or "[]"):
+        config, state = row.get("Config") or {}, row.get("State") or {}
+        labels = config.get("Labels") or {}
+        yield {
+            "container": (row.get("Name") or "").lstrip("/"),
+            "status": state.get("Status") or "",
+            "image": config.get("Image") or "",
+            "labels": {key: labels.get(LABEL + key) or "" for key in LABELS},
+            "mounts": [
+                [mount.get("Type"), mount.get("Name") or "", mount.get("Source") or "", mount.get("Destination") or ""]
+                for mount in row.get("Mounts") or []
+            ],
+        }
+    if trouble:
+        yield {"trouble": trouble}
+
+
+def of_a_project(label):
+    shown, trouble = ask_engine("ps", "--all", "--quiet", "--no-trunc", "--filter", "label=" + LABEL + label)
+    if trouble:
+        raise Refusal(trouble)
+    return shown.split()
+
+
+def inspect(frames, wanted):
+    """The containers and paths that the settings want looked at."""
+    count = 0
+    for pattern in wanted.get("paths", []):
+        for path in sorted(glob.glob(os.fsencode(pattern))):
+            count += 1
+            if count <= FOUND:
+                frames.say(b"J", {"path": text(path), "folder": os.path.isdir(path)})
+    try:
+        rows = list(containers(wanted.get("containers", [])))
+        if wanted.get("services"):
+            found = containers(of_a_project("service"))
+            rows += [row for row in found if "trouble" in row or row["labels"]["service"] in wanted["services"]]
+        if wanted.get("siblings"):
+            projects = {row["labels"]["project"] for row in rows if "labels" in row} - {""}
+            rows = [row for project in sorted(projects) for row in containers(of_a_project("project=" + project))] or rows
+    except (Refusal, OSError, ValueError) as error:
+        rows = [{"trouble": reason(error)}]
+    for row in rows:
+        frames.say(b"J", row)
+
+
 # ---------------------------------------------------------------- the session
 
 SENDERS = {b"read": send_content, b"digest": send_digest, b"find": lambda *_: "ok"}
@@ -663,35 +913,72 @@ def answer(frames, settings, fields):
     verb, what = fields[0], fields[1] if len(fields) > 1 else b""
     if verb == b"vitals":
         return vitals(settings)
-    if verb == b"run":
-        line = settings["commands"].get(text(what))
-        if line is None:
-            raise Refusal(f"no command is called {text(what)!r} here")
-        return run_command(frames, line, settings.get("command_seconds", 3600))
-    if what == b"files":
-        top = settings["files"][int(fields[2])]
-        list_files(frames, top) if verb == b"list" else read_files(frames, top, fields[3:])
+    if verb == b"inspect":
+        inspect(frames, settings["look"])
         return {}
+    if verb == b"reach":
+        return shown_settings(settings) if not what else new_settings(settings, what)
+    if verb == b"run":
+        return run_command(frames, words_of(settings, text(what)), settings.get("command_seconds", 3600))
+    if what == b"files":
+        tree = settings["files"][int(fields[2])]
+        list_files(frames, tree) if verb == b"list" else read_files(frames, tree["path"], fields[3:])
+        return {}
+    if not settings["root"]:
+        raise Refusal("no folder of mailboxes is set")
     with folder_of(settings["root"], b"") as root:
         if (verb, what) == (b"list", b"mailboxes"):
-            list_mailboxes(frames, root)
+            list_mailboxes(frames, root, settings)
         elif (verb, what) == (b"list", b"folders"):
-            list_folders(frames, root, fields[2:])
+            list_folders(frames, root, settings, fields[2:])
         elif (verb, what) == (b"read", b"control"):
-            read_control(frames, root, fields[2:])
+            read_control(frames, root, settings, fields[2:])
         elif what == b"messages" and verb in SENDERS:
-            read_messages(frames, root, fields[2:], SENDERS[verb])
+            read_messages(frames, root, settings, fields[2:], SENDERS[verb])
         else:
             raise Refusal(f"no such request: {text(verb)} {text(what)}")
     return {"now": int(time.time() * 1e9)}
 
 
+def words_of(settings, name):
+    """A named command: the administrator's line, or one that is known here, for the container that is named for it."""
+    if name in settings["commands"]:
+        return ["/bin/sh", "-c", settings["commands"][name]]
+    if name in STOCK and name in settings["stock"]:
+        return [engine(), "exec", settings["stock"][name], "sh", "-c", STOCK[name]]
+    raise Refusal(f"no command is called {name!r} here")
+
+
 def settings_of(raw):
-    settings = json.loads(raw.decode())
-    settings["root"] = settings["root"].encode("utf-8", "surrogateescape")
-    settings["files"] = [path.encode("utf-8", "surrogateescape") for path in settings.get("files", [])]
-    settings.setdefault("commands", {})
+    """`files` are paths, or objects with path and leave_out; `look` is what `inspect` may look at; `stock`: command -> container."""
+    given = json.loads(raw.decode())
+    settings = {"commands": {}, "stock": {}, "look": {}, "naming": "domain/user", "skip": [], "files": []}
+    settings.update(given, root=given["root"].encode("utf-8", "surrogateescape"))
+    trees = [tree if isinstance(tree, dict) else {"path": tree} for tree in settings["files"]]
+    settings["files"] = [
+        {"path": tree["path"].encode("utf-8", "surrogateescape"), "leave_out": tree.get("leave_out", [])} for tree in trees
+    ]
     return settings
+
+
+def new_settings(settings, raw):
+    """The other side knows more now. Only where it brought the settings itself."""
+    if not settings.get("sent"):
+        raise Refusal(f"what may be read here stands in {SETTINGS}")
+    settings.update(settings_of(raw))
+    return {}
+
+
+def shown_settings(settings):
+    trees = [{"path": text(tree["path"]), "leave_out": tree["leave_out"]} for tree in settings["files"]]
+    names = sorted(settings["commands"])
+    return {
+        "root": text(settings["root"]),
+        "naming": settings["naming"],
+        "files": trees,
+        "commands": names,
+        "stock": settings["stock"],
+    }
 
 
 def installed_settings():
@@ -744,6 +1031,7 @@ def serve(sent):
     frames.flush()
     try:
         settings = settings_of(frames.request()[0]) if sent else installed_settings()
+        settings["sent"] = sent
     except (OSError, Refusal, ValueError, KeyError) as error:
         frames.say(b"X", {"error": f"settings: {reason(error)}"})
         frames.flush()

@@ -13,6 +13,10 @@ from failsafe.model import Endpoint
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 READ_BY_DOVEADM = ("docker-mailserver", "mailcow")  # their Dovecot runs in a container that lets us run doveadm
+NEEDS_PLACE = {
+    "docker-mailserver": 'path, the folder that holds mail-data/ config/ mail-state/, or container = "mailserver", whose mounts are then looked at',
+    "mailu": 'path, the folder that holds mail/ data/ dkim/ certs/, or container, the name of one of its containers such as "mailu-imap-1"',
+}
 _MAILBOX = re.compile(r"(?!-)[^\s/@\\'\"]+(@[^\s/@\\'\"]+)?\Z")
 
 
@@ -66,7 +70,7 @@ class ImapTable(EndpointTable):
 class MailServer(Table):
     layout: Literal["docker-mailserver", "mailcow", "mailu", "maildir", "imap"]
     path: AbsolutePath | None = None
-    container: str | None = None
+    container: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,254}$")
     ssh: SshAddress | None = None
     ssh_key: AbsolutePath | None = None
     known_hosts: AbsolutePath | None = None
@@ -83,6 +87,15 @@ class MailServer(Table):
     def _place_is_known(self) -> MailServer:
         if self.layout == "maildir" and self.path is None:
             raise ValueError('layout "maildir" needs path, the folder that holds DOMAIN/USER/ Maildirs')
+        if self.layout == "maildir" and self.container is not None:
+            raise ValueError('container goes with the layouts docker-mailserver, mailcow and mailu; "maildir" reads path')
+        if self.layout in NEEDS_PLACE and self.path is None and self.container is None:
+            raise ValueError(f'layout "{self.layout}" needs {NEEDS_PLACE[self.layout]}')
+        reserved = sorted({name for name in self.commands if name.startswith("mailcow-")}) if self.layout == "mailcow" else []
+        if reserved:
+            raise ValueError(
+                f"commands: {', '.join(reserved)}: names that begin with mailcow- are failsafe's own with this layout"
+            )
         if self.ssh is None and (self.ssh_key is not None or self.known_hosts is not None):
             raise ValueError("ssh_key and known_hosts go with ssh; without it the path is on this machine")
         return self
