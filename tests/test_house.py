@@ -14,8 +14,8 @@ ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "failsafe").rglob("*.py"))
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 60
-# One file by its nature: the text that is sent to a mail server and runs there alone.
-ALONE = {"failsafe/backup/serverside.py": 1080}
+# One file by its nature: the text that is sent to a mail server and runs there alone. It knows six layouts, containers and live databases.
+ALONE = {"failsafe/backup/serverside.py": 1070}
 
 
 @pytest.mark.parametrize(

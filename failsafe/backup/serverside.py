@@ -410,9 +410,9 @@ def list_files(frames, tree):
             frames.say(b"J", {"problem": [text(path), reason(error)]})
             continue
         for below, info, link in rows:
-            if is_folder(info):
+            if isinstance(info, os.stat_result):
                 waiting.append(below)
-            elif isinstance(info, list):
+            elif info is not None:
                 count += 1
                 if count > FILES:
                     raise Refusal(f"more than {FILES} files below {text(top)}")

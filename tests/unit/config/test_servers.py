@@ -50,8 +50,22 @@ def test_a_container_can_be_read_through_doveadm() -> None:
         ('layout = "maildir"\npath = "/mail"\nread = "doveadm"\n', "goes with layout"),
         ('layout = "maildir"\npath = "/mail"\nmailboxes = ["a@b"]\n', "files are read of all mailboxes"),
         ('layout = "maildir"\npath = "/mail"\naccounts_file = "/x"\n', "accounts_file goes with"),
+        ('layout = "maildir"\npath = "/mail"\ncontainer = "x"\n', "container goes with"),
+        ('layout = "docker-mailserver"\n', 'needs path, .* or container = "mailserver"'),
+        ('layout = "mailu"\n', "needs path, .* or container"),
+        ('layout = "docker-mailserver"\ncontainer = "-x"\n', "pattern"),
+        ('layout = "mailcow"\ncommands = { "mailcow-x" = "y" }\n', "failsafe's own"),
     ],
 )
 def test_what_cannot_be_read_so_is_a_fault_with_its_mend(text: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         server(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['layout = "docker-mailserver"\npath = "/srv/dms"\n', 'layout = "docker-mailserver"\ncontainer = "mailserver"\n',
+     'layout = "mailcow"\n', 'layout = "mailu"\npath = "/mailu"\n', 'layout = "mailu"\ncontainer = "mailu-imap-1"\n'],
+)  # fmt: skip
+def test_each_layout_of_files_needs_no_more_than_its_place(text: str) -> None:
+    assert server(text).read == "files"
