@@ -23,6 +23,7 @@ from failsafe.backup.losses import judge_losses
 from failsafe.backup.merging import Merger
 from failsafe.backup.protocol import ServerSession
 from failsafe.backup.source import open_source
+from failsafe.backup.stored_as import count_stored
 from failsafe.mail.manifest import FileRef, Generation, GenerationDraft, Missing
 from failsafe.model import Guard, Result
 from failsafe.ports import Clock, MailHost, Narrator, Progress
@@ -182,6 +183,7 @@ class _Pull:
         mailboxes, total = self.keeper.write_manifests()
         files = self.belongings.files(mailboxes)
         missing = self._missing()
+        notes = self._notes()
         self.inventory.db.commit()
         draft = GenerationDraft(
             at=self.clock.now(),
@@ -191,7 +193,7 @@ class _Pull:
             files=files,
             controller=self._controller(),
             missing=missing,
-            notes=self._notes(),
+            notes=notes,
         )
         newest = self.staging.newest()
         generation = None if newest and same_state(newest, draft, self.staging) else self.staging.commit(draft)
@@ -219,6 +221,7 @@ class _Pull:
             "excluded_folders": sorted(self.options.exclude_folders),
             **self.belongings.notes(),
         }
+        notes["stored_as"] = count_stored(self.inventory, self.staging)
         if self.fetcher.notes:
             notes["changed"] = sorted(self.fetcher.notes)[:1000]
         return {key: value for key, value in notes.items() if value}
@@ -238,8 +241,14 @@ class _Pull:
             guards=tuple(standing.guard(self.options.server) for standing in self.inventory.standing()),
             bytes_pulled=received,
             proved=self.keeper.proved(),
-            notes=(*self.fetcher.notes, *self.remarks),
+            notes=(*self.fetcher.notes, *self.remarks, *_stored_words(draft)),
         )
+
+
+def _stored_words(draft: GenerationDraft) -> list[str]:
+    stored = draft.notes.get("stored_as")
+    counts = stored.items() if isinstance(stored, dict) else ()
+    return [f"{count} messages are stored as the server stores them: {kind}" for kind, count in counts]
 
 
 def by_mailbox(world: World) -> dict[str, list[Target]]:
@@ -255,6 +264,7 @@ def same_state(newest: Generation, draft: GenerationDraft, staging: Staging) -> 
     """Nothing that a restore could tell apart. failsafe's own files and remarks alone do not make a generation."""
     if dict(newest.mailboxes) != dict(draft.mailboxes) or newest.result != draft.result or newest.missing != draft.missing:
         return False
-    if "changed" in draft.notes or {**newest.notes, "changed": 0} != {**draft.notes, "changed": 0}:
+    aside: dict[str, object] = {"changed": 0, "stored_as": 0}  # the second counts segments that no generation may name any more
+    if "changed" in draft.notes or {**newest.notes, **aside} != {**draft.notes, **aside}:
         return False
     return list(staging.archive.files(newest)) == list(draft.files)

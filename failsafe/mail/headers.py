@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import base64
 import binascii
+import bz2
 import codecs
 import quopri
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from enum import Enum
 
 HEAD_BYTES = 64 * 1024  # read first: nearly every header ends before
 HEAD_LIMIT = 2 * 1024 * 1024  # read at most: what comes later is not looked at
 TEXT_LIMIT = 2_000  # characters kept of one field; RFC 5322 2.1.1 wants lines below 998
 OPAQUE_MAGIC = b"CRYPTED"  # the first bytes of Dovecot's mail_crypt files
-COMPRESSED_MAGIC = (b"\x1f\x8b", b"BZh", b"\x28\xb5\x2f\xfd", b"Dovecot-LZ4")  # gzip, bzip2, zstd, Dovecot's lz4
+# gzip, bzip2, zstd, Dovecot's lz4, lz4's own frame
+COMPRESSED_MAGIC = (b"\x1f\x8b", b"BZh", b"\x28\xb5\x2f\xfd", b"Dovecot-LZ4", b"\x04\x22\x4d\x18")
+MAGIC_BYTES = 16  # of a message that tell how it is stored
 _WANTED = {
     b"from": "sender",
     b"to": "recipient",
@@ -53,6 +58,21 @@ class Headers:
     opaque: bool = False  # stored encrypted or compressed: no header can be read
 
 
+class Storage(Enum):
+    """How a mail server stores a message."""
+
+    PLAIN = "plain"
+    COMPRESSED = "compressed"
+    ENCRYPTED = "encrypted"
+
+
+def storage_of(head: bytes) -> Storage:
+    """Told by the first bytes of a message's file."""
+    if head.startswith(OPAQUE_MAGIC):
+        return Storage.ENCRYPTED
+    return Storage.COMPRESSED if head.startswith(COMPRESSED_MAGIC) else Storage.PLAIN
+
+
 def head_is_whole(head: bytes) -> bool:
     """Whether the empty line that ends a header is in these first bytes of a message."""
     return b"\n\n" in head or b"\n\r\n" in head or head.startswith((b"\n", b"\r\n"))
@@ -61,8 +81,10 @@ def head_is_whole(head: bytes) -> bool:
 def parse_headers(head: bytes) -> Headers:
     """Reads the first bytes of a message (at most HEAD_LIMIT of them; less is fine, the rest of a field is then missing)."""
     head = head[:HEAD_LIMIT]
-    if head.startswith((OPAQUE_MAGIC, *COMPRESSED_MAGIC)):
-        return Headers(opaque=True)
+    if storage_of(head) is not Storage.PLAIN:
+        head = _unpacked(head)
+        if not head:
+            return Headers(opaque=True)
     found: dict[str, str] = {}
     for name, value in _fields(head):
         key = _WANTED.get(name)
@@ -96,6 +118,19 @@ def parse_date(text: str) -> datetime | None:
         return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)
     except (ValueError, TypeError, IndexError, OverflowError, AttributeError):
         return None
+
+
+def _unpacked(head: bytes) -> bytes:
+    """The beginning of what gzip or bzip2 packed; b"" for every other way of storing, and for what is damaged or packed twice."""
+    plain = b""
+    try:
+        if head.startswith(b"\x1f\x8b"):
+            plain = zlib.decompressobj(wbits=31).decompress(head, HEAD_LIMIT)
+        elif head.startswith(b"BZh"):
+            plain = bz2.BZ2Decompressor().decompress(head, HEAD_LIMIT)
+    except (OSError, ValueError, EOFError, zlib.error):
+        return b""
+    return plain if storage_of(plain) is Storage.PLAIN else b""
 
 
 def _fields(head: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -217,6 +217,8 @@ def test_mailcow_is_taken_whole_and_its_messages_byte_for_byte(cow: Mailcow) -> 
     said: list[str] = []
     report = backup(cow, "mailcow", WithPath(cow.engine().install()), said, path=str(cow.path))
     assert (report.result, report.missing, report.total) == (Result.OK, (), 5)
+    assert notes(cow)["stored_as"] == {"encrypted": 5}
+    assert "5 messages are stored as the server stores them: encrypted" in report.notes
     on_disk = {path.read_bytes() for path in cow.root.glob("example.org/**/cur/*")}
     with cow.open_staging() as staging:
         newest = cow.newest(staging)

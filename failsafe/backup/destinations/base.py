@@ -14,7 +14,7 @@ from typing import Protocol
 
 from failsafe.backup.restore_plan import Folders, Wanted
 from failsafe.errors import ExternalError, UsageError
-from failsafe.mail.headers import COMPRESSED_MAGIC, OPAQUE_MAGIC
+from failsafe.mail.headers import Storage, storage_of
 from failsafe.ports import Progress
 
 PIECE = 1 << 20  # bytes read at a time
@@ -61,7 +61,7 @@ class Destination(Protocol):
 
 def refuse_opaque(data: bytes) -> None:
     """Ciphertext is no message: only a Maildir beside its keys can use it."""
-    if data.startswith((OPAQUE_MAGIC, *COMPRESSED_MAGIC)):
+    if storage_of(data) is not Storage.PLAIN:
         raise Rejected(
             "it is stored encrypted or compressed; restore it with --to maildir:DIR and read it with the server's keys"
         )

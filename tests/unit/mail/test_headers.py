@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from failsafe.mail.headers import TEXT_LIMIT, parse_headers
+from failsafe.mail.headers import MAGIC_BYTES, TEXT_LIMIT, Storage, parse_headers, storage_of
 
 SUBJECTS = {
     "plain": (b"hello", "hello"),
@@ -79,3 +82,34 @@ def test_no_bytes_make_it_fail_or_give_text_that_cannot_be_stored(raw: bytes) ->
         headers = parse_headers(head)
         for text in (headers.subject, headers.sender, headers.recipient, headers.message_id):
             assert text.encode().decode() == text
+
+
+PLAIN = b"From: anna@example.org\nSubject: packed\n\nbody\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "storage"),
+    [
+        (PLAIN, Storage.PLAIN),
+        (b"", Storage.PLAIN),
+        (b"CRYPTED\x03\x07\x00\x00", Storage.ENCRYPTED),
+        (b"\x04\x22\x4d\x18rest", Storage.COMPRESSED),
+        (b"Dovecot-LZ4\x0drest", Storage.COMPRESSED),
+        (b"\x28\xb5\x2f\xfdrest", Storage.COMPRESSED),
+        (gzip.compress(PLAIN, mtime=0), Storage.COMPRESSED),
+        (bz2.compress(PLAIN), Storage.COMPRESSED),
+    ],
+)
+def test_how_a_message_is_stored_is_told_by_its_first_bytes(head: bytes, storage: Storage) -> None:
+    assert storage_of(head[:MAGIC_BYTES]) is storage
+    assert parse_headers(head).opaque is (storage is not Storage.PLAIN and not head.startswith((b"\x1f\x8b", b"BZh")))
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress])
+def test_a_message_that_gzip_or_bzip2_packed_is_found_by_its_headers(pack: Callable[[bytes], bytes]) -> None:
+    assert parse_headers(pack(PLAIN)).subject == "packed"
+
+
+@pytest.mark.parametrize("head", [b"\x1f\x8b damaged", b"BZh9 damaged", gzip.compress(gzip.compress(PLAIN, mtime=0), mtime=0)])
+def test_what_is_damaged_or_packed_twice_is_opaque(head: bytes) -> None:
+    assert parse_headers(head).opaque

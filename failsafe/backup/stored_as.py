@@ -1,0 +1,35 @@
+"""Counts the messages of an archive that are stored as the server stores them: encrypted or compressed. Each segment is looked at once."""
+
+from __future__ import annotations
+
+from failsafe.backup.archive.layout import path_of
+from failsafe.backup.archive.staging import Staging
+from failsafe.backup.inventory import Inventory
+from failsafe.errors import ArchiveError
+from failsafe.mail.headers import MAGIC_BYTES, Storage, storage_of
+
+TABLE = "CREATE TABLE IF NOT EXISTS stored_as (segment TEXT PRIMARY KEY, encrypted INTEGER NOT NULL, compressed INTEGER NOT NULL)"
+
+
+def count_stored(inventory: Inventory, staging: Staging) -> dict[str, int]:
+    """How many messages on the disk are encrypted, how many compressed; kinds of which there are none are left out."""
+    inventory.db.execute(TABLE)
+    there = set(staging.segments())
+    known = {str(row[0]) for row in inventory.rows("SELECT segment FROM stored_as")}
+    inventory.db.executemany("DELETE FROM stored_as WHERE segment = ?", ((name,) for name in known - there))
+    for name in sorted(there - known):
+        try:
+            inventory.db.execute("INSERT INTO stored_as VALUES (?, ?, ?)", (name, *_look(staging, name)))
+        except (OSError, ArchiveError):
+            continue  # a damaged one is `verify`'s to tell
+    sums = inventory.rows("SELECT COALESCE(SUM(encrypted), 0), COALESCE(SUM(compressed), 0) FROM stored_as")[0]
+    return {kind: int(count) for kind, count in zip(("encrypted", "compressed"), sums, strict=True) if count}
+
+
+def _look(staging: Staging, name: str) -> tuple[int, int]:
+    kinds = []
+    with (staging.archive.folder / path_of("segments", name)).open("rb") as file:
+        for line in staging.index(name):
+            file.seek(line.offset)
+            kinds.append(storage_of(file.read(MAGIC_BYTES)))
+    return kinds.count(Storage.ENCRYPTED), kinds.count(Storage.COMPRESSED)
