@@ -16,13 +16,15 @@ from failsafe.backup.guardbook import GuardBook
 from failsafe.backup.imap_pull import pull_over_imap
 from failsafe.backup.inventory import Inventory
 from failsafe.backup.job import ServerJob, run_backup
+from failsafe.backup.parts import Checkpoints
 from failsafe.backup.pull import PullOptions, PullReport, pull
 from failsafe.backup.report import BackupReport
 from failsafe.backup.snapshot import read_tags
-from failsafe.config.schema import MailServer
+from failsafe.backup.stretch import Care
 from failsafe.errors import ArchiveError, ExternalError, FailsafeError
 from failsafe.model import Result, SnapshotInfo
 from failsafe.ports import Narrator, Progress
+from failsafe.pulling import care_for, keep_part
 from failsafe.repositories import keep_guards, keep_holds, keep_mailboxes, keep_snapshots, proofs_file, settle_duties, target_of
 from failsafe.store.duties import BackupRun
 
@@ -55,15 +57,18 @@ class StoredSnapshot:
 
 def back_up(app: App, server: str, progress: Progress, narrate: Narrator, *, by_hand: bool) -> BackupReport:
     """Pull, prove, snapshot, catalog. What fails outside is in the report. Raises Refused while another heavy job runs, ConfigError, StoreError."""
-    table = app.server(server)
+    app.server(server)  # raises UsageError for a name that is not configured
     began = app.clock.now()
     app.duties.started(f"backup:{server}", began)
+    checkpoints = Checkpoints()
     repositories = [app.repository(name) for name in sorted(app.config.repository)]
     ours = [one for one in repositories if by_hand or not app.is_far(one.name)]  # the others have jobs of their own
     job = ServerJob(
         server=server,
         staging=app.staging_folder(server),
-        pull=lambda staging, shown: _pull_or_tell(app, server, table, staging, shown, narrate, began),
+        pull=lambda staging, shown: _pull_or_tell(
+            app, server, staging, shown, narrate, began, care_for(app, server, checkpoints)
+        ),
         targets=tuple(target_of(app, repository, f"snapshot of {server}", by_hand=by_hand) for repository in ours),
         proofs=proofs_file(app, server),
         zone=app.time_zone,
@@ -75,6 +80,10 @@ def back_up(app: App, server: str, progress: Progress, narrate: Narrator, *, by_
             for name, one in sorted(app.config.repository.items())
         ),
         narrate=narrate,
+        checkpoints=checkpoints,
+        part_stored=lambda generation, served: keep_part(
+            app, server, generation, served, {repository.name: repository.opened_id for repository in repositories}
+        ),
         stop=interrupt_all,
     )
     lock = FileLock(app.lock_file(HEAVY_LOCK), f"backup of {server}").hold(wait_seconds=WAIT_FOR_HEAVY)
@@ -102,11 +111,11 @@ def stored_snapshots(
 
 
 def _pull_or_tell(
-    app: App, server: str, table: MailServer, staging: Staging, progress: Progress, narrate: Narrator, now: datetime
+    app: App, server: str, staging: Staging, progress: Progress, narrate: Narrator, now: datetime, care: Care
 ) -> PullReport:
     """A full disk or a fault of SQLite is a failed backup that is recorded, and repositories still get what staging has."""
     try:
-        return _pull(app, server, table, staging, progress, narrate, now)
+        return _pull(app, server, staging, progress, narrate, now, care)
     except (OSError, sqlite3.Error) as error:
         raise ArchiveError(
             f"{server}: the pull could not be kept on this machine: {error}",
@@ -115,8 +124,9 @@ def _pull_or_tell(
 
 
 def _pull(
-    app: App, server: str, table: MailServer, staging: Staging, progress: Progress, narrate: Narrator, now: datetime
+    app: App, server: str, staging: Staging, progress: Progress, narrate: Narrator, now: datetime, care: Care
 ) -> PullReport:
+    table = app.server(server)
     listed = app.duties.all().get(f"full-listing:{server}")
     full = listed is None or listed.ok_at is None or now - listed.ok_at >= FULL_LISTING_EVERY
     options = PullOptions(
@@ -126,6 +136,7 @@ def _pull(
         extra_paths=tuple(str(path) for path in table.extra_paths),
         commands=dict(table.commands),
         exclude_folders=table.exclude_folders,
+        care=care,
         full_listing=full,
         layout=table.layout,
         same_clock=table.ssh is None,

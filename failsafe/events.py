@@ -25,6 +25,7 @@ NAMES: dict[str, str] = {
     "controller.started": "the daemon or a tick began to act",
     "controller.stopped": "the daemon stopped cleanly",
     "backup.done": "a backup ended; details say how",
+    "backup.part": "a pull that takes long stored what has arrived so far, and goes on",
     "backup.incomplete": "a backup ended without proof that every message is in it",
     "backup.failed": "a backup did not end in a snapshot",
     "backup.recovered": "the first complete backup after others that were not",

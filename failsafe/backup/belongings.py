@@ -57,7 +57,7 @@ class Belongings:
         return {
             "sources": list(source.shown) if source is not None else [],
             "left_out": list(source.left_out) if source is not None else [],
-            "skipped": sorted(self.skipped)[:SHOWN],
+            "skipped": sorted(set(self.skipped))[:SHOWN],
             "links": dict(sorted(self.links.items())[:SHOWN]),
             "accounts": self.accounts,
         }

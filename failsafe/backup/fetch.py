@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO
 
@@ -13,10 +13,12 @@ from failsafe.backup.archive.staging import Staging
 from failsafe.backup.gather import Target
 from failsafe.backup.inventory import Inventory, text, tidy_letters
 from failsafe.backup.protocol import Answer, ServerSession
+from failsafe.backup.stretch import EVERYTHING, Slice, Stretch
 from failsafe.mail.manifest import Missing
 from failsafe.ports import Progress
 
 BATCH = 500  # messages judged at a time
+BATCH_BYTES = 64 << 20  # and asked for in one request: between two of them the disk is looked at, and parts are stored
 PIECE = 1 << 20  # bytes
 
 KNOWN = (  # its content may be in the archive: that name or that file is known elsewhere
@@ -29,8 +31,9 @@ CHANGED = (  # a file of that name was there with other facts
 )
 NEW = (
     f"SELECT s.base, s.size, s.mtime, s.twin, s.inode, s.sub, s.letters, {KNOWN}, {CHANGED} FROM seen s WHERE s.folder = ? "
-    "AND (s.base, s.size, s.mtime, s.twin) > (?, ?, ?, ?) AND NOT EXISTS (SELECT 1 FROM entry e WHERE e.folder = s.folder "
-    "AND e.base = s.base AND e.size = s.size AND e.mtime = s.mtime AND e.twin = s.twin) ORDER BY s.base, s.size, s.mtime, s.twin LIMIT ?"
+    "AND (s.base, s.size, s.mtime, s.twin) > (?, ?, ?, ?) AND s.mtime >= ? AND s.mtime < ? "
+    "AND NOT EXISTS (SELECT 1 FROM entry e WHERE e.folder = s.folder AND e.base = s.base AND e.size = s.size AND e.mtime = s.mtime "
+    "AND e.twin = s.twin) ORDER BY s.base, s.size, s.mtime, s.twin LIMIT ?"
 )
 BEFORE = "SELECT content FROM entry WHERE folder = ? AND base = ? AND (size <> ? OR mtime <> ?) AND gone_at IS NULL"
 SAME_FILE = (
@@ -73,8 +76,17 @@ class Wanted:
 class Fetcher:
     """Fetches for one mailbox after another; counts what it did."""
 
-    def __init__(self, session: ServerSession, inventory: Inventory, staging: Staging, progress: Progress) -> None:
+    def __init__(
+        self,
+        session: ServerSession,
+        inventory: Inventory,
+        staging: Staging,
+        progress: Progress,
+        stretch: Stretch,
+        checkpoint: Callable[[], None],
+    ) -> None:
         self.session, self.inventory, self.staging, self.progress = session, inventory, staging, progress
+        self._stretch, self._checkpoint = stretch, checkpoint
         self.new = self.moved = 0
         self.missing: list[tuple[int, Missing]] = []
         self.left: list[tuple[Target, Wanted]] = []  # files that had gone when they were asked for
@@ -83,15 +95,18 @@ class Fetcher:
         self._mailbox = ""
         self._rows: list[tuple[object, ...]] = []  # entries that are not in the inventory yet: at most a batch
 
-    def run(self, mailbox: str, targets: Sequence[Target]) -> None:
+    def run(self, mailbox: str, targets: Sequence[Target], part: Slice = EVERYTHING) -> None:
         """Everything that is new in these folders of one mailbox. What was read is kept, also when the connection breaks."""
-        waiting = [target for target in targets if any(True for _ in self._batches(target))]
+        waiting = [target for target in targets if any(True for _ in self._batches(target, part))]
         if not waiting:
             return
         self._mailbox = mailbox
         with self.staging.segment_writer(mailbox, known=self.inventory.has_content, on_sealed=self._on_sealed) as writer:
             for target in waiting:
-                for batch in self._batches(target):
+                for batch in self._batches(target, part):
+                    if self._stretch.look():
+                        writer.close()
+                        self._checkpoint()
                     try:
                         self._fetch(writer, target, self._digest(target, batch))
                     finally:  # what was read before a connection broke is kept
@@ -109,10 +124,10 @@ class Fetcher:
         self.inventory.sealed(sealed, self._mailbox)
         self._pending.clear()
 
-    def _batches(self, target: Target) -> Iterator[list[Wanted]]:
+    def _batches(self, target: Target, part: Slice) -> Iterator[list[Wanted]]:
         after: tuple[object, ...] = (b"", -1, 0, 0)
-        while rows := self.inventory.rows(NEW, target.id, *after, BATCH):
-            batch = [Wanted(*row) for row in rows]
+        while rows := self.inventory.rows(NEW, target.id, *after, *part, BATCH):
+            batch = _within([Wanted(*row) for row in rows])
             last = batch[-1]
             after = (last.base, last.size, last.mtime, last.twin)
             yield batch
@@ -132,7 +147,7 @@ class Fetcher:
                 self.moved += moved
                 self.new += not moved
                 self._keep(target, wanted, answer.id)
-                self.progress.advance(wanted.size)
+                self._advance(wanted.size)
             else:
                 to_read.append(wanted)
         return to_read
@@ -146,7 +161,11 @@ class Fetcher:
                 self._pending.add(stored.id)
                 self._keep(target, wanted, stored.id)
                 self.new += 1
-                self.progress.advance(wanted.size)
+                self._advance(wanted.size)
+
+    def _advance(self, size: int) -> None:
+        self.progress.advance(size)
+        self._stretch.advance(size)
 
     def _usable(self, target: Target, wanted: Wanted, answer: Answer) -> bool:
         if answer.status == "ok" and wanted.fits(answer):
@@ -185,6 +204,16 @@ class Fetcher:
     def _is_vanishing(self, id_: str, wanted: Wanted) -> bool:
         ((vanishing,),) = self.inventory.rows(VANISHING, bytes.fromhex(id_), wanted.base, wanted.inode)
         return bool(vanishing)
+
+
+def _within(batch: list[Wanted]) -> list[Wanted]:
+    """The first of them, up to BATCH_BYTES; at least one."""
+    size = 0
+    for place, wanted in enumerate(batch):
+        size += wanted.size
+        if size > BATCH_BYTES and place:
+            return batch[:place]
+    return batch
 
 
 def _pieces(body: IO[bytes]) -> Iterator[bytes]:

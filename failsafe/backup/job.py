@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, timedelta, tzinfo
+from functools import partial
 from pathlib import Path
 
 from failsafe.backup.archive.staging import Staging
 from failsafe.backup.guardbook import GuardBook
 from failsafe.backup.guards import REPOSITORY, mend_of
+from failsafe.backup.parts import Checkpoints, Maker, Parts
 from failsafe.backup.proofs import Proofs
 from failsafe.backup.pull import PullReport
 from failsafe.backup.refill import make_whole
@@ -49,6 +51,8 @@ class ServerJob:
     others: tuple[Repository, ...] = ()
     sources: tuple[Repository, ...] = ()  # where lost staging comes back from; left out: `targets` and `others`
     narrate: Narrator = lambda _text: None
+    checkpoints: Checkpoints = field(default_factory=Checkpoints)  # the pull calls it with each part that is durable
+    part_stored: Callable[[Generation, Served], None] = lambda _generation, _served: None  # called from other threads
     stop: Callable[[], None] = lambda: None  # ends the programs that other threads of this process run
 
 
@@ -99,11 +103,13 @@ class _Backup:
         try:
             with Staging.open(self._job.staging, self._job.server, sets_aside=True) as staging:
                 make_whole(staging, self._sources(), self._progress, self._job.narrate, self._job.stop)
-                pulled = self._pull(staging)
-                newest = staging.newest()
-                heavy.close()  # a repository may take days: pulls go on meanwhile
+                with self._parts(staging) as parts:
+                    pulled = self._pull(staging)
+                    newest = staging.newest()
+                    heavy.close()  # a repository may take days: pulls go on meanwhile
+                    if newest is not None:
+                        served = self._snapshot(staging, newest, parts)
                 if newest is not None:
-                    served = self._snapshot(staging, newest)
                     for one in served.snapshots:
                         self._judge_repository(one)
                     if not self._guards(pulled) and not self._troubles:  # while one stands, or may stand, nothing is deleted
@@ -171,12 +177,33 @@ class _Backup:
             trouble = Trouble(str(error), error.mend)
             self._troubles += [trouble] if trouble not in self._troubles else []
 
-    def _snapshot(self, staging: Staging, newest: Generation) -> Served:
-        def make(progress: Progress) -> Snapshotter:
-            zone, by_hand = self._job.zone, self._job.by_hand
-            return Snapshotter(staging, newest, self._proofs, self._clock, progress, self._record, zone=zone, by_hand=by_hand)
+    def _snapshot(self, staging: Staging, newest: Generation, parts: Parts | None = None) -> Served:
+        targets = self._job.targets
+        if parts is not None:  # one that is still at a part takes this when it is done
+            targets = tuple(replace(target, hold=partial(parts.after, target)) for target in targets)
+        make = self._snapshotter(staging, by_hand=self._job.by_hand)
+        return serve_all(targets, lambda progress: make(newest, progress), self._progress, self._job.stop)
 
-        return serve_all(self._job.targets, make, self._progress, self._job.stop)
+    def _parts(self, staging: Staging) -> Parts:
+        """Snapshots of what a long pull has so far, where it is a repository's turn."""
+        parts = Parts(self._job.targets, self._snapshotter(staging, by_hand=False), self._job.stop, self._part_stored)
+        self._job.checkpoints.listen(parts)
+        return parts
+
+    def _snapshotter(self, staging: Staging, *, by_hand: bool) -> Maker:
+        job, proofs, clock, record = self._job, self._proofs, self._clock, self._record
+        return lambda generation, progress: Snapshotter(
+            staging, generation, proofs, clock, progress, record, zone=job.zone, by_hand=by_hand
+        )
+
+    def _part_stored(self, generation: Generation, served: Served) -> None:
+        """Told as it happens: the pull may go on for days."""
+        self._job.part_stored(generation, served)
+        if served.snapshots:
+            told = [f"{one.repository}: {one.trouble.text if one.trouble else 'stored'}" for one in served.snapshots]
+            text = f"{generation.messages} messages so far, the pull goes on; {'; '.join(told)}"
+            details = {"generation": generation.number, "snapshots": [one.to_json() for one in served.snapshots]}
+            self._record(Event("backup.part", self._job.server, text, self._clock.now(), {**generation.notes, **details}))
 
     def _judge_repository(self, one: SnapshotReport) -> None:
         """Another repository than the known one, at its address, is a guard until a person says that it was meant, or the known one is back."""

@@ -16,6 +16,7 @@ from failsafe.backup.inventory import Inventory, mailbox_name, raw, shown, text
 from failsafe.backup.losses import WINDOW, Loss, Rebuilt
 from failsafe.backup.protocol import MailboxFacts, ServerSession
 from failsafe.backup.shard_book import ShardBook, place
+from failsafe.backup.stretch import DAY, Waiting
 from failsafe.backup.vanished import REPLACED, SAME, VANISHED, find_vanished
 from failsafe.mail.maildir import flags_of, folder_name, keywords_of, parse_keywords, parse_subscriptions
 from failsafe.mail.manifest import Entry, FileRef, FolderManifest, MailboxManifest
@@ -62,9 +63,21 @@ class Keeper:
                 hidden.add(int(folder))
         return hidden
 
-    def bytes_to_fetch(self) -> int:
-        query = f"SELECT COALESCE(SUM(s.size), 0) FROM seen s WHERE NOT EXISTS (SELECT 1 FROM entry e WHERE {SAME})"
-        return int(self.db.execute(query).fetchone()[0])
+    def waiting_by_day(self) -> dict[int, Waiting]:
+        """What was listed and is not here yet, by the day of its date (seconds since 1970 // 86,400)."""
+        query = f"SELECT s.mtime / {DAY}, COUNT(*), SUM(s.size) FROM seen s WHERE NOT EXISTS (SELECT 1 FROM entry e WHERE {SAME}) GROUP BY 1"
+        return {int(day): Waiting(count, size) for day, count, size in self.db.execute(query)}
+
+    def waiting_by_mailbox(self) -> dict[str, Waiting]:
+        query = (
+            "SELECT m.path, COUNT(*), SUM(s.size) FROM seen s JOIN folder f ON f.id = s.folder JOIN mailbox m ON m.id = f.mailbox "
+            f"WHERE NOT EXISTS (SELECT 1 FROM entry e WHERE {SAME}) GROUP BY m.id"
+        )
+        return {mailbox_name(text(path)): Waiting(count, size) for path, count, size in self.db.execute(query)}
+
+    def bytes_archived(self) -> int:
+        """Of the server's mail, a copy counted twice."""
+        return int(self.db.execute("SELECT COALESCE(SUM(size), 0) FROM entry WHERE gone_at IS NULL").fetchone()[0])
 
     def restless(self, world: World) -> list[Target]:
         """Folders whose list of UIDs is to be read: it has another stamp, or messages came."""

@@ -7,7 +7,7 @@ the newest generation whole, and the next pull finishes the work.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from failsafe.backup.archive.staging import Staging
@@ -21,9 +21,10 @@ from failsafe.backup.keep import Keeper
 from failsafe.backup.layouts import Source, Wanted
 from failsafe.backup.losses import judge_losses
 from failsafe.backup.merging import Merger
-from failsafe.backup.protocol import ServerSession
+from failsafe.backup.protocol import FileFacts, ServerSession
 from failsafe.backup.source import open_source
 from failsafe.backup.stored_as import count_stored
+from failsafe.backup.stretch import Care, NoRoom, Stretch, Waiting, list_outstanding, plan_slices, sum_up
 from failsafe.mail.manifest import FileRef, Generation, GenerationDraft, Missing
 from failsafe.model import Guard, Result
 from failsafe.ports import Clock, MailHost, Narrator, Progress
@@ -45,6 +46,7 @@ class PullOptions:
     container: str = ""
     controller: Mapping[str, bytes] = field(default_factory=dict)  # failsafe's own files of the next generation
     same_clock: bool = False  # the server is this machine, so that its clock is no second opinion
+    care: Care = field(default_factory=Care)  # of a pull that takes long
     command_seconds: int = 3600
     file_limit: int = 256 << 20  # bytes of one file of extra paths
     total_limit: int = 1 << 30  # bytes of one extra path or command
@@ -86,13 +88,19 @@ def pull(
     progress: Progress,
     narrate: Narrator = lambda _: None,
 ) -> PullReport:
-    """One pull. Raises SshError, ServerSideError, ProcessError, ArchiveError; what was read until then is kept for the next."""
+    """One pull. Raises SshError, ServerSideError, ProcessError, ArchiveError; what was read until then is kept for the next.
+
+    Control files, extra paths and commands come first: they are what nobody can make anew, and a first pull of the mail takes days.
+    """
     full = inventory.begin(staging) or options.full_listing
     inventory.put("way", "files")
     with open_source(host, options.wanted()) as (session, source):
         run = _Pull(session, source, staging, inventory, options, clock, progress, narrate)
-        run.messages(full=full)
-        run.files()
+        try:
+            run.messages(full=full)
+        except NoRoom:
+            run.checkpoint()
+            raise
         received = session.received
     return run.commit(received)
 
@@ -111,7 +119,8 @@ class _Pull:
     ) -> None:
         self.session, self.staging, self.inventory, self.options = session, staging, inventory, options
         self.clock, self.progress, self.narrate = clock, progress, narrate
-        self.fetcher = Fetcher(session, inventory, staging, progress)
+        self.stretch = Stretch(options.care, clock, str(staging.folder))
+        self.fetcher = Fetcher(session, inventory, staging, progress, self.stretch, self.checkpoint)
         self.extras = Extras(session, inventory, staging, file_limit=options.file_limit, total_limit=options.total_limit)
         self.belongings = Belongings(inventory, staging, options.layout, source)
         self.belongings.tell(staging.newest(), narrate)
@@ -119,25 +128,28 @@ class _Pull:
         self.root = source.reach.root
         self.world = World()
         self.reflagged = self.gone = 0
+        self.there = 0  # the server's clock, ns
         self.remarks: list[str] = []
+        self.looked_at: dict[str, tuple[FileFacts, ...]] = {}  # control files as they were when they were pulled
 
     def messages(self, *, full: bool) -> None:
         """Lists and fetches until no message slips away between the two; then judges what vanished and brings entries up to date."""
         gatherer = Gatherer(
             self.session, self.inventory, self.clock, self.progress, exclude=self.options.exclude_folders, full=full
         )
-        for _ in range(ATTEMPTS):
+        for attempt in range(ATTEMPTS):
             self.world = gatherer.run()
+            if not attempt:
+                self.files()
             self.fetcher.left.clear()
             self.fetcher.missing.clear()
             self.keeper.touch(self.world)
-            self.progress.stage("fetching", self.keeper.bytes_to_fetch(), "B")
-            for path, targets in by_mailbox(self.world).items():
-                self.fetcher.run(mailbox_name(path), targets)
+            self._fetch(gatherer)
             for target, wanted in self.fetcher.left:
                 gatherer.left(target.id, [wanted.base])
             if not self.fetcher.lost():
                 break
+        self._control_files()  # of mailboxes that came meanwhile, or whose files changed
         if not self.world.boxes and not self.inventory.count("mailbox"):
             words = f"no mailbox was found: is {self.root} the folder that holds DOMAIN/USER/ Maildirs?"
             self.remarks.append(words)
@@ -156,6 +168,33 @@ class _Pull:
         self.keeper.note_stamps(self.world, unsure, at)
         self.inventory.db.commit()
 
+    def _fetch(self, gatherer: Gatherer) -> None:
+        """What is missing: the newest of every mailbox first, where it is much."""
+        days = self.keeper.waiting_by_day()
+        waiting = sum_up(list(days.values()))
+        self.progress.stage("fetching", waiting.size, "B")
+        is_long = waiting.size >= self.stretch.care.long
+        self.stretch.begin(self.keeper.bytes_archived() if is_long else 0, waiting)
+        slices = plan_slices(days, self.clock.now(), self.stretch.care.long) if waiting.messages else ()
+        if is_long:  # UIDs and keywords now, so that parts have them
+            for target in self.keeper.restless(self.world):
+                gatherer.read_uidlist(target)
+            self.keeper.note_letters(self.session, self.world)
+            self.keeper.note_uids(self.world)
+            if self.staging.newest() is None:
+                self.checkpoint()  # accounts, keys and configuration are safe before the first message
+        for part in slices:
+            for path, targets in by_mailbox(self.world).items():
+                self.fetcher.run(mailbox_name(path), targets, part)
+        if is_long:
+            self.keeper.note_uids(self.world)
+
+    def checkpoint(self) -> None:
+        """A generation of what has arrived, `incomplete`, with what has not as one line a mailbox. The pull goes on afterwards."""
+        self.keeper.note_uids(self.world)
+        draft = self._draft(self.keeper.waiting_by_mailbox())
+        self.stretch.stored(self._commit(replace(draft, result=Result.INCOMPLETE)))  # whatever it holds: nothing was proved yet
+
     def _judge(self) -> None:
         now = self.clock.now()
         losses = self.keeper.losses(self.world, now)
@@ -166,26 +205,43 @@ class _Pull:
     def files(self) -> None:
         """Control files, extra paths, commands."""
         self.progress.stage("files")
-        now = int(self.session.vitals()["now"])
-        judge_clocks(
-            self.inventory, self.staging.newest(), self.clock.now(), None if self.options.same_clock else now, self.options.server
-        )
-        for box in self.world.boxes.values():
-            if not box.error and self.extras.control(box, now):
-                self.keeper.dirty(box.path)
-        self.belongings.take(self.extras, now)
+        self.there = int(self.session.vitals()["now"])
+        at = None if self.options.same_clock else self.there
+        judge_clocks(self.inventory, self.staging.newest(), self.clock.now(), at, self.options.server)
+        self._control_files()
+        self.belongings.take(self.extras, self.there)
         self.inventory.db.commit()
+
+    def _control_files(self) -> None:
+        for box in self.world.boxes.values():
+            if box.error or self.looked_at.get(box.path) == box.files:
+                continue
+            self.looked_at[box.path] = box.files
+            if self.extras.control(box, self.there):
+                self.keeper.dirty(box.path)
 
     def commit(self, received: int) -> PullReport:
         self.progress.stage("writing")
         if self.fetcher.new and (words := Merger(self.inventory, self.staging).run()):
             self.remarks.append(words)
+        draft = self._draft({})
+        newest = self.staging.newest()
+        generation = self._commit(draft)
+        number = generation.number if generation else newest.number if newest else 0
+        self.inventory.put("pulled-at", draft.at.isoformat())
+        self.inventory.finish(number)
+        return self._report(draft, generation, number, received)
+
+    def _draft(self, waiting: Mapping[str, Waiting]) -> GenerationDraft:
+        """`waiting`: what has not come yet, by mailbox."""
         mailboxes, total = self.keeper.write_manifests()
         files = self.belongings.files(mailboxes)
-        missing = self._missing()
-        notes = self._notes()
+        missing = (*self._missing(), *list_outstanding(waiting))
+        rest = sum_up(list(waiting.values()))
+        outstanding = {"outstanding": {"messages": rest.messages, "bytes": rest.size}} if rest.messages else {}
+        notes = {**self._notes(), **outstanding}
         self.inventory.db.commit()
-        draft = GenerationDraft(
+        return GenerationDraft(
             at=self.clock.now(),
             result=Result.INCOMPLETE if missing else Result.OK,
             messages=total,
@@ -195,12 +251,11 @@ class _Pull:
             missing=missing,
             notes=notes,
         )
+
+    def _commit(self, draft: GenerationDraft) -> Generation | None:
+        """None where the newest generation says the same."""
         newest = self.staging.newest()
-        generation = None if newest and same_state(newest, draft, self.staging) else self.staging.commit(draft)
-        number = generation.number if generation else newest.number if newest else 0
-        self.inventory.put("pulled-at", draft.at.isoformat())
-        self.inventory.finish(number)
-        return self._report(draft, generation, number, received)
+        return None if newest and same_state(newest, draft, self.staging) else self.staging.commit(draft)
 
     def _missing(self) -> tuple[Missing, ...]:
         found = [*(missing for _, missing in self.fetcher.missing), *self.fetcher.lost()]

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from failsafe import __version__
+from failsafe.status.course import Pull
 from failsafe.status.values import DomainStatus, ServerStatus, Status, Upload
 
 
@@ -74,6 +75,19 @@ def _server_json(server: ServerStatus, now: datetime) -> dict[str, Any]:
             {"mailbox": each.mailbox, "proved_at": instant(each.proved_at), "safe_at": instant(each.safe_at)}
             for each in server.mailboxes
         ],
+        **({"pull": _pull_json(server.pull)} if server.pull is not None else {}),
+    }
+
+
+def _pull_json(pull: Pull) -> dict[str, Any]:
+    return {
+        "percent": pull.percent,
+        "bytes_done": pull.done,
+        "bytes_total": pull.total,
+        "rate_bytes_per_second": pull.rate,
+        "expected_end_at": instant(pull.expected_end_at),
+        "moved_at": instant(pull.moved_at),
+        "moving": pull.moving,
     }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from failsafe.backup.due import LastRun
 from failsafe.backup.freshness import is_on_course, judge_freshness
 from failsafe.model import DomainState, Guard, Severity, Side, Verdict
+from failsafe.status.course import read_pull
 from failsafe.status.findings import domain_findings, other_findings, overdue_findings, repository_findings, server_findings
 from failsafe.status.roster import DomainRow, Roster
 from failsafe.status.values import (
@@ -32,7 +33,7 @@ def build_status(roster: Roster, glance: Glance, now: datetime) -> Status:
     overdue = judge_freshness(roster.duties, runs, now, None if first is None else first["at"])
     late = {duty.name for duty in overdue}
     lease = glance.one("lease")
-    servers = tuple(_server(name, glance, late) for name in roster.servers)
+    servers = tuple(_server(name, glance, late, now) for name in roster.servers)
     repositories = tuple(_repository(name, glance, late, roster.servers, now) for name in roster.repositories)
     domains = tuple(_domain(row, glance, now) for row in roster.domains)
     findings = (
@@ -41,7 +42,7 @@ def build_status(roster: Roster, glance: Glance, now: datetime) -> Status:
             for row, domain in zip(roster.domains, domains, strict=True)
             for finding in domain_findings(row, domain, glance, now)
         ),
-        *(finding for server in servers for finding in server_findings(server, roster)),
+        *(finding for server in servers for finding in server_findings(server, roster, now)),
         *(finding for repository in repositories for finding in repository_findings(repository)),
         *overdue_findings(overdue, now),
         *other_findings(glance, now),
@@ -66,16 +67,18 @@ def last_runs(glance: Glance) -> dict[str, LastRun]:
     }
 
 
-def _server(name: str, glance: Glance, late: set[str]) -> ServerStatus:
+def _server(name: str, glance: Glance, late: set[str], now: datetime) -> ServerStatus:
     last, good = glance.by("backup_run", "server").get(name), glance.by("good_run", "server").get(name)
+    pull = read_pull(glance.by("duty", "name").get(f"backup:{name}"), now)
+    first = "pulling" if pull is not None and pull.moving and good is None else ""
     if last is None:
-        return ServerStatus(name, "overdue" if f"backup:{name}" in late else "never")
+        return ServerStatus(name, first or ("overdue" if f"backup:{name}" in late else "never"), pull=pull)
     result = last["result"]
     messages = last["report"].get("messages", {}).get("total") if isinstance(last["report"], dict) else None
     status = result if result != "ok" else "overdue" if f"backup:{name}" in late else "ok"
     good_at = None if good is None else good["started_at"]
     guards, mailboxes = _server_guards(name, glance), _mailboxes(name, glance)
-    return ServerStatus(name, status, last["ended_at"], result, messages, good_at, guards, mailboxes)
+    return ServerStatus(name, first or status, last["ended_at"], result, messages, good_at, guards, mailboxes, pull)
 
 
 def _mailboxes(name: str, glance: Glance) -> tuple[MailboxStatus, ...]:

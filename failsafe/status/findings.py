@@ -8,6 +8,7 @@ from failsafe.backup.freshness import Overdue
 from failsafe.backup.guards import ALIKE, mend_of
 from failsafe.model import DomainState, Finding, Guard, Severity, Verdict
 from failsafe.render import spoken_age
+from failsafe.status.course import describe_pull
 from failsafe.status.roster import DomainRow, Roster
 from failsafe.status.values import DomainStatus, RepositoryStatus, ServerStatus
 from failsafe.status.watched import is_stale
@@ -79,7 +80,7 @@ def domain_findings(row: DomainRow, domain: DomainStatus, glance: Glance, now: d
     return findings
 
 
-def server_findings(server: ServerStatus, roster: Roster) -> list[Finding]:
+def server_findings(server: ServerStatus, roster: Roster, now: datetime) -> list[Finding]:
     if not roster.repositories:
         return [
             Finding(
@@ -91,10 +92,17 @@ def server_findings(server: ServerStatus, roster: Roster) -> list[Finding]:
             )
         ]
     guards = _guard_findings(server)
+    told = f": {describe_pull(server.pull, now, None)}" if server.pull is not None else ""
+    if server.status == "pulling":
+        words, mend = (
+            f"the first pull is under way{told}",
+            "nothing: it goes on by itself, and after an interruption from where it was",
+        )
+        return [*guards, Finding("first-pull", Severity.WARN, server.server, words, mend)]
     texts = {
-        "never": ("has no backup yet", f"failsafe backup {server.server}"),
-        "incomplete": ("the last backup could not be proven complete", f"failsafe backup {server.server}"),
-        "failed": ("the last backup failed", f"failsafe backup {server.server}"),
+        "never": (f"has no backup yet{told}", f"failsafe backup {server.server}"),
+        "incomplete": (f"the last backup could not be proven complete{told}", f"failsafe backup {server.server}"),
+        "failed": (f"the last backup failed{told}", f"failsafe backup {server.server}"),
     }
     if server.status not in texts:
         return guards

@@ -9,6 +9,7 @@ from typing import Any
 
 from failsafe.backup.freshness import Overdue
 from failsafe.model import DomainState, Finding, Guard, Side, Verdict
+from failsafe.status.course import Pull
 from failsafe.store.glance import Row
 
 
@@ -47,13 +48,14 @@ class MailboxStatus:
 @dataclass(frozen=True, slots=True)
 class ServerStatus:
     server: str
-    status: str  # ok | incomplete | failed | overdue | never
+    status: str  # ok | incomplete | failed | overdue | never | pulling: the first pull is under way, on course
     last_at: datetime | None = None
     last_result: str | None = None
     messages: int | None = None
     recovery_point_at: datetime | None = None
     guards: tuple[Guard, ...] = ()
     mailboxes: tuple[MailboxStatus, ...] = ()  # the one that is behind most first
+    pull: Pull | None = None  # the one that is under way, or that stopped on its way
 
 
 @dataclass(frozen=True, slots=True)

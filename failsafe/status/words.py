@@ -9,6 +9,7 @@ from typing import Any
 
 from failsafe.model import DomainState, Severity, Side
 from failsafe.render import spoken_age, spoken_instant
+from failsafe.status.course import describe_pull
 from failsafe.status.findings import MOVING
 from failsafe.status.values import DomainStatus, MailboxStatus, RepositoryStatus, Status, Upload
 
@@ -25,7 +26,7 @@ class Answers:
 
 
 def answer_all(status: Status, zone: tzinfo) -> Answers:
-    safe, mood = _mail_safe(status)
+    safe, mood = _mail_safe(status, zone)
     goes = tuple(_mail_goes(domain, zone) for domain in status.domains) or (
         "No domain is configured, so nobody watches where mail goes.",
     )
@@ -34,11 +35,17 @@ def answer_all(status: Status, zone: tzinfo) -> Answers:
     return Answers(safe, mood, goes, "bad" if bad else "good" if calm else "look", _must_do(status))
 
 
-def _mail_safe(status: Status) -> tuple[str, str]:
+def _mail_safe(status: Status, zone: tzinfo) -> tuple[str, str]:
     if not status.servers:
         return "Not known: no mail server is configured.", "look"
     bad = [server for server in status.servers if server.status != "ok"]
-    for server in bad:
+    pulling = [server for server in bad if server.status == "pulling" and server.pull is not None]
+    if pulling and len(pulling) == len(bad):
+        told = [
+            f"{server.server}: {describe_pull(server.pull, status.at, zone)}" for server in pulling if server.pull is not None
+        ]
+        return f"Not yet: the first pull is under way. {'; '.join(told)}.", "look"
+    for server in (server for server in bad if server not in pulling):
         point = server.recovery_point_at
         held = (
             "There is no complete backup."
@@ -132,6 +139,8 @@ def render_plain(status: Status, zone: tzinfo, *, mailboxes: bool = False) -> li
         )
         shown = server.mailboxes if mailboxes else server.mailboxes[:1]
         lines += [f"  {_mailbox_line(each, status.at, len(server.mailboxes), alone=not mailboxes)}" for each in shown]
+        if server.pull is not None:
+            lines.append(f"  pull: {describe_pull(server.pull, status.at, zone)}")
     for repository in status.repositories:
         at = "never" if repository.last_snapshot_at is None else spoken_instant(repository.last_snapshot_at, zone)
         checked = "never" if repository.last_check_at is None else spoken_instant(repository.last_check_at, zone)

@@ -1,0 +1,102 @@
+"""A pull that is under way: how far it is, when it ends, and that a dead one is not shown as alive."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from failsafe.model import Severity
+from failsafe.status.as_json import to_json
+from failsafe.status.build import build_status
+from failsafe.status.course import STALLED, read_pull
+from failsafe.status.values import Status
+from failsafe.status.words import answer_all, render_plain
+from failsafe.store.glance import Glance
+from tests.unit.status.world import NOW, ROSTER, ago, duty, healthy, run, watch
+
+GIGA = 10**9
+WARSAW = ZoneInfo("Europe/Warsaw")
+
+
+def pulling(moved_at: datetime | None = None, started_at: datetime | None = None, **details: Any) -> dict[str, Any]:
+    shown = {
+        "done": 86 * GIGA,
+        "total": 200 * GIGA,
+        "rate": 1.0e6,
+        "moved_at": (moved_at or ago(seconds=20)).isoformat(),
+        **details,
+    }
+    row = duty("backup:vps", ago(days=1))
+    return {**row, "started_at": started_at or ago(hours=20), "ended_at": None, "ok_at": None, "result": "", "details": shown}
+
+
+def first_pull(row: dict[str, Any], **changed: Any) -> Status:
+    rows = (watch(), row, duty("doctor", ago(hours=5)))
+    values: dict[str, Any] = {"duty": rows, "backup_run": (), "good_run": (), **changed}
+    return build_status(ROSTER, healthy(**values), NOW)
+
+
+def faults(status: Status) -> set[str]:
+    return {finding.code for finding in status.findings if finding.severity is Severity.FAIL}
+
+
+def test_percent_rate_and_end_are_in_the_json() -> None:
+    (server,) = to_json(first_pull(pulling()))["servers"]
+    assert server["status"] == "pulling"
+    assert {key: server["pull"][key] for key in ("percent", "bytes_done", "bytes_total", "rate_bytes_per_second")} == {
+        "percent": 43.0,
+        "bytes_done": 86 * GIGA,
+        "bytes_total": 200 * GIGA,
+        "rate_bytes_per_second": 1.0e6,
+    }
+    assert server["pull"]["expected_end_at"] == f"{ago(seconds=20) + timedelta(seconds=114_000):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def test_a_first_pull_on_course_is_not_red() -> None:
+    status = first_pull(pulling())
+    assert faults(status) == set()
+    answers = answer_all(status, WARSAW)
+    assert answers.mail_safe_mood == "look"
+    assert "43 % of 200.0 GB is here, 1.0 MB/s; it ends about 2026-11-24 01:39 +01:00" in answers.mail_safe
+    assert "  pull: 43 %" in "\n".join(render_plain(status, WARSAW))
+
+
+def test_a_part_that_was_stored_as_incomplete_keeps_it_on_course() -> None:
+    assert faults(first_pull(pulling(), backup_run=(run("incomplete"),))) == set()
+
+
+def test_a_pull_that_stalls_is_red_and_says_for_how_long() -> None:
+    status = first_pull(pulling(moved_at=NOW - STALLED - timedelta(seconds=1)))
+    assert "recovery-point" in faults(status)
+    assert any("nothing has come for 10 min" in finding.text for finding in status.findings)
+    assert to_json(status)["servers"][0]["pull"]["expected_end_at"] is None
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param(pulling(moved_at=ago(hours=21)), id="a note of the run before"),
+        pytest.param({**pulling(), "ended_at": ago(seconds=1)}, id="it has ended"),
+        pytest.param({**pulling(), "details": {}}, id="it has left no note"),
+    ],
+)
+def test_what_is_not_under_way_is_not_shown(row: dict[str, Any]) -> None:
+    assert read_pull(row, NOW) is None
+
+
+def test_a_long_pull_after_good_backups_is_shown_and_hides_nothing() -> None:
+    glance = healthy(
+        duty=(watch(), pulling(), duty("doctor", ago(hours=5))), backup_run=(run("failed"),), good_run=(run(at=ago(hours=20)),)
+    )
+    status = build_status(ROSTER, glance, NOW)
+    assert status.servers[0].status == "failed"
+    assert status.servers[0].pull is not None
+    assert "recovery-point" in faults(status)
+
+
+def test_nothing_known_is_no_pull() -> None:
+    assert build_status(ROSTER, Glance(), NOW).servers[0].pull is None
+    assert "pull" not in to_json(build_status(ROSTER, healthy(), NOW))["servers"][0]
