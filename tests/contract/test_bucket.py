@@ -191,7 +191,7 @@ def test_a_gateway_that_never_gets_done_is_given_up(server: S3Server, name: str,
     proxy.fault = fault
 
     with pytest.raises(BucketError) as caught:
-        server.at(proxy.port).bucket(name, read_seconds=0.5, whole_seconds=3.0).look(NOW)
+        server.at(proxy.port).bucket(name, read_seconds=0.5, whole_seconds=10.0).look(NOW)
 
     assert proxy.struck.is_set()
     assert caught.value.mend
