@@ -6,6 +6,7 @@ import io
 import json
 import struct
 import tempfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,7 @@ from failsafe.errors import ServerSideError
 from failsafe.ports import Channel, MailHost
 
 VERSION = 2  # of the protocol; serverside.VERSION is the other end
-BOOTSTRAP = (
-    "import sys;s=sys.stdin.buffer;exec(compile(s.read(int(s.readline())),'failsafe','exec'),{'__name__':'__main__','SENT':True})"
-)
+BOOTSTRAP = "import sys,zlib;s=sys.stdin.buffer;exec(compile(zlib.decompress(s.read(int(s.readline()))),'failsafe','exec'),{'__name__':'__main__','SENT':True})"
 WHOLE = struct.Struct(">H")  # length of the head that stands before the content
 ENTRY = struct.Struct(">BQqQH")  # as in serverside.py
 SPOOL = 1 << 20  # bytes of a message that stay in memory; a larger one waits in a temporary file
@@ -116,7 +115,7 @@ class ServerSession:
     def __init__(self, host: MailHost, reach: Reach) -> None:
         self.host = host
         self._asked = False  # a request whose answer has not been read to its end
-        program = Path(__file__).with_name("serverside.py").read_bytes()
+        program = zlib.compress(Path(__file__).with_name("serverside.py").read_bytes(), 9)
         self._channel: Channel = host.open(["python3", "-I", "-c", BOOTSTRAP])
         self._frames = Frames(self._channel, host.name)
         try:

@@ -1015,6 +1015,8 @@ def be_a_good_guest():
 
 
 def serve(sent):
+    if not sent:  # the program that the other side sends along, as always, is not run
+        sys.stdin.buffer.read(min(1 << 20, int(sys.stdin.buffer.readline(16))))
     frames = Frames(sys.stdin.buffer, os.fdopen(os.dup(1), "wb", CHUNK))
     threading.Thread(target=end_with_the_session, daemon=True).start()
     be_a_good_guest()
