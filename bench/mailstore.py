@@ -58,7 +58,8 @@ class MailStore:
         """Turns the flag `replied` of so many messages, evenly spread over the large folder."""
         folder = self.large / "cur"
         names = sorted(path.name for path in folder.iterdir())
-        for name in names[:: max(1, len(names) // count)][:count]:
+        step = max(1, len(names) // count)
+        for name in names[time.time_ns() % step :: step][:count]:  # others each time: a state that was there before costs less
             base, _, letters = name.partition(":2,")
             turned = letters.replace("R", "") if "R" in letters else "R" + letters
             (folder / name).rename(folder / f"{base}:2,{turned}")
