@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -63,12 +64,17 @@ def back_up(app: App, server: str, progress: Progress, narrate: Narrator, *, by_
     checkpoints = Checkpoints()
     repositories = [app.repository(name) for name in sorted(app.config.repository)]
     ours = [one for one in repositories if by_hand or not app.is_far(one.name)]  # the others have jobs of their own
+    catalog = _Cataloging(app, server, narrate)
+
+    def pull_and_catalog(staging: Staging, shown: Progress) -> PullReport:
+        pulled = _pull_or_tell(app, server, staging, shown, narrate, began, care_for(app, server, checkpoints))
+        catalog.begin()
+        return pulled
+
     job = ServerJob(
         server=server,
         staging=app.staging_folder(server),
-        pull=lambda staging, shown: _pull_or_tell(
-            app, server, staging, shown, narrate, began, care_for(app, server, checkpoints)
-        ),
+        pull=pull_and_catalog,
         targets=tuple(target_of(app, repository, f"snapshot of {server}", by_hand=by_hand) for repository in ours),
         proofs=proofs_file(app, server),
         zone=app.time_zone,
@@ -88,7 +94,7 @@ def back_up(app: App, server: str, progress: Progress, narrate: Narrator, *, by_
     )
     lock = FileLock(app.lock_file(HEAVY_LOCK), f"backup of {server}").hold(wait_seconds=WAIT_FOR_HEAVY)
     report = run_backup(job, lock=lock, clock=app.clock, progress=progress, record=app.record)
-    _catalog(app, server, narrate)
+    catalog.end()
     _keep(app, report, began, {repository.name: repository.opened_id for repository in ours})
     return report
 
@@ -151,6 +157,21 @@ def _pull(
     if full and report.result is Result.OK:
         app.duties.ended(f"full-listing:{server}", app.clock.now(), ok=True)
     return report
+
+
+class _Cataloging:
+    """Brings the catalog up to date while repositories are written: this process only waits for restic meanwhile."""
+
+    def __init__(self, app: App, server: str, narrate: Narrator) -> None:
+        self._thread = threading.Thread(target=_catalog, args=(app, server, narrate), name="catalog", daemon=True)
+
+    def begin(self) -> None:
+        if self._thread.ident is None:
+            self._thread.start()
+
+    def end(self) -> None:
+        self.begin()  # the pull failed; an earlier one may have been cut off before this
+        self._thread.join()
 
 
 def _catalog(app: App, server: str, narrate: Narrator) -> None:

@@ -163,6 +163,12 @@ class Gatherer:
         """Joins a pass to what earlier passes saw. Files that differ in nothing but their inode are told apart by it."""
         old = "seen WHERE folder = ? AND mtime < ?"
         before = self.inventory.count(old, folder, self._since)
+        if not self.inventory.db.execute("SELECT COUNT(*) > COUNT(DISTINCT base) FROM pass").fetchone()[
+            0
+        ]:  # as it nearly always is
+            query = "INSERT OR REPLACE INTO seen SELECT folder, base, size, mtime, 0, inode, sub, letters FROM pass ORDER BY base"
+            self.inventory.db.execute(query)
+            return self.inventory.count(old, folder, self._since) - before
         twins = "SELECT base, size, mtime FROM pass GROUP BY base, size, mtime HAVING COUNT(DISTINCT inode) > 1"
         for twin, which in (("0", "NOT IN"), ("inode", "IN")):
             self.inventory.db.execute(

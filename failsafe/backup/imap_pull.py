@@ -166,7 +166,7 @@ class _ImapPull:
             with open_source(host, options.wanted(reads_mail=False)) as (session, source):
                 self.belongings = Belongings(self.inventory, self.staging, options.layout, source)
                 self.belongings.tell(newest, self.narrate)
-                there = int(session.vitals()["now"])
+                there = session.clock()
                 judge_clocks(self.inventory, newest, self.clock.now(), None if options.same_clock else there, options.server)
                 self._pull_files(session, there)
                 return session.received

@@ -25,6 +25,7 @@ from failsafe.mail.maildir import keyword_letter
 from failsafe.mail.manifest import Entry, FileRef, Generation
 
 FORMAT = "1"
+GONE, UNNUMBERED = "gone_at IS NOT NULL", "uid IS NULL AND gone_at IS NULL"  # few entries are: each has an index of its own
 DISK = "check space, modes and health of the disk with state_dir, and that no other failsafe is at work there; then try again"
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -40,14 +41,17 @@ CREATE TABLE entry (folder INTEGER NOT NULL, base BLOB NOT NULL, size INTEGER NO
   PRIMARY KEY (folder, base, size, mtime, twin)) WITHOUT ROWID;
 CREATE INDEX entry_base ON entry (base, size, mtime);
 CREATE INDEX entry_inode ON entry (inode, size, mtime);
-CREATE TABLE pass (folder INTEGER NOT NULL, base BLOB NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL, inode INTEGER NOT NULL,
-  sub TEXT NOT NULL, letters TEXT NOT NULL);
-CREATE TABLE seen (folder INTEGER NOT NULL, base BLOB NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL, twin INTEGER NOT NULL,
-  inode INTEGER NOT NULL, sub TEXT NOT NULL, letters TEXT NOT NULL, PRIMARY KEY (folder, base, size, mtime, twin)) WITHOUT ROWID;
-CREATE INDEX seen_base ON seen (base);
-CREATE TABLE uid (folder INTEGER NOT NULL, base BLOB NOT NULL, uid INTEGER NOT NULL, PRIMARY KEY (folder, base)) WITHOUT ROWID;
 CREATE TABLE file (origin TEXT NOT NULL, path BLOB NOT NULL, stamp TEXT NOT NULL, ref TEXT NOT NULL, PRIMARY KEY (origin, path));
 CREATE TABLE guard (mailbox TEXT NOT NULL, code TEXT NOT NULL, text TEXT NOT NULL, raised_at TEXT NOT NULL, PRIMARY KEY (mailbox, code));
+"""
+# what one pull saw: of no use to the next, so it is neither logged nor synced
+SEEN = """
+CREATE TEMP TABLE pass (folder INTEGER NOT NULL, base BLOB NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL, inode INTEGER NOT NULL,
+  sub TEXT NOT NULL, letters TEXT NOT NULL);
+CREATE TEMP TABLE seen (folder INTEGER NOT NULL, base BLOB NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL, twin INTEGER NOT NULL,
+  inode INTEGER NOT NULL, sub TEXT NOT NULL, letters TEXT NOT NULL, PRIMARY KEY (folder, base, size, mtime, twin)) WITHOUT ROWID;
+CREATE INDEX temp.seen_base ON seen (base);
+CREATE TEMP TABLE uid (folder INTEGER NOT NULL, base BLOB NOT NULL, uid INTEGER NOT NULL, PRIMARY KEY (folder, base)) WITHOUT ROWID;
 """
 
 # of a vanished entry `e`: its name is still there, with other content
@@ -204,6 +208,17 @@ class Inventory:
         """`count("entry WHERE folder = ?", 3)`; `source` is our own text, never another party's."""
         return int(self.db.execute(f"SELECT COUNT(*) FROM {source}", values).fetchone()[0])
 
+    def living(self) -> dict[int, int]:
+        """Entries that are not gone, by mailbox. By folder and by narrow indexes: a walk over a million whole entries takes half a second."""
+        every = "SELECT folder, COUNT(*) FROM entry INDEXED BY entry_uid GROUP BY folder"
+        gone = dict(self.rows(f"SELECT folder, COUNT(*) FROM entry WHERE {GONE} GROUP BY folder"))
+        mailboxes: dict[int, int] = dict(self.rows("SELECT id, mailbox FROM folder"))
+        found: dict[int, int] = {}
+        for folder, count in self.rows(every):
+            if count > gone.get(folder, 0) and folder in mailboxes:
+                found[mailboxes[folder]] = found.get(mailboxes[folder], 0) + count - gone.get(folder, 0)
+        return found
+
     def rows(self, query: str, *values: object) -> list[Any]:
         return self.db.execute(query, values).fetchall()
 
@@ -342,7 +357,10 @@ def _connect(file: Path) -> sqlite3.Connection:
         db.execute(TOLD)
         if db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone() != (FORMAT,):
             raise sqlite3.DatabaseError("another format")  # noqa: TRY301 - one way out for all damage
+        for name, which in (("entry_gone", GONE), ("entry_unnumbered", UNNUMBERED)):
+            db.execute(f"CREATE INDEX IF NOT EXISTS {name} ON entry (folder) WHERE {which}")
         db.execute("CREATE TABLE IF NOT EXISTS owned (segment INTEGER PRIMARY KEY, mailbox TEXT NOT NULL)")
+        db.executescript(SEEN)
         settle(db)
         was_clean = db.execute("SELECT 1 FROM meta WHERE key = 'clean'").fetchone() is not None
         if not was_clean and db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):

@@ -12,7 +12,7 @@ from failsafe.backup.archive.staging import Staging
 from failsafe.backup.extras import control_origin
 from failsafe.backup.gather import Target, World, read_control
 from failsafe.backup.guards import CONTENT
-from failsafe.backup.inventory import Inventory, mailbox_name, raw, shown, text
+from failsafe.backup.inventory import UNNUMBERED, Inventory, mailbox_name, raw, shown, text
 from failsafe.backup.losses import WINDOW, Loss, Rebuilt
 from failsafe.backup.protocol import MailboxFacts, ServerSession
 from failsafe.backup.shard_book import ShardBook, place
@@ -32,11 +32,7 @@ class Keeper:
         self.known = inventory.rows("SELECT COALESCE(MAX(id), 0) FROM segment")[0][
             0
         ]  # what later segments hold came in this pull
-        self.before = dict(  # live entries by mailbox, as the last pull left them
-            inventory.rows(
-                "SELECT f.mailbox, COUNT(*) FROM entry e JOIN folder f ON f.id = e.folder WHERE e.gone_at IS NULL GROUP BY f.mailbox"
-            )
-        )
+        self.before = inventory.living()  # entries by mailbox, as the last pull left them
 
     def touch(self, world: World) -> None:
         """Folders whose entries can be judged: those listed, and those that are gone from the server, not those hidden from us."""
@@ -82,9 +78,7 @@ class Keeper:
     def restless(self, world: World) -> list[Target]:
         """Folders whose list of UIDs is to be read: it has another stamp, or messages came."""
         stamps = dict(self.inventory.rows("SELECT id, uidlist FROM folder"))
-        waiting = {
-            row[0] for row in self.inventory.rows("SELECT DISTINCT folder FROM entry WHERE uid IS NULL AND gone_at IS NULL")
-        }
+        waiting = {row[0] for row in self.inventory.rows(f"SELECT DISTINCT folder FROM entry WHERE {UNNUMBERED}")}
         return [
             target
             for target in world.targets.values()
@@ -157,16 +151,24 @@ class Keeper:
     # ------------------------------------------------------------ bringing up to date
 
     def reflag(self) -> int:
-        """Flags and places as they are now; what had vanished and is back is no longer gone. Gives how many flags changed."""
-        for change in ("e.letters <> tidy(s.letters)", "e.gone_at IS NOT NULL"):
-            self.db.execute(
-                f"UPDATE folder SET dirty = 1 WHERE id IN (SELECT e.folder FROM seen s JOIN entry e ON {SAME} WHERE {change})"
-            )
-        self.db.execute(f"UPDATE entry AS e SET gone_at = NULL FROM seen s WHERE {SAME} AND e.gone_at IS NOT NULL")
-        self.db.execute(f"UPDATE entry AS e SET inode = s.inode FROM seen s WHERE {SAME} AND e.inode <> s.inode")
-        return self.db.execute(
-            f"UPDATE entry AS e SET letters = tidy(s.letters) FROM seen s WHERE {SAME} AND e.letters <> tidy(s.letters)"
-        ).rowcount
+        """Flags and places as they are now; what had vanished and is back is no longer gone. Gives how many flags changed.
+
+        One walk over what was seen finds the few that differ.
+        """
+        self.db.execute("DROP TABLE IF EXISTS temp.differs")
+        if not self.db.execute("SELECT EXISTS (SELECT 1 FROM seen)").fetchone()[0]:
+            return 0
+        flags = "e.letters <> s.letters AND e.letters <> tidy(s.letters)"
+        self.db.execute(
+            "CREATE TEMP TABLE differs AS SELECT e.folder, e.base, e.size, e.mtime, e.twin, s.inode, tidy(s.letters) AS letters, "
+            f"{flags} AS flags, e.gone_at IS NOT NULL AS back FROM seen s JOIN entry e ON {SAME} "
+            f"WHERE ({flags}) OR e.gone_at IS NOT NULL OR e.inode <> s.inode"
+        )
+        self.db.execute("UPDATE folder SET dirty = 1 WHERE id IN (SELECT folder FROM temp.differs WHERE flags OR back)")
+        update = f"UPDATE entry AS e SET {{0}} FROM temp.differs s WHERE {SAME} AND {{1}}"
+        self.db.execute(update.format("gone_at = NULL", "s.back"))
+        self.db.execute(update.format("inode = s.inode", "e.inode <> s.inode"))
+        return self.db.execute(update.format("letters = s.letters", "s.flags")).rowcount
 
     def let_go(self, world: World, at: str) -> int:
         """What vanished leaves the manifests, or is marked in them where a guard stands. Gives how many vanished."""
@@ -364,7 +366,7 @@ class Keeper:
         return frozenset()
 
     def total(self) -> int:
-        return self.inventory.count("entry WHERE gone_at IS NULL")
+        return sum(self.inventory.living().values())
 
     def proved(self) -> dict[str, datetime | None]:
         """Mailbox -> up to when all of its folders are proved complete; None where one never was."""

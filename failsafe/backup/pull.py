@@ -205,7 +205,7 @@ class _Pull:
     def files(self) -> None:
         """Control files, extra paths, commands."""
         self.progress.stage("files")
-        self.there = int(self.session.vitals()["now"])
+        self.there = self.session.clock()
         at = None if self.options.same_clock else self.there
         judge_clocks(self.inventory, self.staging.newest(), self.clock.now(), at, self.options.server)
         self._control_files()

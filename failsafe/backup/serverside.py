@@ -912,7 +912,7 @@ SENDERS = {b"read": send_content, b"digest": send_digest, b"find": lambda *_: "o
 def answer(frames, settings, fields):
     verb, what = fields[0], fields[1] if len(fields) > 1 else b""
     if verb == b"vitals":
-        return vitals(settings)
+        return {"now": int(time.time() * 1e9)} if what == b"clock" else vitals(settings)
     if verb == b"inspect":
         inspect(frames, settings["look"])
         return {}

@@ -17,6 +17,7 @@ ALPHABET = 26
 BEYOND = 0x100  # where the characters for keywords 27 and up begin, less ALPHABET
 _INFO = ":2,"
 _HEADER = re.compile(rb"3((?: [A-Z][^ \n]*)*)\Z")
+_PLAIN = re.compile(rb"(\d{1,10}) :([A-Za-z0-9][A-Za-z0-9._,=+-]*)(?::2,[^:]*)?\Z")  # UID and base name, without other fields
 _GUID = re.compile(r"[0-9a-f]{32}\Z")
 
 
@@ -100,13 +101,16 @@ def _header(line: bytes) -> tuple[int, int | None, int | None, str] | None:
 
 def _uid_lines(lines: Iterable[bytes], version: int) -> Iterator[tuple[str, int]]:
     for line in lines:
+        if version == 3 and (plain := _PLAIN.match(line)) and 0 < (uid := int(plain[1])) < 2**32:
+            yield plain[2].decode("ascii"), uid  # nearly every line of a long list
+            continue
         number, _, rest = line.partition(b" ")
         name = rest if version == 1 else rest.partition(b":")[2]
         if version == 3 and not rest.startswith(b":") and b" :" in rest:
             name = rest.partition(b" :")[2]  # fields such as W123 come before the name
-        uid = _number(number.decode("ascii", "replace"))
-        if uid is not None and name:
-            yield split_name(text(name))[0], uid
+        found = _number(number.decode("ascii", "replace"))
+        if found is not None and name:
+            yield split_name(text(name))[0], found
 
 
 def _number(digits: str) -> int | None:
