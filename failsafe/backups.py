@@ -13,14 +13,16 @@ from failsafe.adapters.process import interrupt_all
 from failsafe.app import App
 from failsafe.backup.archive.reader import Archive
 from failsafe.backup.archive.staging import Staging
+from failsafe.backup.freeze import pinned_by_guards
 from failsafe.backup.guardbook import GuardBook
+from failsafe.backup.guards import Standing
 from failsafe.backup.imap_pull import pull_over_imap
 from failsafe.backup.inventory import Inventory
 from failsafe.backup.job import ServerJob, run_backup
 from failsafe.backup.parts import Checkpoints
 from failsafe.backup.pull import PullOptions, PullReport, pull
 from failsafe.backup.report import BackupReport
-from failsafe.backup.snapshot import read_tags
+from failsafe.backup.snapshot import host_of, read_tags
 from failsafe.backup.stretch import Care
 from failsafe.errors import ArchiveError, ExternalError, FailsafeError
 from failsafe.model import Result, SnapshotInfo
@@ -42,6 +44,7 @@ class StoredSnapshot:
     repository: str
     server: str
     info: SnapshotInfo
+    pinned: str = ""  # why it must not be lost now
 
     def to_json(self) -> dict[str, Any]:
         held = read_tags(self.info.tags)
@@ -52,7 +55,7 @@ class StoredSnapshot:
             "at": f"{self.info.at:%Y-%m-%dT%H:%M:%SZ}",
             "result": held.result or None,
             "messages": held.messages,
-            "pinned": "pinned" in self.info.tags,
+            "pinned": bool(self.pinned),
         }
 
 
@@ -110,10 +113,19 @@ def stored_snapshots(
         adapter = app.repository(name)
         try:
             for one in servers:
-                found += [StoredSnapshot(name, one, info) for info in adapter.snapshots(f"failsafe-{one}")]
+                listed = adapter.snapshots(host_of(one))
+                pinned = pinned_by_guards(listed, _standing(app, one), one)
+                found += [StoredSnapshot(name, one, info, pinned.get(info.id, "")) for info in listed]
         except ExternalError as error:  # one that is out of reach hides no other
             silent.append((name, error))
     return sorted(found, key=lambda stored: (stored.info.at, stored.repository)), silent
+
+
+def _standing(app: App, server: str) -> tuple[Standing, ...]:
+    try:
+        return GuardBook(app.inventory_file(server), server).standing()
+    except ArchiveError:
+        return ()  # a backup and `forget` say so; here it is only not shown
 
 
 def _pull_or_tell(

@@ -19,14 +19,18 @@ from failsafe.backup.doctor import (
     judge_clock,
     judge_machine,
     judge_repository,
+    judge_retention,
     judge_server,
 )
 from failsafe.buckets import look_at_bucket
+from failsafe.config.keep import keep_warning
 from failsafe.domains import Domains
 from failsafe.errors import ExternalError, FailsafeError, ProcessError
 from failsafe.failover.doctor import WRITE_PROOF, DomainCheckup, Exchange, is_ready, judge_domain
+from failsafe.maintenance import rules_of
 from failsafe.model import Finding
 from failsafe.ports import MailSource
+from failsafe.status.upkeep import reading_of
 from failsafe.store.duties import DoctorRun
 
 THREADS = 8
@@ -68,7 +72,7 @@ def run_checkup(app: App) -> Diagnosis:
     findings = (
         *(finding for found in by_domain.values() for finding in found),
         *(finding for facts in server_facts for finding in judge_server(facts, now)),
-        *(judge_repository(facts, now) for facts in _repositories(app)),
+        *(finding for facts in _repositories(app) for finding in (judge_repository(facts, now), judge_retention(facts))),
         *(finding for look in buckets for finding in look.result()),
         *shared,
     )
@@ -210,12 +214,19 @@ def _repositories(app: App) -> Iterable[RepositoryCheckup]:
     for name, table in sorted(app.config.repository.items()):
         state = known.get(name)
         failed = state is not None and state.last_result not in ("", "ok")
+        last_check_at = None if state is None else state.last_check_at
+        reading = reading_of({} if state is None else state.details, table.check.every, last_check_at)
         yield RepositoryCheckup(
             name,
             table.check.every,
             None if state is None else state.last_snapshot_at,
-            None if state is None else state.last_check_at,
+            last_check_at,
             state.last_error or "no reason known" if state is not None and failed else "",
+            damaged_at=None if reading is None else reading.coverage.damaged_at,
+            reading="" if reading is None else str(reading),
+            keep="" if rules_of(table).is_empty else str(rules_of(table)),
+            maintenance_here=table.maintenance == "here",
+            keep_warning=keep_warning(table),
         )
 
 

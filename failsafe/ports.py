@@ -83,6 +83,17 @@ class CheckReport:
     read_percent: float
     damaged: tuple[str, ...] = ()
     took: timedelta = field(default_factory=timedelta)
+    packs_read: int | None = None  # files of data, in this part and in all; None where restic did not say
+    packs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PruneReport:
+    """`restic prune`: what it took away and what is left, in bytes as they are stored. None: restic did not say."""
+
+    bytes_freed: int | None = None
+    bytes_left: int | None = None
+    took: timedelta = field(default_factory=timedelta)
 
 
 class Repository(Protocol):
@@ -125,6 +136,13 @@ class Repository(Protocol):
 
     def check(self, *, part: int = 0, parts: int = 0) -> CheckReport:
         """`restic check`; with parts > 0 also reads the data of part `part` (1…parts, at most 256). Damage is a report, not an exception."""
+        ...
+
+    def forget(self, snapshot_ids: Sequence[str]) -> None:
+        """Takes exactly these snapshots (whole ids) off the list; their data stays until `prune`. Reads back: ResticError unless all are gone."""
+
+    def prune(self) -> PruneReport:
+        """Removes the data that no snapshot needs any more. Killed at any moment, it is done again by the next."""
         ...
 
     def unlock(self) -> None:

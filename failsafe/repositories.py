@@ -102,6 +102,15 @@ def keep_snapshots(app: App, snapshots: Sequence[SnapshotReport], ids: Mapping[s
             if before is None or not before.restic_id:
                 values["restic_id"] = ids[snapshot.repository]
         app.duties.change_repository(snapshot.repository, **values)
+        if snapshot.snapshot_id:
+            _count_added(app, snapshot, now)
+
+
+def _count_added(app: App, snapshot: SnapshotReport, now: datetime) -> None:
+    """What snapshots ever added: says how much came after a check has read its part, and how large a repository is that nobody measured."""
+    before = app.duties.repositories()[snapshot.repository].details.get("added") or {}
+    added = {"bytes": int(before.get("bytes", 0)) + snapshot.bytes_added, "since": before.get("since", now.isoformat())}
+    app.duties.change_details(snapshot.repository, added=added)
 
 
 def keep_holds(app: App, server: str, generation: int | None, good_at: datetime | None, names: Iterable[str]) -> set[str]:

@@ -12,6 +12,7 @@ from failsafe.adapters.lock import FileLock
 from failsafe.app import App
 from failsafe.backup.archive.reader import Archive
 from failsafe.backup.bucket import CONTENTS
+from failsafe.backup.coverage import Coverage
 from failsafe.backup.report import Trouble
 from failsafe.backup.verify import ArchiveVerdict, RepositoryVerdict, newest_snapshot, verify_repository
 from failsafe.backups import HEAVY_LOCK, WAIT_FOR_HEAVY
@@ -19,22 +20,38 @@ from failsafe.buckets import look_at_bucket
 from failsafe.errors import ArchiveError, ExternalError, NothingFound
 from failsafe.model import Severity, SnapshotInfo
 from failsafe.ports import Progress, Repository
+from failsafe.store.duties import RepositoryState
 
 
-def check_repository(app: App, name: str, progress: Progress) -> tuple[RepositoryVerdict, tuple[ArchiveVerdict, ...]]:
-    """Reads the next share of the data, and compares the newest snapshot of every server with its manifests. Damage is in the verdicts."""
+def check_repository(
+    app: App, name: str, progress: Progress, *, whole: bool = False
+) -> tuple[RepositoryVerdict, tuple[ArchiveVerdict, ...]]:
+    """Reads the next share of the data (or all of it), and compares the newest snapshot of every server with its manifests.
+
+    Damage is in the verdicts.
+    """
     repository = app.repository(name)  # raises UsageError for a name that is not configured
     parts = app.config.repository[name].check.share
     state = app.duties.repositories().get(name)
-    part = min(state.next_check_part, parts) if state is not None else 1
+    part = _next_part(state, parts)
     app.duties.started(f"check:{name}", app.clock.now())
     with _alone(app, name):
-        progress.stage(f"checking {name}, reading part {part} of {parts}")
-        verdict = verify_repository(repository, part=part, parts=parts, clock=app.clock, record=app.record)
+        progress.stage(f"checking {name}, reading " + ("everything" if whole else f"part {part} of {parts}"))
+        asked = (1, 1) if whole else (part, parts)
+        verdict = verify_repository(repository, part=asked[0], parts=asked[1], clock=app.clock, record=app.record)
         verdict = _with_bucket(app, verdict)
         archives = tuple(_newest(app, repository, server, progress) for server in sorted(app.config.mail_server))
-    _keep(app, name, verdict, archives, next_part=part % parts + 1)
+    next_part = part if whole else part % parts + 1
+    _keep(app, name, verdict, archives, next_part=next_part)
+    _keep_coverage(app, name, verdict, archives, None if whole else part, next_part)
     return verdict, archives
+
+
+def _next_part(state: RepositoryState | None, parts: int) -> int:
+    """A share that was changed begins a new round: the old parts were cut in another way."""
+    if state is None or (state.details.get("check") or {}).get("parts", parts) != parts:
+        return 1
+    return min(state.next_check_part, parts)
 
 
 @contextlib.contextmanager
@@ -53,6 +70,20 @@ def _with_bucket(app: App, verdict: RepositoryVerdict) -> RepositoryVerdict:
         each.text for each in look_at_bucket(app, verdict.repository) if each.code == CONTENTS and each.severity is Severity.FAIL
     ]
     return replace(verdict, ok=False, damaged=(*verdict.damaged, *lost)) if lost else verdict
+
+
+def _keep_coverage(
+    app: App, name: str, verdict: RepositoryVerdict, archives: Sequence[ArchiveVerdict], part: int | None, next_part: int
+) -> None:
+    """What was read, and when; a part that could not be read does not count, one with damage stops forget and prune until it reads well."""
+    if verdict.trouble is not None:
+        return
+    details = app.duties.repositories()[name].details
+    coverage = Coverage.of(details, app.config.repository[name].check.share)
+    ok = verdict.ok and not any(archive.problems for archive in archives)
+    added = int((details.get("added") or {}).get("bytes", 0))
+    noted = coverage.note(part, app.clock.now(), added, ok=ok, packs=verdict.packs)
+    app.duties.change_details(name, check={**noted.to_details(), "next": next_part})
 
 
 def _newest(app: App, repository: Repository, server: str, progress: Progress) -> ArchiveVerdict:

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from failsafe.backup.freeze import REPAIR
 from failsafe.backup.freshness import ALLOWANCE
 from failsafe.model import Finding, Severity
 
@@ -67,6 +68,11 @@ class RepositoryCheckup:
     last_snapshot_at: datetime | None
     last_check_at: datetime | None
     last_error: str
+    damaged_at: datetime | None = None
+    reading: str = ""  # what checks have read so far, and what they cost
+    keep: str = ""  # "" where nothing is ever forgotten
+    maintenance_here: bool = True
+    keep_warning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +143,9 @@ def judge_repository(seen: RepositoryCheckup, now: datetime) -> Finding:
         return Finding(
             "repository-check", FAIL, name, f"its last use failed: {seen.last_error}", f"failsafe verify --repository {name}"
         )
+    if seen.damaged_at is not None:
+        text = f"a check found damage on {seen.damaged_at:%Y-%m-%d}"
+        return Finding("repository-check", FAIL, name, text, REPAIR.format(name))
     if seen.last_check_at is None or now - seen.last_check_at > seen.check_every * 2 + ALLOWANCE:
         when = "never" if seen.last_check_at is None else f"last on {seen.last_check_at:%Y-%m-%d}"
         return Finding(
@@ -146,7 +155,21 @@ def judge_repository(seen: RepositoryCheckup, now: datetime) -> Finding:
             f"it was {when} checked" if seen.last_check_at is None else f"it was checked {when}",
             f"failsafe verify --repository {name}",
         )
-    return Finding("repository-check", OK, name, f"it was checked on {seen.last_check_at:%Y-%m-%d}")
+    more = f"; {seen.reading}" if seen.reading else ""
+    return Finding("repository-check", OK, name, f"it was checked on {seen.last_check_at:%Y-%m-%d}{more}")
+
+
+def judge_retention(seen: RepositoryCheckup) -> Finding:
+    """What is forgotten there is a person's wish: only a rule that others can turn against the backups is a fault."""
+    if seen.keep_warning:
+        return Finding(
+            "retention", WARN, seen.repository, seen.keep_warning, f"add within to keep in [repository.{seen.repository}]"
+        )
+    if not seen.maintenance_here:
+        return Finding("retention", OK, seen.repository, 'maintenance is "elsewhere": nothing is forgotten or pruned from here')
+    if not seen.keep:
+        return Finding("retention", OK, seen.repository, "keep is not set: nothing is ever forgotten, and it grows")
+    return Finding("retention", OK, seen.repository, f"keeps {seen.keep}; forgets daily, prunes weekly")
 
 
 def judge_machine(seen: MachineCheckup) -> tuple[Finding, ...]:

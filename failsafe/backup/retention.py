@@ -93,7 +93,7 @@ def plan_retention(
     freezes: Sequence[Guard] = (),
 ) -> tuple[Decision, ...]:
     """One decision for each snapshot, oldest first. Hours, days, weeks, months and years are those of `zone`."""
-    listed = sorted(snapshots, key=lambda info: (info.at, read_tags(info.tags).generation or 0, info.id))
+    listed = sorted(snapshots, key=_age)
     ours = [_seen(info, zone) for info in listed if is_ours(info) and info.at <= now]
     reasons: dict[str, list[str]] = {info.id: [] for info in listed}
     pinned = _pinned(ours, pins)
@@ -113,6 +113,16 @@ def plan_retention(
     return tuple(
         Decision(info, not why.get(info.id), tuple(reasons[info.id]) or why[info.id], pinned.get(info.id, "")) for info in listed
     )
+
+
+def find_pinned(snapshots: Iterable[SnapshotInfo], pins: Sequence[Pin]) -> dict[str, str]:
+    """{id: why} of the snapshots that pins hold."""
+    seen = [_seen(info, UTC) for info in sorted(snapshots, key=_age) if is_ours(info)]
+    return _pinned(seen, pins)
+
+
+def _age(info: SnapshotInfo) -> tuple[datetime, int, str]:
+    return info.at, read_tags(info.tags).generation or 0, info.id
 
 
 def is_ours(info: SnapshotInfo) -> bool:

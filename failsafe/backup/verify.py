@@ -29,6 +29,7 @@ class RepositoryVerdict:
     damaged: tuple[str, ...] = ()
     trouble: Trouble | None = None
     took: timedelta = timedelta()
+    packs: int | None = None  # files of data in all, as restic counted them
 
     def to_json(self) -> dict[str, object]:
         line: dict[str, object] = {
@@ -70,7 +71,7 @@ def verify_repository(repository: Repository, *, part: int, parts: int, clock: C
         raise
     except FailsafeError as error:
         return RepositoryVerdict(repository.name, ok=False, trouble=Trouble(str(error), error.mend))
-    verdict = RepositoryVerdict(repository.name, found.ok, found.read_percent, found.damaged, took=found.took)
+    verdict = RepositoryVerdict(repository.name, found.ok, found.read_percent, found.damaged, took=found.took, packs=found.packs)
     name = "repository.checked" if found.ok else "repository.damaged"
     words = f"{found.read_percent:.0f} % of the data read, " + ("sound" if found.ok else "damage found")
     record(Event(name, repository.name, words, clock.now(), {**verdict.to_json(), "part": part, "parts": parts}))

@@ -12,6 +12,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "status": ("failsafe.cli.status", "The state of everything, at a glance."),
     "backup": ("failsafe.cli.backup", "Pull, prove complete, snapshot: now."),
     "snapshots": ("failsafe.cli.backup", "What is stored where."),
+    "forget": ("failsafe.cli.maintenance", "Take old snapshots off the list, as `keep` says, each with its reasons."),
+    "prune": ("failsafe.cli.maintenance", "Remove the data that no snapshot needs any more."),
     "verify": ("failsafe.cli.backup", "Check repositories and archives, reading data."),
     "accept": ("failsafe.cli.accept", "Lift the guard that a backup raised: the change was meant."),
     "search": ("failsafe.cli.search", "Find messages across all snapshots."),

@@ -136,8 +136,9 @@ def snapshots(server: str = ONE_SERVER, repository: str = ONE_REPOSITORY, as_jso
             answer_json(line)
         else:
             local = stored.info.at.astimezone(everything.time_zone)
+            pinned = f"  pinned: {stored.pinned}" if stored.pinned else ""
             answer(
-                f"{local:%Y-%m-%d %H:%M %z}  {line['repository']:<12} {line['server']:<12} {line['snapshot_id'][:8]}  {line['result'] or '?':<10} {line['messages'] or 0} messages"
+                f"{local:%Y-%m-%d %H:%M %z}  {line['repository']:<12} {line['server']:<12} {line['snapshot_id'][:8]}  {line['result'] or '?':<10} {line['messages'] or 0} messages{pinned}"
             )
     for _name, error in silent:
         say(f"failsafe: {error}")
@@ -148,10 +149,17 @@ def snapshots(server: str = ONE_SERVER, repository: str = ONE_REPOSITORY, as_jso
 
 
 @app.command()
-def verify(repository: str = ONE_REPOSITORY, as_json: bool = JSON_OPTION) -> None:
+def verify(
+    repository: str = ONE_REPOSITORY,
+    whole: bool = typer.Option(False, "--whole", help="Read all of the data now, not only the next share of it."),
+    as_json: bool = JSON_OPTION,
+) -> None:
     """failsafe's own check: repositories (restic check, reading a share of the data) and the archive against its manifests.
 
-    Example: failsafe verify --repository offsite
+    Damage that was found stops forget and prune until the same data reads well again: after a repair, `--whole` shows it at once.
+
+    Examples: failsafe verify --repository offsite
+              failsafe verify --repository offsite --whole
     """
     from failsafe.backup.verify import exit_code
     from failsafe.verification import check_repository
@@ -164,7 +172,7 @@ def verify(repository: str = ONE_REPOSITORY, as_json: bool = JSON_OPTION) -> Non
     for name in names:
         shown = progress(quiet=as_json)
         try:
-            verdicts.append(check_repository(everything, name, shown))
+            verdicts.append(check_repository(everything, name, shown, whole=whole))
         finally:
             shown.close()
         if not as_json:

@@ -14,6 +14,7 @@ def check(as_json: bool = JSON_OPTION) -> None:
     Example: failsafe --config ./failsafe.toml config check
     """
     from failsafe.config.files import file_faults
+    from failsafe.config.keep import keep_warnings
     from failsafe.config.load import load_config
     from failsafe.errors import ConfigError
 
@@ -22,6 +23,7 @@ def check(as_json: bool = JSON_OPTION) -> None:
     faults, warnings = file_faults(config)
     if faults:
         raise ConfigError(str(path), faults)
+    warnings += keep_warnings(config)
     if as_json:
         answer_json({"file": str(path), "ok": True, "warnings": [{"key": key, "text": text} for key, text in warnings]})
         return

@@ -71,9 +71,10 @@ class Jobs:
             self._start(duty, now)
 
     def _possible(self) -> list[Duty]:
-        """A repository that holds nothing yet cannot be checked; one on this machine gets its snapshots from the backup itself."""
+        """A repository that holds nothing yet cannot be checked or tidied; one on this machine gets its snapshots from the backup itself."""
         used = {name for name, state in self._app.duties.repositories().items() if state.last_snapshot_at is not None}
-        duties = [duty for duty in self._duties if not duty.name.startswith("check:") or duty.name.removeprefix("check:") in used]
+        kinds = ("check", "forget", "prune")
+        duties = [duty for duty in self._duties if (part := duty.name.partition(":"))[0] not in kinds or part[2] in used]
         duties = [duty for duty in duties if not duty.name.startswith("snapshot:") or self._is_a_job(duty)]
         last = self._app.duties.last_doctor_run()
         if last is not None and not all(last.ready.values()):  # a fault that was mended must not stand in the way for a day
@@ -146,7 +147,10 @@ class Jobs:
 
     def _ended(self, job: Job, now: datetime) -> None:
         code = job.process.returncode
-        ok = code == EXIT_OK or (code == EXIT_FINDINGS and job.duty.name == "doctor")  # having looked is the doctor's duty
+        kind = job.duty.name.partition(":")[
+            0
+        ]  # having looked is the doctor's duty, and to stop at a freeze that of forget and prune
+        ok = code == EXIT_OK or (code == EXIT_FINDINGS and kind in ("doctor", "forget", "prune"))
         result = {EXIT_OK: "ok", EXIT_FINDINGS: "findings", EXIT_INTERRUPTED: "interrupted", EXIT_REFUSED: "refused"}.get(
             code, f"exit {code}"
         )
@@ -170,6 +174,10 @@ def verb_of(duty: str) -> list[str]:
         return ["backup", "--repository", subject, "--scheduled"]
     if kind == "check":
         return ["verify", "--repository", subject]
+    if kind == "forget":
+        return ["forget", "--repository", subject, "--yes"]
+    if kind == "prune":
+        return ["prune", "--repository", subject]
     assert duty == "doctor", duty
     return ["doctor"]
 

@@ -141,6 +141,8 @@ def _overdue_event(late: Overdue, now: datetime) -> Event:
         "backup": f"failsafe backup {subject}",
         "snapshot": f"failsafe backup --repository {subject}",
         "check": f"failsafe verify --repository {subject}",
+        "forget": f"failsafe forget --repository {subject}",
+        "prune": f"failsafe prune --repository {subject}",
     }
     command = commands.get(kind, f"failsafe {kind}")
     notice = Notice(

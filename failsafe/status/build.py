@@ -11,6 +11,7 @@ from failsafe.model import DomainState, Guard, Severity, Side, Verdict
 from failsafe.status.course import read_pull
 from failsafe.status.findings import domain_findings, other_findings, overdue_findings, repository_findings, server_findings
 from failsafe.status.roster import DomainRow, Roster
+from failsafe.status.upkeep import reading_of, retention_of
 from failsafe.status.values import (
     DomainStatus,
     MailboxStatus,
@@ -34,8 +35,9 @@ def build_status(roster: Roster, glance: Glance, now: datetime) -> Status:
     late = {duty.name for duty in overdue}
     lease = glance.one("lease")
     servers = tuple(_server(name, glance, late, now) for name in roster.servers)
-    repositories = tuple(_repository(name, glance, late, roster.servers, now) for name in roster.repositories)
     domains = tuple(_domain(row, glance, now) for row in roster.domains)
+    stops = _stops(servers, domains)
+    repositories = tuple(_repository(name, glance, late, roster, now, stops) for name in roster.repositories)
     findings = (
         *(
             finding
@@ -43,7 +45,7 @@ def build_status(roster: Roster, glance: Glance, now: datetime) -> Status:
             for finding in domain_findings(row, domain, glance, now)
         ),
         *(finding for server in servers for finding in server_findings(server, roster, now)),
-        *(finding for repository in repositories for finding in repository_findings(repository)),
+        *(finding for repository in repositories for finding in repository_findings(repository, now)),
         *overdue_findings(overdue, now),
         *other_findings(glance, now),
     )
@@ -98,14 +100,25 @@ def _server_guards(name: str, glance: Glance) -> tuple[Guard, ...]:
     return tuple(Guard(guard["code"], guard["text"], guard.get("mend", "")) for guard in guards)
 
 
-def _repository(name: str, glance: Glance, late: set[str], servers: tuple[str, ...], now: datetime) -> RepositoryStatus:
+def _stops(servers: tuple[ServerStatus, ...], domains: tuple[DomainStatus, ...]) -> frozenset[str]:
+    """The codes of what stops forgetting now."""
+    moved = {"domain-state" for domain in domains if domain.state is not DomainState.NORMAL}
+    return frozenset(moved | {guard.code for server in servers for guard in server.guards})
+
+
+def _repository(
+    name: str, glance: Glance, late: set[str], roster: Roster, now: datetime, stops: frozenset[str]
+) -> RepositoryStatus:
     row = glance.by("repository_state", "repository").get(name)
     if row is None:
         return RepositoryStatus(name, "never", upload=_upload(name, glance, now))
-    failed = row["last_result"] not in ("", "ok")
-    status = (
-        "failed" if failed else "never" if row["last_snapshot_at"] is None else "overdue" if f"check:{name}" in late else "ok"
-    )
+    details, failed = row.get("details") or {}, row["last_result"] not in ("", "ok")
+    every = {duty.name: duty.every for duty in roster.duties}
+    reading = reading_of(details, every.get(f"check:{name}"), row["last_check_at"])
+    damaged = reading is not None and reading.coverage.damaged_at is not None
+    stops |= {"damaged"} if damaged else set()
+    status = "ok" if f"check:{name}" not in late else "overdue"
+    status = "failed" if failed or damaged else "never" if row["last_snapshot_at"] is None else status
     return RepositoryStatus(
         name,
         status,
@@ -114,9 +127,11 @@ def _repository(name: str, glance: Glance, late: set[str], servers: tuple[str, .
         row["last_check_at"],
         row["last_drill_at"],
         row["last_error"] if failed else "",
-        _holds_at(row, servers),
+        _holds_at(row, roster.servers),
         _upload(name, glance, now),
-        (row.get("details") or {}).get("bucket", {}),
+        details.get("bucket", {}),
+        reading,
+        retention_of(details, is_ours=f"forget:{name}" in every, standing=stops),
     )
 
 

@@ -10,6 +10,7 @@ from failsafe.model import DomainState, Finding, Guard, Severity, Verdict
 from failsafe.render import spoken_age
 from failsafe.status.course import describe_pull
 from failsafe.status.roster import DomainRow, Roster
+from failsafe.status.upkeep import upkeep_findings
 from failsafe.status.values import DomainStatus, RepositoryStatus, ServerStatus
 from failsafe.status.watched import is_stale
 from failsafe.store.glance import Glance
@@ -122,10 +123,16 @@ def _guard_findings(server: ServerStatus) -> list[Finding]:
     return findings
 
 
-def repository_findings(repository: RepositoryStatus) -> list[Finding]:
+def repository_findings(repository: RepositoryStatus, now: datetime) -> list[Finding]:
+    upkeep = upkeep_findings(repository.repository, repository.reading, repository.retention, now)
+    return [*_use_findings(repository), *upkeep]
+
+
+def _use_findings(repository: RepositoryStatus) -> list[Finding]:
     if repository.status == "never":
         return [Finding("repository", Severity.WARN, repository.repository, "holds no snapshot yet", "failsafe backup")]
-    if repository.status == "failed":
+    damaged = repository.reading is not None and repository.reading.coverage.damaged_at is not None
+    if repository.status == "failed" and (repository.error or not damaged):
         return [
             Finding(
                 "repository",
@@ -143,6 +150,8 @@ def overdue_findings(overdue: tuple[Overdue, ...], now: datetime) -> list[Findin
         "backup": "failsafe backup {0}",
         "snapshot": "failsafe backup --repository {0}",
         "check": "failsafe verify --repository {0}",
+        "forget": "failsafe forget --repository {0}",
+        "prune": "failsafe prune --repository {0}",
         "doctor": "failsafe doctor",
     }
     findings = []

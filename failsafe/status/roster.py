@@ -23,9 +23,11 @@ from failsafe.backup.due import Duty, Window
 if TYPE_CHECKING:
     from failsafe.config.schema import Config
 
-FORMAT = 2  # grows when a field changes, so that an older memory is not read
+FORMAT = 3  # grows when a field changes, so that an older memory is not read
 OFFSITE_EVERY = timedelta(hours=6)  # between snapshots in a repository across a network, where `every` is left out
 DOCTOR_EVERY = timedelta(days=1)  # a failover relies on findings of at most 7 days
+FORGET_EVERY = timedelta(days=1)
+PRUNE_EVERY = timedelta(days=7)
 MAXIMUM_BYTES = 1024 * 1024
 
 
@@ -105,7 +107,17 @@ def duties_of(config: Config) -> tuple[Duty, ...]:
         for name, table in config.repository.items()
     ]
     doctor = [Duty("doctor", DOCTOR_EVERY, rank=1, heavy=False)] if config.mail_server or config.domain else []
-    return (*backups, *_snapshots_of(config), *doctor, *checks)
+    return (*backups, *_snapshots_of(config), *doctor, *checks, *_maintenance_of(config))
+
+
+def _maintenance_of(config: Config) -> list[Duty]:
+    """Forget and prune, where `keep` says what may go and it is this machine's work."""
+    duties = []
+    for name, table in config.repository.items():
+        if table.maintenance == "here" and table.keep is not None and any(table.keep.model_dump().values()):
+            duties.append(Duty(f"forget:{name}", FORGET_EVERY, rank=3, heavy=table.is_path, window=table.window))
+            duties.append(Duty(f"prune:{name}", PRUNE_EVERY, rank=4, heavy=table.is_path, window=table.window))
+    return duties
 
 
 def _snapshots_of(config: Config) -> list[Duty]:

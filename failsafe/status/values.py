@@ -10,6 +10,7 @@ from typing import Any
 from failsafe.backup.freshness import Overdue
 from failsafe.model import DomainState, Finding, Guard, Side, Verdict
 from failsafe.status.course import Pull
+from failsafe.status.upkeep import Reading, Retention
 from failsafe.store.glance import Row
 
 
@@ -83,6 +84,8 @@ class RepositoryStatus:
     holds_at: datetime | None = None  # everything up to then is in it, of every server
     upload: Upload | None = None
     bucket: Mapping[str, Any] = field(default_factory=dict)  # what its S3 bucket said of itself when it was last looked at
+    reading: Reading | None = None
+    retention: Retention = field(default_factory=Retention)
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,6 +147,8 @@ def render_plain(status: Status, zone: tzinfo, *, mailboxes: bool = False) -> li
         lines.append(f"repository {repository.repository}: {repository.status}; last snapshot {at}; last check {checked}")
         lines += [f"  {_render_upload(repository.upload, zone)}"] if repository.upload else []
         lines += [f"  {render_bucket(repository.bucket)}"] if repository.bucket else []
+        lines += [f"  {repository.reading}"] if repository.reading is not None else []
+        lines += [f"  {repository.retention}"] if repository.last_snapshot_at is not None else []
     if status.findings:
         lines.append("")
     lines += [f"{finding.severity} {finding.subject}: {finding.text}" for finding in status.findings]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -160,6 +161,49 @@ def test_unlocking_where_nothing_is_locked_is_harmless(repository: Repository, s
     repository.unlock()
 
     assert [info.id for info in repository.snapshots()] == [taken]
+
+
+def test_exactly_the_snapshots_named_are_forgotten_and_the_others_stay_readable(
+    repository: Repository, staging: Path, tmp_path: Path
+) -> None:
+    ids = []
+    for number in range(4):
+        (staging / "sub" / "f1.txt").write_bytes(b"version %d" % number)
+        ids.append(snapshot(repository, staging))
+
+    repository.forget([ids[0], ids[2]])
+
+    assert [info.id for info in repository.snapshots()] == [ids[1], ids[3]]
+    repository.fetch(ids[1], ["sub/f1.txt"], tmp_path / "out")
+    assert (tmp_path / "out" / "sub" / "f1.txt").read_bytes() == b"version 1"
+
+
+def test_forgetting_nothing_and_what_is_gone_already_is_harmless(repository: Repository, staging: Path) -> None:
+    first, second = snapshot(repository, staging), snapshot(repository, staging)
+
+    repository.forget([])
+    repository.forget([first])
+    repository.forget([first])
+
+    assert [info.id for info in repository.snapshots()] == [second]
+
+
+def test_pruning_frees_what_no_snapshot_needs_and_says_how_much_is_left(repository: Repository, staging: Path) -> None:
+    (staging / "large").write_bytes(os.urandom(500_000))
+    with_it = snapshot(repository, staging)
+    (staging / "large").unlink()
+    (staging / "other").write_bytes(os.urandom(200_000))
+    without = snapshot(repository, staging)
+    repository.forget([with_it])
+
+    report = repository.prune()
+
+    assert report.bytes_freed is not None
+    assert report.bytes_left is not None
+    assert 400_000 < report.bytes_freed < 600_000
+    assert 200_000 < report.bytes_left < 300_000
+    assert set(repository.list_files(without, "")) == {*FILES, "other"}
+    assert repository.check(part=1, parts=1).ok
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind if kind == "fake" else version_of(kind))

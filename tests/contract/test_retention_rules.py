@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from collections.abc import Callable
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
@@ -15,8 +16,8 @@ import pytest
 from failsafe.adapters.restic.capabilities import parse_version
 from failsafe.backup.retention import Keep, plan_retention
 from failsafe.model import SnapshotInfo
-from tests.contract.restic_vault import make_cheap, put_snapshots
-from tests.contract.restics import PASSWORD, make_repository, password_file, programs, put_empty_repository, restic, version_of
+from tests.contract.restic_snapshots import put_snapshots
+from tests.contract.restics import PASSWORD, empty_repository, make_repository, programs, restic, version_of
 
 pytestmark = pytest.mark.skipif(not programs(), reason="restic is not installed (Debian: restic)")
 WARSAW = ZoneInfo("Europe/Warsaw")
@@ -53,18 +54,20 @@ def program(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def place(tmp_path: Path, program: str) -> Path:
-    put_empty_repository(tmp_path / "repository", PASSWORD)
-    password_file(tmp_path)
-    make_cheap(tmp_path / "repository", PASSWORD)
-    return tmp_path
+    return Path(shutil.copytree(empty_repository(PASSWORD, program), tmp_path / "place"))
 
 
 def put(
-    place: Path, times: list[datetime], zone: ZoneInfo, result: Callable[[int], str] = lambda _number: "ok", host: str = HOST
+    program: str,
+    place: Path,
+    times: list[datetime],
+    zone: ZoneInfo,
+    result: Callable[[int], str] = lambda _number: "ok",
+    host: str = HOST,
 ) -> None:
     tags = [(f"generation:{number}", f"state:{number:016x}", f"result:{result(number)}") for number in range(len(times))]
     given = [(at.astimezone(zone), host, each) for at, each in zip(times, tags, strict=True)]
-    put_snapshots(place / "repository", PASSWORD, "0" * 64, given)
+    put_snapshots(program, place, "0" * 64, given)
 
 
 def kept_by_restic(program: str, place: Path, keep: Keep, zone: ZoneInfo, host: str = HOST) -> set[str]:
@@ -81,7 +84,7 @@ def kept_by_us(snapshots: tuple[SnapshotInfo, ...], keep: Keep, zone: ZoneInfo) 
 
 @pytest.mark.parametrize("zone", [WARSAW, ZoneInfo("UTC")], ids=str)
 def test_complete_snapshots_are_kept_exactly_as_restic_would_keep_them(program: str, place: Path, zone: ZoneInfo) -> None:
-    put(place, many(1), zone)
+    put(program, place, many(1), zone)
     snapshots = make_repository(program, place).snapshots(HOST)
     version = parse_version(f"restic {version_of(program)}")
     assert version is not None
@@ -102,8 +105,8 @@ def test_incomplete_snapshots_push_out_nothing_that_restic_would_keep_of_the_com
 ) -> None:
     """Meant to differ: restic counts them all alike, so that a month of failing backups leaves 30 days of failing backups."""
     times = many(2)
-    put(place, times, WARSAW, lambda number: "incomplete" if number % 3 else "ok")
-    put(place, times[::3], WARSAW, host="failsafe-complete")
+    put(program, place, times, WARSAW, lambda number: "incomplete" if number % 3 else "ok")
+    put(program, place, times[::3], WARSAW, host="failsafe-complete")
     repository = make_repository(program, place)
     alone = {info.id: info.at for info in repository.snapshots("failsafe-complete")}
     for keep in (Keep(daily=30), Keep(last=5), Keep(hourly=40, monthly=7)):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from failsafe.errors import ResticError
 from failsafe.model import SnapshotInfo, SnapshotTaken
-from failsafe.ports import CheckReport, Progress, SnapshotRequest
+from failsafe.ports import CheckReport, Progress, PruneReport, SnapshotRequest
 
 
 class FakeRepository:
@@ -22,6 +22,9 @@ class FakeRepository:
         self._snapshots: dict[str, tuple[SnapshotInfo, dict[str, bytes]]] = {}
         self.fail_with: ResticError | None = None
         self.damaged: tuple[str, ...] = ()
+        self.forgets: list[tuple[str, ...]] = []
+        self._contents: set[bytes] = set()
+        self._made = 0
 
     @property
     def name(self) -> str:
@@ -45,11 +48,11 @@ class FakeRepository:
             for path in sorted(request.folder.rglob("*"))
             if path.is_file() and not excluded(path.relative_to(request.folder), request.excludes)
         }
-        known = {content for _, held in self._snapshots.values() for content in held.values()}
-        added = sum(len(content) for content in set(files.values()) - known)
+        added = sum(len(content) for content in set(files.values()) - self._contents)
+        self._contents |= set(files.values())
         progress.stage(f"snapshot into {self._name}", sum(map(len, files.values())), "B")
         progress.advance(sum(map(len, files.values())))
-        number = len(self._snapshots)
+        number, self._made = self._made, self._made + 1
         snapshot_id = hashlib.sha256(f"{self._name}/{number}".encode()).hexdigest()
         at = request.at or datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number)
         self._snapshots[snapshot_id] = (SnapshotInfo(snapshot_id, request.host, at, request.tags), files)
@@ -80,6 +83,19 @@ class FakeRepository:
         self.open()
         assert parts == 0 or 1 <= part <= parts <= 256
         return CheckReport(ok=not self.damaged, read_percent=100.0 / parts if parts else 0.0, damaged=self.damaged)
+
+    def forget(self, snapshot_ids: Sequence[str]) -> None:
+        self.open()
+        self.forgets.append(tuple(snapshot_ids))
+        for each in snapshot_ids:
+            self._snapshots.pop(each, None)
+
+    def prune(self) -> PruneReport:
+        self.open()
+        named = {content for _, held in self._snapshots.values() for content in held.values()}
+        freed = sum(map(len, self._contents - named))
+        self._contents = named
+        return PruneReport(freed, sum(map(len, named)))
 
     def unlock(self) -> None:
         self.open()

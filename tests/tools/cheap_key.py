@@ -37,7 +37,11 @@ def make_cheap(program: str, repository: Path, password: str, environment: Mappi
 
 def _seal(plain: bytes, password: str, salt: bytes) -> bytes:
     key = hashlib.scrypt(password.encode(), salt=salt, n=CHEAP["N"], r=CHEAP["r"], p=CHEAP["p"], dklen=64)
-    encrypt, mac_k, mac_r = key[:32], key[32:48], key[48:]
+    return seal(plain, key[:32], key[32:48], key[48:])
+
+
+def seal(plain: bytes, encrypt: bytes, mac_k: bytes, mac_r: bytes) -> bytes:
+    """As restic seals every file: AES-256-CTR, then Poly1305-AES."""
     nonce = os.urandom(16)
     body = Cipher(algorithms.AES(encrypt), modes.CTR(nonce)).encryptor().update(plain)
     once = Cipher(algorithms.AES(mac_k), modes.ECB()).encryptor().update(nonce)

@@ -12,6 +12,8 @@ from failsafe.adapters.restic.capabilities import Capabilities
 BATCH_BYTES = 96 * 1024  # of `--include` patterns on one command line; Linux allows 128 KiB an argument and about 2 MiB in all
 BATCH_PATHS = 1000  # restic compares every file with every pattern
 MAXIMUM_PARTS = 256  # restic chooses a part by the first byte of a pack's name
+BATCH_SNAPSHOTS = 300  # on one command line: 20 KB
+_ID = re.compile(r"[0-9a-f]{64}")
 _MAGIC = re.compile(r"([\\*?\[\]])")
 
 
@@ -79,6 +81,17 @@ def check(part: int, parts: int) -> tuple[str, ...]:
     assert 0 <= parts <= MAXIMUM_PARTS, parts
     assert parts == 0 or 1 <= part <= parts, (part, parts)
     return ("check", "--no-lock", *((f"--read-data-subset={part}/{parts}",) if parts else ()))
+
+
+def forget(snapshot_ids: Sequence[str]) -> tuple[str, ...]:
+    """By whole ids alone: which ones is decided by us. Never with `--prune`, whose words restic mixes with those of forget."""
+    assert snapshot_ids, "without an id, restic forgets by rules"
+    assert all(_ID.fullmatch(each) for each in snapshot_ids), snapshot_ids
+    return ("forget", *snapshot_ids)
+
+
+def prune() -> tuple[str, ...]:
+    return ("prune",)
 
 
 def unlock() -> tuple[str, ...]:

@@ -122,6 +122,23 @@ def parse_config_id(lines: Iterable[str]) -> str | None:
     return found if isinstance(found, str) and _ID.match(found) else None
 
 
+_SIZE_UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+_GROUP = re.compile(r"read group #\d+ of (\d+) data packs \(out of total (\d+) packs")
+_PRUNED = re.compile(r"^(total prune|remaining): +\d+ blobs / ([\d.]+) ([KMGT]?i?B)")
+
+
+def parse_packs(lines: Iterable[str]) -> tuple[int, int] | None:
+    """(files of data read, all of them) from the words of `restic check --read-data-subset`; the same on all versions."""
+    found = next((match for line in lines if (match := _GROUP.search(line))), None)
+    return None if found is None else (int(found[1]), int(found[2]))
+
+
+def parse_prune(lines: Iterable[str]) -> dict[str, int]:
+    """{"total prune": bytes, "remaining": bytes} from the words of `restic prune`; what it did not say is not in it."""
+    said = (match for line in lines if (match := _PRUNED.match(_CONTROL.sub("", line))))
+    return {match[1]: round(float(match[2]) * _SIZE_UNITS[match[3]]) for match in said}
+
+
 def unread_items(lines: Iterable[str]) -> Iterator[str]:
     """Files that a backup could not read, with the reason, from its stderr."""
     for line in lines:

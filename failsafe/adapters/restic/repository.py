@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from failsafe.adapters.process import Finished
@@ -21,6 +22,8 @@ from failsafe.adapters.restic.parse import (
     judge_failure,
     parse_config_id,
     parse_node,
+    parse_packs,
+    parse_prune,
     parse_snapshot,
     parse_snapshots,
     parse_status,
@@ -32,12 +35,13 @@ from failsafe.adapters.restic.place import Counter, clear_unfinished_init, count
 from failsafe.adapters.restic.reach import sftp_options
 from failsafe.errors import ResticError
 from failsafe.model import SnapshotInfo, SnapshotTaken
-from failsafe.ports import CheckReport, Progress, SnapshotRequest
+from failsafe.ports import CheckReport, Progress, PruneReport, SnapshotRequest
 from failsafe.secrets import Secret
 
 LISTING = timedelta(minutes=30)  # `ls` reads the whole index first, over a slow line perhaps
 LONGEST = timedelta(days=14)  # a first snapshot over a slow line takes days; the no-progress watchdog is what ends a stuck one
 SLOWEST = 100_000  # bytes a second that a fetch may be expected to reach
+DELETE_MEND = 'give it maintenance_environment_file with a credential that may delete there, or set maintenance = "elsewhere"'
 NAMED = 10  # files named in an error
 DAMAGE_LINES = 50
 CACHE_LEFTOVER_AGE = timedelta(days=2)  # of a `restic check` that was killed
@@ -175,19 +179,48 @@ class ResticRepository:
         self._clear_check_caches()
         finished = self._driver.run(commands.check(part, parts), deadline=LONGEST, silence=self._silence)
         percent = 100.0 / parts if parts else 0.0
+        packs_read, packs = parse_packs(finished.stdout) or (None, None)
         if finished.code == 0:
-            return CheckReport(ok=True, read_percent=percent, took=finished.took)
+            return CheckReport(ok=True, read_percent=percent, took=finished.took, packs_read=packs_read, packs=packs)
         failure = judge_failure(finished.code, finished.stderr, self.capabilities)
         if failure.kind in ("unreachable", "interrupted", "disk-full", "locked"):
             raise self._driver.error(failure, "check")
         said = words((*finished.stdout, *finished.stderr)).splitlines()
         damaged = tuple(self._driver.hide(line) for line in said[-DAMAGE_LINES:])
-        return CheckReport(ok=False, read_percent=percent, damaged=damaged, took=finished.took)
+        return CheckReport(
+            ok=False, read_percent=percent, damaged=damaged, took=finished.took, packs_read=packs_read, packs=packs
+        )
+
+    def forget(self, snapshot_ids: Sequence[str]) -> None:
+        """See the port. An exit code says too little: 0.14 answers 0 although it could not delete."""
+        for start in range(0, len(snapshot_ids), commands.BATCH_SNAPSHOTS):
+            argv = commands.forget(snapshot_ids[start : start + commands.BATCH_SNAPSHOTS])
+            finished = self._driver.locking(partial(self._maintain, argv))
+            if finished.code not in (0, 3):  # 3, from 0.19 on: some could not be deleted; which ones is read back
+                raise self._driver.failed(finished, "forget")
+            self._demand_gone(argv[1:], finished)
+
+    def prune(self) -> PruneReport:
+        finished = self._driver.locking(partial(self._maintain, commands.prune()))
+        if finished.code != 0:
+            raise self._driver.failed(finished, "prune")
+        said = parse_prune(finished.stdout)
+        return PruneReport(said.get("total prune"), said.get("remaining"), finished.took)
 
     def unlock(self) -> None:
         self._driver.demand(commands.unlock())
 
     # Inside
+
+    def _maintain(self, argv: tuple[str, ...], more: tuple[str, ...]) -> Finished:
+        return self._driver.run((*argv, *more), deadline=LONGEST, silence=self._silence)
+
+    def _demand_gone(self, snapshot_ids: Sequence[str], finished: Finished) -> None:
+        left = {info.id for info in self.snapshots()} & set(snapshot_ids)
+        if left:
+            said = judge_failure(finished.code or 1, finished.stderr, self.capabilities)
+            text = f"{len(left)} of {len(snapshot_ids)} snapshots are still there, such as {min(left)[:8]}: {said.text}"
+            raise self._error(said.kind, "forget", text, said.mend or DELETE_MEND)
 
     def _named(self, failure: Failure) -> Failure:
         wanted = failure.kind in ("wrong-password", "no-repository")
