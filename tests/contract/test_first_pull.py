@@ -379,3 +379,19 @@ def test_a_part_that_a_repository_refuses_is_told_and_the_whole_is_tried_again(s
     assert report.result is Result.OK
     assert results(near) == [(4, "ok")]
     assert "no route" in next(event.text for event in bench.events if event.name == "backup.part")
+
+
+# ---------------------------------------------------------------- in peace
+
+
+def test_an_unchanged_pull_is_one_connection_one_command_and_two_questions(store: Store) -> None:
+    store.fill(ANNA, "", 30)
+    store.fill(BOB, ".Sent", 30)
+    pulled(store, Care())
+    host = Tapped()
+    with store.open_staging() as opened, store.open_inventory() as inventory:
+        report = pull(host, opened, inventory, PullOptions("vps", str(store.root)), SystemClock(), Silent())
+    assert report.unchanged
+    assert host.opened == 1
+    assert len(host.requests) == 4, "our program, its settings, the survey, the clock"
+    assert host.received < 2000
