@@ -38,6 +38,7 @@ def build_status(roster: Roster, glance: Glance, now: datetime) -> Status:
     domains = tuple(_domain(row, glance, now) for row in roster.domains)
     stops = _stops(servers, domains)
     repositories = tuple(_repository(name, glance, late, roster, now, stops) for name in roster.repositories)
+    pulling = any(server.status == "pulling" for server in servers)
     findings = (
         *(
             finding
@@ -45,7 +46,7 @@ def build_status(roster: Roster, glance: Glance, now: datetime) -> Status:
             for finding in domain_findings(row, domain, glance, now)
         ),
         *(finding for server in servers for finding in server_findings(server, roster, now)),
-        *(finding for repository in repositories for finding in repository_findings(repository, now)),
+        *(finding for repository in repositories for finding in repository_findings(repository, now, pulling=pulling)),
         *overdue_findings(overdue, now),
         *other_findings(glance, now),
     )

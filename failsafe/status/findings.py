@@ -123,14 +123,16 @@ def _guard_findings(server: ServerStatus) -> list[Finding]:
     return findings
 
 
-def repository_findings(repository: RepositoryStatus, now: datetime) -> list[Finding]:
+def repository_findings(repository: RepositoryStatus, now: datetime, *, pulling: bool = False) -> list[Finding]:
+    """`pulling`: a first pull is under way, so that an empty repository is no reason to do anything."""
     upkeep = upkeep_findings(repository.repository, repository.reading, repository.retention, now)
-    return [*_use_findings(repository), *upkeep]
+    return [*_use_findings(repository, pulling=pulling), *upkeep]
 
 
-def _use_findings(repository: RepositoryStatus) -> list[Finding]:
+def _use_findings(repository: RepositoryStatus, *, pulling: bool) -> list[Finding]:
     if repository.status == "never":
-        return [Finding("repository", Severity.WARN, repository.repository, "holds no snapshot yet", "failsafe backup")]
+        mend = "nothing: the first pull is under way" if pulling else "failsafe backup"
+        return [Finding("repository", Severity.WARN, repository.repository, "holds no snapshot yet", mend)]
     damaged = repository.reading is not None and repository.reading.coverage.damaged_at is not None
     if repository.status == "failed" and (repository.error or not damaged):
         return [

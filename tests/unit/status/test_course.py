@@ -64,6 +64,10 @@ def test_a_first_pull_on_course_is_not_red() -> None:
     assert "  pull: 43 %" in "\n".join(render_plain(status, WARSAW))
 
 
+def test_a_first_pull_on_course_asks_for_nothing_although_repositories_are_empty() -> None:
+    assert answer_all(first_pull(pulling(), repository_state=()), WARSAW).must_do == ("nothing",)
+
+
 def test_a_part_that_was_stored_as_incomplete_keeps_it_on_course() -> None:
     assert faults(first_pull(pulling(), backup_run=(run("incomplete"),))) == set()
 
