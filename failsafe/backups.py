@@ -27,7 +27,7 @@ from failsafe.backup.stretch import Care
 from failsafe.errors import ArchiveError, ExternalError, FailsafeError
 from failsafe.model import Result, SnapshotInfo
 from failsafe.ports import Narrator, Progress
-from failsafe.pulling import care_for, keep_part
+from failsafe.pulling import care_for, keep_part, keep_space
 from failsafe.repositories import keep_guards, keep_holds, keep_mailboxes, keep_snapshots, proofs_file, settle_duties, target_of
 from failsafe.store.duties import BackupRun
 
@@ -212,3 +212,4 @@ def _keep(app: App, report: BackupReport, began: datetime, ids: dict[str, str]) 
     if report.proved:
         keep_mailboxes(app, report.server, report.proved, report.generation, began)
     settle_duties(app, report, ids, holding)
+    keep_space(app)

@@ -10,6 +10,7 @@ from pathlib import Path
 from failsafe.app import App
 from failsafe.backup.parts import Checkpoints
 from failsafe.backup.serving import Served
+from failsafe.backup.space import SPACE, note_free, read_samples
 from failsafe.backup.stretch import LONG, Care, Room
 from failsafe.mail.manifest import Generation
 from failsafe.repositories import keep_holds, keep_snapshots
@@ -62,3 +63,13 @@ def keep_part(app: App, server: str, generation: Generation, served: Served, ids
     """What a part left in repositories, at once: the pull may be killed before it ends."""
     keep_snapshots(app, served.snapshots, ids)
     keep_holds(app, server, generation.number, None, [one.repository for one in served.snapshots])
+
+
+def keep_space(app: App) -> None:
+    """How much is free where staging lies, a few times a day: `status` tells from it when the disk will be full."""
+    row, room = app.duties.all().get(SPACE), room_of(app.state_dir)
+    before = () if row is None else tuple(read_samples(row.details))
+    samples = None if room is None else note_free(before, app.clock.now(), room.free)
+    if samples is not None:
+        shown = [[at.isoformat(), free] for at, free in samples]
+        app.duties.ended(SPACE, app.clock.now(), ok=True, details={"samples": shown})

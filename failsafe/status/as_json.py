@@ -32,6 +32,7 @@ def to_json(status: Status) -> dict[str, Any]:
             }
             for each in status.repositories
         ],
+        "disk_full_at": instant(status.disk_full_at),
         "findings": [
             {"code": each.code, "severity": str(each.severity), "subject": each.subject, "text": each.text, "mend": each.mend}
             for each in status.findings

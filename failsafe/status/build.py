@@ -7,9 +7,17 @@ from typing import Any
 
 from failsafe.backup.due import LastRun
 from failsafe.backup.freshness import is_on_course, judge_freshness
+from failsafe.backup.space import SPACE, expect_full_at, read_samples
 from failsafe.model import DomainState, Guard, Severity, Side, Verdict
 from failsafe.status.course import read_pull
-from failsafe.status.findings import domain_findings, other_findings, overdue_findings, repository_findings, server_findings
+from failsafe.status.findings import (
+    domain_findings,
+    other_findings,
+    overdue_findings,
+    repository_findings,
+    server_findings,
+    space_findings,
+)
 from failsafe.status.roster import DomainRow, Roster
 from failsafe.status.upkeep import reading_of, retention_of
 from failsafe.status.values import (
@@ -38,6 +46,8 @@ def build_status(roster: Roster, glance: Glance, now: datetime) -> Status:
     domains = tuple(_domain(row, glance, now) for row in roster.domains)
     stops = _stops(servers, domains)
     repositories = tuple(_repository(name, glance, late, roster, now, stops) for name in roster.repositories)
+    space = glance.by("duty", "name").get(SPACE)
+    full_at = None if space is None else expect_full_at(tuple(read_samples(space["details"])))
     pulling = any(server.status == "pulling" for server in servers)
     findings = (
         *(
@@ -48,6 +58,7 @@ def build_status(roster: Roster, glance: Glance, now: datetime) -> Status:
         *(finding for server in servers for finding in server_findings(server, roster, now)),
         *(finding for repository in repositories for finding in repository_findings(repository, now, pulling=pulling)),
         *overdue_findings(overdue, now),
+        *space_findings(full_at, now),
         *other_findings(glance, now),
     )
     return Status(
@@ -59,6 +70,7 @@ def build_status(roster: Roster, glance: Glance, now: datetime) -> Status:
         repositories,
         tuple(sorted(findings, key=lambda finding: finding.severity is not Severity.FAIL)),  # the worst first, else as configured
         overdue,
+        full_at,
         glance.all("event"),
     )
 

@@ -16,6 +16,7 @@ from failsafe.status.watched import is_stale
 from failsafe.store.glance import Glance
 
 JUDGED_HERE = frozenset({"recovery-point", "repository-check"})  # the doctor's word on these is a day old, ours is fresh
+SPACE_WARNED = timedelta(days=60)  # before staging's disk is full: time to buy another
 NOTICE_PATIENCE = timedelta(minutes=15)  # a notice that waits longer has no way out
 PASSING = frozenset(
     {"dwell", "start-grace", "proof-of-life", "no-quorum"}
@@ -170,6 +171,15 @@ def overdue_findings(overdue: tuple[Overdue, ...], now: datetime) -> list[Findin
             )
         )
     return findings
+
+
+def space_findings(full_at: datetime | None, now: datetime) -> list[Finding]:
+    if full_at is None or full_at - now > SPACE_WARNED:
+        return []
+    text = f"at this pace the disk with staging is full on {full_at:%Y-%m-%d}"
+    return [
+        Finding("staging-space", Severity.WARN, "controller", text, "make room, or set controller.state_dir to a larger disk")
+    ]
 
 
 def other_findings(glance: Glance, now: datetime) -> list[Finding]:

@@ -98,4 +98,5 @@ class Status:
     repositories: tuple[RepositoryStatus, ...]
     findings: tuple[Finding, ...]  # whatever a person should know; none means all is well
     overdue: tuple[Overdue, ...] = ()
+    disk_full_at: datetime | None = None  # where staging lies; None: not within a year, or not known yet
     events: tuple[Row, ...] = field(default=())

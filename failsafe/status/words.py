@@ -141,6 +141,10 @@ def render_plain(status: Status, zone: tzinfo, *, mailboxes: bool = False) -> li
         lines += [f"  {_mailbox_line(each, status.at, len(server.mailboxes), alone=not mailboxes)}" for each in shown]
         if server.pull is not None:
             lines.append(f"  pull: {describe_pull(server.pull, status.at, zone)}")
+    if status.disk_full_at is not None:
+        lines.append(
+            f"disk with staging: full about {status.disk_full_at.astimezone(zone):%Y-%m-%d}, at the pace of the last weeks"
+        )
     for repository in status.repositories:
         at = "never" if repository.last_snapshot_at is None else spoken_instant(repository.last_snapshot_at, zone)
         checked = "never" if repository.last_check_at is None else spoken_instant(repository.last_check_at, zone)

@@ -163,3 +163,14 @@ def test_a_long_snapshot_shows_how_far_it_is_and_one_that_stands_still_does_not(
     assert moving.upload is not None
     assert (moving.upload.percent, moving.upload.since) == (25, ago(days=2))
     assert far(ago(hours=3)).upload is None
+
+
+def test_the_day_on_which_the_disk_will_be_full_is_told_and_warned_of() -> None:
+    samples = [[ago(days=10 - day).isoformat(), (30 - day) * 10**9] for day in range(11)]
+    space = {**duty("space", ago(hours=1)), "details": {"samples": samples}}
+    rows = (watch(), duty("backup:vps", ago(minutes=5)), duty("doctor", ago(hours=5)), space)
+
+    status = build_status(ROSTER, healthy(duty=rows), NOW)
+
+    assert to_json(status)["disk_full_at"] == "2026-12-12T17:00:00Z"
+    assert [finding.code for finding in status.findings] == ["staging-space"]
