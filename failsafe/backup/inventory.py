@@ -254,7 +254,7 @@ class Inventory:
     def sealed(self, segment: Sealed, mailbox: str) -> None:
         """Every row written so far speaks of durable bytes now. `mailbox`: whose messages they are."""
         self.learn_segment(segment.name, ((line.id, line.canonical) for line in segment.lines))
-        self.db.execute("INSERT OR REPLACE INTO owned SELECT id, ? FROM segment WHERE name = ?", (mailbox, segment.name))
+        self.db.execute("INSERT OR REPLACE INTO owned SELECT id, ? FROM segment WHERE name = ?", (raw(mailbox), segment.name))
         self.db.commit()
 
     # ------------------------------------------------------------ guards
@@ -359,7 +359,7 @@ def _connect(file: Path) -> sqlite3.Connection:
             raise sqlite3.DatabaseError("another format")  # noqa: TRY301 - one way out for all damage
         for name, which in (("entry_gone", GONE), ("entry_unnumbered", UNNUMBERED)):
             db.execute(f"CREATE INDEX IF NOT EXISTS {name} ON entry (folder) WHERE {which}")
-        db.execute("CREATE TABLE IF NOT EXISTS owned (segment INTEGER PRIMARY KEY, mailbox TEXT NOT NULL)")
+        db.execute("CREATE TABLE IF NOT EXISTS owned (segment INTEGER PRIMARY KEY, mailbox BLOB NOT NULL)")
         db.executescript(SEEN)
         settle(db)
         was_clean = db.execute("SELECT 1 FROM meta WHERE key = 'clean'").fetchone() is not None

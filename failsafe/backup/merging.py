@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from failsafe.backup.archive.layout import SEGMENT_LIMIT, path_of
 from failsafe.backup.archive.segment import Sealed
 from failsafe.backup.archive.staging import Staging
-from failsafe.backup.inventory import Inventory, mailbox_name, text
+from failsafe.backup.inventory import Inventory, mailbox_name, raw, text
 
 SMALL = 256_000  # bytes of a tar file
 LARGE = SEGMENT_LIMIT // 2 - 100_000  # two that are smaller fit into one segment
@@ -83,7 +83,7 @@ class Merger:
             "SELECT s.id, s.name, o.mailbox FROM segment s JOIN owned o ON o.segment = s.id ORDER BY s.id"
         ):
             if 0 < (size := self._size(name)) < LARGE:
-                owned.setdefault(mailbox, []).append((number, Small(name, size)))
+                owned.setdefault(text(mailbox), []).append((number, Small(name, size)))
         if not any(plan_merges([small for _, small in segments]) for segments in owned.values()):
             return []
         living = {row[0] for row in self._db.execute("SELECT DISTINCT segment FROM content")}
@@ -105,7 +105,7 @@ class Merger:
         if not strangers:
             return
         for mailbox, segments in self._manifests():
-            rows = [(strangers.pop(name), mailbox) for name in segments if name in strangers]
+            rows = [(strangers.pop(name), raw(mailbox)) for name in segments if name in strangers]
             self._db.executemany("INSERT OR IGNORE INTO owned VALUES (?, ?)", rows)
 
     def _manifests(self) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -100,6 +100,12 @@ def restics_of(store: Store) -> list[int]:
     return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and is_restic_of(store, int(entry.name))]
 
 
+def is_unlocked(program: str, place: Path) -> bool:
+    """To restic a killed process is alive until it has been reaped."""
+    assert restic(program, place, "unlock").returncode == 0
+    return restic(program, place, "list", "locks", "--no-lock").stdout.strip() == ""
+
+
 def assert_all_is_well(store: Store, program: str) -> None:
     """Every message is in both repositories' newest snapshots, once; no generation was snapshotted twice; restic finds no fault."""
     assert store.archived() == store.on_server()
@@ -107,7 +113,7 @@ def assert_all_is_well(store: Store, program: str) -> None:
     assert verify_staging("vps", store.base / "staging", read_messages=True).ok
     for name in ("near", "far"):
         repository = make_repository(program, store.base / name, name=name)
-        assert restic(program, store.base / name, "unlock").returncode == 0
+        wait_until(lambda place=store.base / name: is_unlocked(program, place), 20, "the killed restic is no process any more")
         checked = restic(program, store.base / name, "check", "--read-data")
         assert checked.returncode == 0, checked.stdout + checked.stderr
         held = Counter(read_tags(info.tags).generation for info in repository.snapshots(host_of("vps")))

@@ -191,7 +191,10 @@ def docker(folder: Path, server: Dovecot) -> Path:
 
 def test_every_mailbox_of_a_container_is_read_through_doveadm_without_a_password(home: Home) -> None:
     bin_folder = str(docker(home.folder, home.server).parent)
-    home.configure('layout = "docker-mailserver"\ncontainer = "mail"\nread = "doveadm"\n')
+    for part in ("mail-data", "config", "mail-state"):
+        (home.folder / "dms" / part).mkdir(parents=True)
+    (home.folder / "dms" / "config" / "postfix-accounts.cf").write_text("")
+    home.configure(f'layout = "docker-mailserver"\ncontainer = "mail"\npath = "{home.folder}/dms"\nread = "doveadm"\n')
     first = home.backup(path=bin_folder)
     assert (first["result"], first["messages"]["total"]) == ("ok", 36)
     assert home.backup(path=bin_folder)["unchanged"]

@@ -387,7 +387,8 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 
 def locks(place: Path) -> int:
-    return len(list((place / "repository" / "locks").iterdir()))
+    """Whole ones: a file is written under another name first."""
+    return sum("-tmp-" not in path.name for path in (place / "repository" / "locks").iterdir())
 
 
 def kill_holding_a_lock(program: str, place: Path, number: signal.Signals) -> subprocess.Popen[bytes]:

@@ -273,7 +273,7 @@ def killed_after(controller: Controller, seconds: float, *words: str) -> bool:
 def test_a_backup_killed_at_any_moment_is_finished_by_the_next_one(controller: Controller) -> None:
     chance = random.Random(2026)
     seeded = controller.lab.primary.seed(ALICE, 60)
-    kills = sum(killed_after(controller, chance.uniform(0.2, 4), "backup", "vps") for _ in range(12))
+    kills = sum(killed_after(controller, chance.uniform(0.2, 2), "backup", "vps") for _ in range(12))
 
     report = controller.backup()
     final = controller.backup()
