@@ -21,7 +21,7 @@ from failsafe.backup.archive.segment import read_range
 from failsafe.mail.headers import HEAD_BYTES, HEAD_LIMIT, Headers, head_is_whole, parse_headers
 from failsafe.mail.manifest import Entry, FolderManifest, Generation, MailboxManifest
 
-PARSED_AT_ONCE = 2_000  # messages whose headers are read in one transaction
+PARSED_AT_ONCE = 50_000  # new messages looked for in one walk over a mailbox's index files: 6 MB
 ASKED_AT_ONCE = 500  # values in one query; SQLite takes 999 in its oldest limit
 PRESENT = "UPDATE place SET shard = ?1 WHERE id = ?2"  # nothing else about it changed
 CHANGED = (
@@ -83,8 +83,8 @@ class Update:
             return
         manifest = self.archive.manifest(manifest_name)
         known = {} if row is None else self._known_shards(row[0])
-        fresh = {s for folder in manifest.folders for s in folder.shards if (folder.name, s) not in known}
-        self._learn(manifest, fresh)
+        for folder in manifest.folders:
+            self._learn(manifest, folder, (shard for shard in folder.shards if (folder.name, shard) not in known))
         with transaction(self.db):
             id_ = self._row_id("mailbox", "server", self.server, bytes_of(name))
             kept: set[int] = set()
@@ -177,37 +177,45 @@ class Update:
         row = self.db.execute(f"SELECT id FROM {table} WHERE {parent} = ? AND name = ?", (parent_id, name)).fetchone()
         return int(row[0])
 
-    def _learn(self, manifest: MailboxManifest, shards: Iterable[str]) -> None:
-        """Reads the headers of messages never seen. They are facts of the content alone, so each batch is a transaction of its own."""
-        batch: dict[str, Entry] = {}
-        for shard in sorted(shards):
+    def _learn(self, manifest: MailboxManifest, folder: FolderManifest, shards: Iterable[str]) -> None:
+        """Reads the headers of messages never seen, whole portions at a time: each portion is one walk over index files."""
+        portion: set[str] = set()
+        for shard in shards:
             ids = self.archive.shard_ids(shard)
             known = self._messages(map(bytes.fromhex, ids))
-            unknown = {id_ for id_ in ids if bytes.fromhex(id_) not in known}
-            if unknown:
-                batch.update((entry.id, entry) for entry in self.archive.shard(shard) if entry.id in unknown)
-            if len(batch) >= PARSED_AT_ONCE:
-                self._learn_batch(manifest, batch)
-                batch = {}
-        self._learn_batch(manifest, batch)
+            portion |= {id_ for id_ in ids if bytes.fromhex(id_) not in known}
+            if len(portion) >= PARSED_AT_ONCE:
+                self._learn_portion(manifest, folder, portion)
+                portion = set()
+        self._learn_portion(manifest, folder, portion)
 
-    def _learn_batch(self, manifest: MailboxManifest, batch: dict[str, Entry]) -> None:
-        if not batch:
-            return
-        located = self.archive.locate(reversed(manifest.segments), batch)  # what is new lies in the newest
-        with transaction(self.db):
-            for id_, headers in read_headers(self.archive, located.values()):
-                self._insert_message(batch.pop(id_), headers)
-            for entry in batch.values():  # in no segment that can be read: still listed, by mailbox, folder and date
-                self._insert_message(entry, Headers(opaque=True))
+    def _learn_portion(self, manifest: MailboxManifest, folder: FolderManifest, wanted: set[str]) -> None:
+        """A segment is a transaction: headers are facts of the content alone."""
+        for segment in reversed(manifest.segments):  # what is new lies in the newest
+            if not wanted:
+                return
+            lines = {line.id: line for line in self.archive.index(segment) if line.id in wanted}
+            if not lines:
+                continue
+            places = [Location(line.id, segment, line.offset, line.size) for line in lines.values()]
+            with transaction(self.db):
+                for id_, headers in read_headers(self.archive, places):
+                    line = lines[id_]
+                    self._insert_message(id_, line.canonical, line.size, headers)
+                    wanted.discard(id_)
+        with transaction(self.db):  # in no segment that can be read: still listed, by mailbox, folder and date
+            for entry in self.archive.entries(folder) if wanted else ():
+                if entry.id in wanted:
+                    self._insert_message(entry.id, entry.canonical, entry.size, Headers(opaque=True))
+                    wanted.discard(entry.id)
 
-    def _insert_message(self, entry: Entry, headers: Headers) -> None:
+    def _insert_message(self, id_: str, canonical: str, size: int, headers: Headers) -> None:
         cursor = self.db.execute(
             "INSERT INTO message (digest, canonical, size, opaque, message_id, sender, recipient, subject, date) VALUES (?,?,?,?,?,?,?,?,?)",
             (
-                bytes.fromhex(entry.id),
-                bytes.fromhex(entry.canonical),
-                entry.size,
+                bytes.fromhex(id_),
+                bytes.fromhex(canonical),
+                size,
                 headers.opaque,
                 headers.message_id,
                 headers.sender,

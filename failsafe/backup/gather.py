@@ -163,12 +163,8 @@ class Gatherer:
         """Joins a pass to what earlier passes saw. Files that differ in nothing but their inode are told apart by it."""
         old = "seen WHERE folder = ? AND mtime < ?"
         before = self.inventory.count(old, folder, self._since)
-        if not self.inventory.db.execute("SELECT COUNT(*) > COUNT(DISTINCT base) FROM pass").fetchone()[
-            0
-        ]:  # as it nearly always is
-            query = "INSERT OR REPLACE INTO seen SELECT folder, base, size, mtime, 0, inode, sub, letters FROM pass ORDER BY base"
-            self.inventory.db.execute(query)
-            return self.inventory.count(old, folder, self._since) - before
+        if self._first(folder):
+            return self.inventory.count(old, folder, self._since)
         twins = "SELECT base, size, mtime FROM pass GROUP BY base, size, mtime HAVING COUNT(DISTINCT inode) > 1"
         for twin, which in (("0", "NOT IN"), ("inode", "IN")):
             self.inventory.db.execute(
@@ -176,6 +172,17 @@ class Gatherer:
                 f"WHERE (base, size, mtime) {which} ({twins})"
             )
         return self.inventory.count(old, folder, self._since) - before
+
+    def _first(self, folder: int) -> bool:
+        """The first pass over a folder in which no name comes twice, as it nearly always is: nothing to join, nothing to tell apart."""
+        db = self.inventory.db
+        if db.execute("SELECT EXISTS (SELECT 1 FROM seen WHERE folder = ?)", (folder,)).fetchone()[0]:
+            return False
+        query = "INSERT OR IGNORE INTO seen SELECT folder, base, size, mtime, 0, inode, sub, letters FROM pass ORDER BY base"
+        if db.execute(query).rowcount == self.inventory.count("pass"):
+            return True
+        db.execute("DELETE FROM seen WHERE folder = ?", (folder,))
+        return False
 
     def see(self, target: Target, name: str, facts: Facts) -> None:
         """A file that passes missed and the server found when it was asked for it by name."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ class UidList:
     uid_validity: int | None
     uid_next: int | None
     guid: str
-    uids: tuple[tuple[str, int], ...]  # (base name, UID); a name that comes twice is there twice, as in the file
+    uids: Iterable[tuple[str, int]]  # (base name, UID); a name that comes twice is there twice, as in the file
 
 
 def text(raw: bytes) -> str:
@@ -76,16 +77,24 @@ def parse_uidlist(data: bytes) -> UidList | None:
 
     A last line without its newline is being written just now: it is left out.
     """
-    lines = data.split(b"\n")
-    lines.pop()
-    if not lines:
-        return None
-    header = _header(lines[0])
+    first, newline, _ = data.partition(b"\n")
+    header = _header(first) if newline else None
     if header is None:
         return None
     version, validity, following, guid = header
-    uids = tuple(_uid_lines(lines[1:], version))
-    return UidList(validity, following, guid, uids)
+    return UidList(validity, following, guid, _Uids(data, len(first) + 1, version))
+
+
+class _Uids:
+    """The lines of a list, parsed as they are asked for: 500,000 of them would be 200 MB."""
+
+    def __init__(self, data: bytes, start: int, version: int) -> None:
+        self._data, self._start, self._version = data, start, version
+
+    def __iter__(self) -> Iterator[tuple[str, int]]:
+        lines = io.BytesIO(self._data)
+        lines.seek(self._start)
+        return _uid_lines((line[:-1] for line in lines if line.endswith(b"\n")), self._version)
 
 
 def _header(line: bytes) -> tuple[int, int | None, int | None, str] | None:
