@@ -102,7 +102,7 @@ def newest_snapshot(repository: Repository, server: str) -> SnapshotInfo:
     ours = [info for info in repository.snapshots(host_of(server)) if read_tags(info.tags).generation is not None]
     if not ours:
         raise NothingFound(f"repository {repository.name} has no snapshot of {server}", mend=f"failsafe backup {server}")
-    return ours[-1]
+    return max(ours, key=lambda info: (info.at, read_tags(info.tags).generation or 0))  # two may have been made within a second
 
 
 def fetch_archive(repository: Repository, snapshot: SnapshotInfo, target: Path) -> Archive:

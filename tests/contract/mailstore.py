@@ -111,6 +111,8 @@ class Store:
         return found
 
     def stored_ids(self) -> Counter[str]:
-        """How often each message's bytes lie in staging."""
+        """How often each message's bytes lie in the newest state: segments that were merged lie beside it until they are collected."""
         with self.open_staging() as staging:
-            return Counter(line.id for name in staging.segments() for line in staging.index(name))
+            manifests = [staging.archive.manifest(name) for name in self.newest(staging).mailboxes.values()]
+            named = {segment for manifest in manifests for segment in manifest.segments}
+            return Counter(line.id for name in named for line in staging.index(name))
