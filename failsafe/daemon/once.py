@@ -18,7 +18,6 @@ from failsafe.daemon.shift import Shift
 WHAT_TICK = "failsafe tick"
 WATCH_SECONDS = 240.0  # for looking and deciding; every part has shorter deadlines of its own
 LOCK_WAIT = 20.0  # for an earlier tick that is still looking
-JOBS_BEGUN = 100  # jobs in one tick; a bound, not a target
 START_EVERY = 5.0  # seconds between two looks at what is due, while jobs run
 
 
@@ -73,17 +72,24 @@ def _watch(shift: Shift) -> None:
 
 
 def _work(app: App) -> tuple[str, ...]:
-    """A snapshot across a network may take days: while it does, this tick goes on starting what else comes due."""
-    jobs, done = Jobs(app), list[str]()
+    """Each job once: what takes longer than the time to its next run would be due for ever, and the tick would never end.
+
+    A snapshot across a network may take days: while it does, this tick is all there is, and goes on starting what comes due.
+    """
+    jobs, done = Jobs(app), dict[str, None]()
     try:
-        while len(done) < JOBS_BEGUN or any(name.startswith("snapshot:") for name in jobs.running):
+        while True:
             before = set(jobs.running)
-            jobs.start_due(app.clock.now())
-            done += sorted(set(jobs.running) - before)
+            lasts = any(_is_snapshot(name) for name in before)
+            jobs.start_due(app.clock.now(), except_for=[name for name in done if _is_snapshot(name) or not lasts])
+            done |= dict.fromkeys(sorted(set(jobs.running) - before))
             if not jobs.running:
-                break
+                return tuple(done)
             jobs.wait(START_EVERY)
             jobs.poll(app.clock.now())
     finally:
         jobs.stop(app.clock.now())
-    return tuple(dict.fromkeys(done))
+
+
+def _is_snapshot(duty: str) -> bool:
+    return duty.startswith("snapshot:")

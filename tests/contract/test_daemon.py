@@ -210,6 +210,13 @@ def test_a_tick_watches_works_and_repeats_nothing(world: World) -> None:
     assert again["looked"] == 1
 
 
+def test_a_tick_ends_though_its_backup_takes_longer_than_the_time_to_the_next(world: World) -> None:
+    world.configure(backup_every="1s", server=f'commands = {{ "slow" = "sleep 1.5; echo x >> {world.folder}/begun" }}')
+    answer = world.ask("tick", "--json")
+    assert answer.returncode == 0, answer.stderr
+    assert (world.folder / "begun").read_text() == "x\n"
+
+
 def test_a_tick_that_comes_while_another_waits_for_its_job_does_everything_else(world: World) -> None:
     world.configure(server='commands = { "slow" = "sleep 600" }')
     first = world.start("tick")
