@@ -15,7 +15,7 @@ SOURCES = sorted((ROOT / "failsafe").rglob("*.py"))
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 60
 # One file by its nature: the text that is sent to a mail server and runs there alone. It knows six layouts, containers and live databases.
-ALONE = {"failsafe/backup/serverside.py": 1070}
+ALONE = {"failsafe/backup/serverside.py": 1130}
 
 
 @pytest.mark.parametrize(

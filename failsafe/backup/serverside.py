@@ -41,10 +41,14 @@ CHUNK = 262144
 QUIET_NS = 2 * 10**9  # a folder's mtime tells every change only when it is this old: ext3 and HFS+ count whole seconds, FAT two
 PASSES = 20  # listings after which a name that was in none of them is gone; a single one may miss a file that is being renamed
 DEPTH = 40  # of nested folders
+PLACES = 5000  # files and folders of a mailbox that are no mail, and are looked through for it
 FILES = 200000  # below one extra path
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 ENTRY = struct.Struct(">BQqQH")  # 0 cur or 1 new, size, mtime in ns, inode, length of the name that follows
 SUBS = (b"cur", b"new")
+BESIDE = (b"dovecot.", b"dovecot-", b"maildirfolder", b"courierimap")  # files that servers keep beside messages
+DBOX = 'messages of an sdbox or mdbox store, whose files are no backup: set layout = "imap" for this server, or move away what is old'
+MBOX = 'a file of messages (mbox), which is not read: set layout = "imap" for this server, or move it away'
 CHILDREN = set()  # process groups to end with us
 
 
@@ -183,31 +187,39 @@ def reason(error):
 
 
 class Survey:
-    """What one mailbox consists of, without listing its messages."""
+    """What one mailbox consists of, without listing its messages. What looks like mail and is not read is a problem, never passed over."""
 
     def __init__(self, fd):
         self.fd, self.folders, self.files, self.problems, self.layout, self.base = fd, [], [], [], "maildir++", b""
         self.skipped = []  # control files that are no regular files, such as the usual link .dovecot.sieve
+        self.left = PLACES
 
     def run(self):
-        base = b"" if max(stamps(self.fd)) >= 0 else b"Maildir"
-        if base and not is_folder(look(self.fd, base)):
-            self.link(self.fd, base, base)
-            return base if self.problems else None
-        self.base = base + b"/" if base else b""
-        with folder(self.fd, [base] if base else []) as home:
-            if not self.folder(home, b""):
-                return None
-            for name in names_in(home):
-                if name not in SUBS and name != b"tmp":
-                    self.visit(home, name, name, 0)
-            self.control_files(home, self.base)
-        if base:
-            self.base = b""
-            self.control_files(self.fd, b"")
+        """Where the Maildir is, below the mailbox's own folder; None where there is no mail."""
+        for base in (b"",) if max(stamps(self.fd)) >= 0 else (b"Maildir", b""):
+            if self.maildir(base):
+                break
         if not any(row[0].startswith(".") for row in self.folders) and len(self.folders) > 1:
             self.layout = "fs"
-        return base
+        return base if self.folders or self.problems else None
+
+    def maildir(self, base):
+        """Whether it is there. One without cur and new of its own, but with folders, has an empty INBOX."""
+        if base and not is_folder(look(self.fd, base)):
+            self.link(self.fd, base, base)
+            return bool(self.problems)
+        self.base = base + b"/" if base else b""
+        with folder(self.fd, [base] if base else []) as home:
+            has_inbox = self.folder(home, b"")
+            self.children(home, b"", 0, read=True, mail=False)
+            if self.folders and not has_inbox and not {row[0] for row in self.folders} & {"INBOX", ".INBOX"}:
+                self.folders.insert(0, ["", -1, -1, None, None])
+            self.control_files(home, self.base)
+        if base and self.folders:
+            self.base = b""
+            self.control_files(self.fd, b"")
+            self.children(self.fd, b"", 0, read=False, mail=False, known=base)
+        return bool(self.folders or self.problems)
 
     def folder(self, fd, path):
         times = stamps(fd)
@@ -220,24 +232,57 @@ class Survey:
             self.control(fd, b"dovecot-acl", self.base + path + b"/dovecot-acl")
         return True
 
-    def visit(self, parent, name, path, depth):
-        info = look(parent, name)
-        if not is_folder(info):
-            return self.link(parent, name, path)
+    def visit(self, parent, name, path, depth, read):
+        """`read` False: where no mail server has folders of this mailbox."""
         try:
             with folder(parent, [name]) as fd:
-                self.folder(fd, path)
-                if name.startswith(b"."):
-                    return None
-                if depth >= DEPTH:
+                mail = read and self.folder(fd, path)
+                why = "" if mail else self.foreign(fd, name)
+                if why:
+                    self.problems.append([text(path), why])
+                elif depth >= DEPTH:
                     self.problems.append([text(path), f"nested deeper than {DEPTH} folders; what is below was not looked at"])
-                    return None
-                for below in names_in(fd):
-                    if below not in SUBS and below != b"tmp" and not below.startswith(b"."):
-                        self.visit(fd, below, path + b"/" + below, depth + 1)
+                elif mail or not self.spent(path):
+                    self.children(fd, path + b"/", depth + 1, read and not name.startswith(b"."), mail)
         except OSError as error:
-            self.problems.append([text(path), reason(error)])
-        return None
+            if read:
+                self.problems.append([text(path), reason(error)])
+            elif error.errno != errno.ENOENT:
+                self.skipped.append(text(path))
+
+    def children(self, fd, path, depth, read, mail, known=b"tmp"):
+        """`mail`: the folder holds messages itself, and files of the mail server."""
+        for name in names_in(fd):
+            if name in (b"cur", b"new", b"tmp", known) or (mail and not read and name.startswith(BESIDE)):
+                continue
+            info = look(fd, name)
+            if is_folder(info):
+                self.visit(fd, name, path + name, depth, read and not (depth and name.startswith(b".")))
+            elif not mail and may_be_mbox(name, info):
+                if not self.spent(path.rstrip(b"/") or b".") and is_mbox(fd, name):
+                    self.problems.append([text(path + name), MBOX])
+            elif read:
+                self.link(fd, name, path + name)
+
+    def spent(self, path):
+        """Looking through what is no mail has an end."""
+        self.left -= 1
+        if self.left == -1:
+            self.problems.append(
+                [text(path), f"more than {PLACES} files and folders without mail; not all were looked through for it"]
+            )
+        return self.left < 0
+
+    def foreign(self, fd, name):
+        """Why a folder that is not read looks like mail; "" where it does not."""
+        names = names_in(fd)
+        if name == b"dbox-Mails" or (name == b"storage" and any(re.match(rb"m\.\d+\Z", one) for one in names)):
+            return DBOX
+        for sub in SUBS:
+            with contextlib.suppress(OSError), folder(fd, [sub]) as here:
+                if any(not one.startswith(b".") for one in names_in(here)):
+                    return "a Maildir that is no folder of this mailbox; it was not archived"
+        return ""
 
     def link(self, parent, name, path):
         """A link to a folder may hide mail: it is not followed, and said."""
@@ -267,6 +312,20 @@ class Survey:
                     self.control_files(below, path + name + b"/")
 
 
+def may_be_mbox(name, info):
+    return info is not None and stat.S_ISREG(info.st_mode) and info.st_size >= 5 and not name.startswith(BESIDE)
+
+
+def is_mbox(fd, name):
+    with contextlib.suppress(OSError, Refusal):
+        here = open_regular(fd, name)
+        try:
+            return os.read(here, 5) == b"From "
+        finally:
+            os.close(here)
+    return False
+
+
 def place_of(mailbox, layout):
     """Where DOMAIN/USER lies below the root."""
     domain, user = [*parts_of(mailbox), b""][:2]
@@ -280,11 +339,11 @@ def flat_mailboxes(root):
         if is_folder(look(root, name)) and user and domain:
             yield domain + b"/" + user
         elif is_folder(look(root, name)):
-            with contextlib.suppress(OSError), folder(root, [name]) as fd:
-                if max(stamps(fd)) >= 0:
-                    yield path_problem(name, "a Maildir whose name is not USER@DOMAIN; it was not archived")
+            with contextlib.suppress(OSError), folder(root, [name]) as fd, as_owner(fd):
+                if Survey(fd).run() is not None:
+                    yield path_problem(name, "mail in a folder whose name is not USER@DOMAIN; it was not archived")
         else:
-            yield from linked(root, name, name)
+            yield from no_folder(root, name, name)
 
 
 def mailboxes(root, frames, layout):
@@ -295,30 +354,38 @@ def mailboxes(root, frames, layout):
         if text(domain) in layout["skip"]:
             continue
         if not is_folder(look(root, domain)):
-            yield from linked(root, domain, domain)
+            yield from no_folder(root, domain, domain)
             continue
         try:
             with folder(root, [domain]) as fd:
                 if max(stamps(fd)) >= 0:
                     yield path_problem(domain, "a Maildir where a domain's folder is expected (DOMAIN/USER); it was not archived")
                     continue
-                for user in names_in(fd):
+                users = names_in(fd)
+                if domain in SUBS and any(not is_folder(look(fd, user)) for user in users):
+                    yield path_problem(
+                        domain, "messages: the path is a Maildir itself; it must be the folder that holds DOMAIN/USER/ Maildirs"
+                    )
+                for user in users:
                     frames.tick()
                     path = domain + b"/" + user
                     if is_folder(look(fd, user)):
                         yield path
                     else:
-                        yield from linked(fd, user, path)
+                        yield from no_folder(fd, user, path)
         except OSError as error:
             yield path_problem(domain, reason(error))
 
 
-def linked(parent, name, path):
+def no_folder(parent, name, path):
+    """What may hide mail where a folder is expected."""
     info = look(parent, name)
     if info is not None and stat.S_ISLNK(info.st_mode):
         with contextlib.suppress(OSError):
             if stat.S_ISDIR(os.stat(name, dir_fd=parent).st_mode):
                 yield path_problem(path, "a symbolic link to a folder; links are not followed")
+    elif may_be_mbox(name, info) and is_mbox(parent, name):
+        yield path_problem(path, MBOX)
 
 
 def path_problem(path, why):

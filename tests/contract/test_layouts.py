@@ -339,6 +339,14 @@ def test_a_second_pull_of_mailu_finds_its_mailboxes_again(mailu: Mailu) -> None:
     assert (again.unchanged, again.new, again.total) == (True, 0, 4)
 
 
+def test_mail_of_mailu_under_a_name_that_is_no_mailbox_is_named_whatever_it_is(mailu: Mailu) -> None:
+    write(mailu.root / "carl/.Sent/cur/1.host:2,", "x")
+    write(mailu.root / "dora/mdbox/storage/m.1", "x")
+    (mailu.root / "lost+found").mkdir()
+    report = backup(mailu, "mailu", path=str(mailu.path))
+    assert [(one.mailbox, "USER@DOMAIN" in one.why) for one in report.missing] == [("carl", True), ("dora", True)]
+
+
 def test_a_live_database_is_copied_as_one_moment_saw_it(mailu: Mailu) -> None:
     """A row that was committed to the write-ahead log alone is in the copy; one of a transaction still open is not."""
     with contextlib.closing(mailu.database()) as database:
