@@ -10,10 +10,12 @@ from collections.abc import Collection
 from datetime import datetime
 
 from failsafe.backup.archive.staging import Staging
+from failsafe.backup.imap_awaited import Awaited
 from failsafe.backup.imap_ledger import BY_UID, names_of
 from failsafe.backup.inventory import Inventory
 from failsafe.backup.keep import Keeper
 from failsafe.backup.losses import Loss, Rebuilt
+from failsafe.backup.stretch import Waiting
 from failsafe.mail.manifest import FileRef
 
 KEY = "folder, base, size, mtime, twin"
@@ -25,6 +27,7 @@ class ImapKeeper(Keeper):
 
     def __init__(self, inventory: Inventory, staging: Staging) -> None:
         super().__init__(inventory, staging)
+        self.awaited = Awaited(self.db)
         for name in ("leaving", "living"):
             self.db.execute(f"DROP TABLE IF EXISTS temp.{name}")
         self.db.execute(
@@ -34,6 +37,12 @@ class ImapKeeper(Keeper):
         self.db.execute(
             "CREATE TEMP TABLE living (mailbox INTEGER, canonical BLOB, PRIMARY KEY (mailbox, canonical)) WITHOUT ROWID"
         )
+
+    def waiting_by_day(self) -> dict[int, Waiting]:
+        return self.awaited.by_day()
+
+    def waiting_by_mailbox(self) -> dict[str, Waiting]:
+        return self.awaited.by_mailbox()
 
     def gather_leaving(self, gone_folders: Collection[int], excluded: Collection[int]) -> None:
         """What is no longer in its folder; entries of excluded folders go at once, and nobody calls that a loss."""

@@ -128,10 +128,14 @@ class ImapLedger:
         if anew:  # until it has been read to its end
             self.db.execute("UPDATE folder SET cur = NULL, dirty = 1 WHERE id = ?", (folder,))
 
+    def doubt(self, folder: int) -> None:
+        """Messages come into it before it is read as a whole: the newest UID is no witness then, so next time all of it is compared."""
+        self.db.execute("UPDATE folder SET cur = NULL WHERE id = ?", (folder,))
+
     def end_folder(self, folder: int, state: FolderState | None, lacking: Sequence[int], at: str) -> None:
         """`state` None: it was not read to its end, and is compared as a whole next time."""
         if state is None:
-            self.db.execute("UPDATE folder SET cur = NULL WHERE id = ?", (folder,))
+            self.doubt(folder)
             return
         values = (state.uid_next, state.messages, state.modseq, json.dumps(sorted(lacking)), folder)
         self.db.execute("UPDATE imap_folder SET uid_next = ?, messages = ?, modseq = ?, lacking = ? WHERE folder = ?", values)

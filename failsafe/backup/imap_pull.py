@@ -5,22 +5,27 @@ Order of safety as there: segments are durable, then the inventory's rows that s
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import islice
+
 from failsafe.backup.archive.staging import Staging
 from failsafe.backup.belongings import Belongings
 from failsafe.backup.clocks import judge_clocks
 from failsafe.backup.extras import Extras
+from failsafe.backup.imap_ahead import Fetch, Survey
 from failsafe.backup.imap_keep import ImapKeeper
 from failsafe.backup.imap_ledger import ImapLedger, path_of_mailbox
-from failsafe.backup.imap_read import MailboxReader, Seen
+from failsafe.backup.imap_pace import LongPull, Pace, Stage
+from failsafe.backup.imap_read import MailboxReader, Reading, Seen
 from failsafe.backup.inventory import Inventory, mailbox_name, text
 from failsafe.backup.losses import judge_losses
-from failsafe.backup.merging import Merger
 from failsafe.backup.protocol import ServerSession
-from failsafe.backup.pull import PullOptions, PullReport, same_state
+from failsafe.backup.pull import PullOptions, PullReport, PullRun, Work
 from failsafe.backup.source import open_source
+from failsafe.backup.stretch import NoRoom, plan_slices, sum_up
 from failsafe.errors import ExternalError, HostKeyError, MailError, ProcessError, SecretError, ServerSideError, SshError
-from failsafe.mail.manifest import Generation, GenerationDraft, Missing
-from failsafe.model import Result
+from failsafe.mail.manifest import Missing
 from failsafe.ports import Clock, MailHost, MailSource, Narrator, Progress
 
 SILENT = 3  # mailboxes in a row for which the server could not be reached: the others are not tried
@@ -40,54 +45,69 @@ def pull_over_imap(
     """One pull; `host` is asked for extra paths and commands. Raises what opening a mailbox raises where none at all could be read, ConfigError,
     SshError, ServerSideError, ProcessError, ArchiveError; what was read until then is kept for the next."""
     fresh = inventory.begin(staging)
-    run = _ImapPull(source, staging, inventory, options, clock, progress, narrate, fresh=fresh)
+    run = _ImapPull(Work(staging, inventory, options, clock, progress, narrate), source, fresh=fresh)
     received = run.files(host)  # first: they are what nobody can make anew, and a first pull of the mail takes days
-    run.messages()
-    report = run.commit(received)
+    try:
+        run.messages()
+    except NoRoom:
+        run.checkpoint()
+        raise
+    report = run.commit(received + run.received)
     if run.stranger is not None:  # the mail is safe, and a person must be told who answers there
         raise run.stranger
     return report
 
 
-class _ImapPull:
-    def __init__(
-        self,
-        source: MailSource,
-        staging: Staging,
-        inventory: Inventory,
-        options: PullOptions,
-        clock: Clock,
-        progress: Progress,
-        narrate: Narrator,
-        *,
-        fresh: bool,
-    ) -> None:
-        self.source, self.staging, self.inventory, self.options = source, staging, inventory, options
-        self.clock, self.progress, self.narrate = clock, progress, narrate
-        self.full = fresh or options.full_listing
-        self.keeper = ImapKeeper(inventory, staging)
-        self.ledger = ImapLedger(inventory, staging, fresh=fresh)
+class _ImapPull(PullRun):
+    keeper: ImapKeeper
+
+    def __init__(self, work: Work, source: MailSource, *, fresh: bool) -> None:
+        super().__init__(work)
+        self.source = source
+        full = fresh or self.options.full_listing
+        self.keeper = ImapKeeper(self.inventory, self.staging)
+        self.ledger = ImapLedger(self.inventory, self.staging, fresh=fresh)
+        self.pace = Pace(self.stretch, self.progress, self.checkpoint)
+        self.reading = Reading(
+            source, self.ledger, self.progress, self.narrate, self.pace, exclude=self.options.exclude_folders, full=full
+        )
         self.seen: dict[str, Seen] = {}
+        self.renewed: set[int] = set()  # folders whose UIDVALIDITY is another than it was
+        self.told: dict[str, None] = {}  # notes of readers, each once
         self.failed: dict[str, ExternalError | SecretError] = {}
         self.missing: list[Missing] = []
-        self.belongings = Belongings(inventory, staging, options.layout)
+        self.belongings = Belongings(self.inventory, self.staging, self.options.layout)
         self.stranger: HostKeyError | None = None
         self.commands = self.received = 0
-        self.moved = self.new = self.gone = 0
 
     def messages(self) -> None:
         names = sorted(set(self.source.mailboxes()))
         if not names:
             self.narrate(f"{self.source.name}: no mailbox is named or found")
-        silent = 0
-        for name in names:
-            if silent >= SILENT:
-                self.failed[name] = list(self.failed.values())[-1]
-                continue
-            silent = 0 if self._mailbox(name) else silent + 1
+        try:
+            self.seen = self._each(names, lambda name: MailboxReader(self.reading, name))
+        except LongPull:
+            self._go_ahead(names)
+            self.seen = self._each(names, lambda name: MailboxReader(self.reading, name))
         if self.failed and not self.seen:
             raise self._nothing(len(names))
         self._settle(set(names))
+
+    def _go_ahead(self, names: Sequence[str]) -> None:
+        """Much is missing: which messages, of all mailboxes; then the newest of every mailbox first."""
+        awaited = self.keeper.awaited
+        self._each(names, lambda name: Survey(self.reading, name, awaited))
+        self.pace.stage = Stage.BY_AGE
+        days = self.keeper.waiting_by_day()
+        waiting = sum_up(list(days.values()))
+        self.progress.stage("fetching", waiting.size, "B")
+        self.stretch.begin(self.keeper.bytes_archived(), waiting)
+        if self.staging.newest() is None:
+            self.checkpoint()  # accounts, keys and configuration are safe before nearly all of the mail
+        for part in plan_slices(days, self.clock.now(), self.stretch.care.long) if waiting.messages else ():
+            make = partial(Fetch, self.reading, awaited=awaited, part=part)
+            self._each(awaited.mailboxes(part), make)
+        self.pace.stage = Stage.LAST
 
     def _nothing(self, count: int) -> ExternalError | SecretError:
         """Why not one mailbox could be read."""
@@ -97,28 +117,34 @@ class _ImapPull:
         text = f"none of {count} mailboxes could be read; {name}: {first}"
         return MailError(text, mend=first.mend, transient=first.transient, credential=first.credential)
 
-    def _mailbox(self, name: str) -> bool:
-        """False where the server could not be reached for it."""
-        reader = MailboxReader(
-            self.source,
-            name,
-            self.ledger,
-            self.progress,
-            self.narrate,
-            exclude=self.options.exclude_folders,
-            full=self.full,
-        )
-        try:
-            self.seen[name] = reader.run()
-        except (MailError, SecretError, SshError, ProcessError) as error:  # the latter two where IMAP goes through SSH
-            self.failed[name] = error
-            self.ledger.stay(reader.number)
-            self.narrate(f"{name}: {error}")
-            return isinstance(error, SecretError) or not error.transient
-        finally:
-            self.commands += reader.commands
-            self.received += reader.received
-        return True
+    def _each(self, names: Sequence[str], make: Callable[[str], MailboxReader]) -> dict[str, Seen]:
+        """What was seen of each; why others could not be read is in `failed`."""
+        self.failed.clear()
+        found: dict[str, Seen] = {}
+        silent = 0
+        for name in names:
+            if silent >= SILENT:
+                self.failed[name] = list(self.failed.values())[-1]
+                continue
+            reader = make(name)
+            try:
+                found[name] = reader.run()
+                silent = 0
+            except (MailError, SecretError, SshError, ProcessError) as error:  # the latter two where IMAP goes through SSH
+                self.failed[name] = error
+                self.ledger.stay(reader.number)
+                self.narrate(f"{name}: {error}")
+                silent = 0 if isinstance(error, SecretError) or not error.transient else silent + 1
+            finally:
+                self._note(reader)
+        return found
+
+    def _note(self, reader: MailboxReader) -> None:
+        self.commands += reader.commands
+        self.received += reader.received
+        self.reflagged += reader.seen.reflagged
+        self.renewed |= reader.seen.renewed
+        self.told.update(dict.fromkeys(reader.seen.notes))
 
     # -- after reading ---------------------------------------------------------------------------------------------------
 
@@ -127,9 +153,8 @@ class _ImapPull:
         at = now.isoformat()
         gone, excluded = self._gone_folders(names)
         self.keeper.gather_leaving(gone, excluded)
-        renewed = sum(len(seen.renewed) for seen in self.seen.values())
         losses = self.keeper.loss_by_mailbox({path_of_mailbox(name) for name in names}, now)
-        for mailbox, guard in judge_losses(losses, self.keeper.rebuilt_by(renewed, len(names)), self.options.server):
+        for mailbox, guard in judge_losses(losses, self.keeper.rebuilt_by(len(self.renewed), len(names)), self.options.server):
             self.inventory.raise_guard(mailbox, guard.code, guard.text, at)
             self.narrate(f"{guard.code}: {guard.text}")
         self.moved, self.new = self.keeper.moves()
@@ -183,67 +208,22 @@ class _ImapPull:
         self.inventory.db.commit()
         self.missing += extras.missing
 
-    def commit(self, received: int) -> PullReport:
-        self.progress.stage("writing")
-        if self.new:
-            Merger(self.inventory, self.staging).run()
-        mailboxes, total = self.keeper.write_manifests()
-        files = self.belongings.files(mailboxes)
-        missing = self._missing()
-        self.inventory.db.commit()
-        controller = [self.staging.store_file(path, data) for path, data in sorted(self.options.controller.items())]
-        draft = GenerationDraft(
-            at=self.clock.now(),
-            result=Result.INCOMPLETE if missing else Result.OK,
-            messages=total,
-            mailboxes=mailboxes,
-            files=files,
-            controller=controller,
-            missing=missing,
-            notes=self._notes(),
-        )
-        newest = self.staging.newest()
-        generation = None if newest and same_state(newest, draft, self.staging) else self.staging.commit(draft)
-        number = generation.number if generation else newest.number if newest else 0
-        self.inventory.put("pulled-at", draft.at.isoformat())
-        self.inventory.finish(number)
-        return self._report(draft, generation, number, received)
+    def _found_missing(self) -> Iterator[Missing]:
+        yield from (*self.missing, *self.belongings.missing)
+        for seen in self.seen.values():
+            yield from seen.missing()
+        for name, error in self.failed.items():
+            yield Missing(name, "", "", str(error))
 
-    def _missing(self) -> tuple[Missing, ...]:
-        found = [*self.missing, *self.belongings.missing, *(missing for seen in self.seen.values() for missing in seen.missing())]
-        found += [Missing(name, "", "", str(error)) for name, error in self.failed.items()]
-        return tuple(sorted(set(found), key=lambda item: (item.mailbox, item.folder, item.name, item.why)))
-
-    def _notes(self) -> dict[str, object]:
+    def _own_notes(self) -> dict[str, object]:
         others = [f"{name} {folder}" for name, seen in self.seen.items() for folder in seen.left_out]
-        notes: dict[str, object] = {
-            "excluded_folders": sorted(self.options.exclude_folders),
-            **self.belongings.notes(),
-            "folders_of_others": sorted(others)[:SHOWN],
-        }
-        return {key: value for key, value in notes.items() if value}
+        return {"folders_of_others": sorted(others)[:SHOWN]}
 
-    def _report(self, draft: GenerationDraft, generation: Generation | None, number: int, received: int) -> PullReport:
-        notes = [note for seen in self.seen.values() for note in seen.notes]
+    def _remarks(self) -> Iterator[str]:
+        yield from islice(self.told, SHOWN)
         if self.ledger.strange:
-            notes.append(f"flags that no standard knows are left out: {' '.join(sorted(self.ledger.strange))}")
+            yield f"flags that no standard knows are left out: {' '.join(sorted(self.ledger.strange))}"
         others = sum(len(seen.left_out) for seen in self.seen.values())
         if others:
-            notes.append(f"{others} folder(s) of others, shared with a mailbox, are left out")
-        notes.append(f"IMAP: {self.commands} commands for {len(self.seen)} mailbox(es)")
-        return PullReport(
-            server=self.options.server,
-            result=draft.result,
-            generation=generation,
-            newest=number,
-            total=self.keeper.total(),
-            new=self.new,
-            moved=self.moved,
-            reflagged=sum(seen.reflagged for seen in self.seen.values()),
-            gone=self.gone,
-            missing=draft.missing,
-            guards=tuple(standing.guard(self.options.server) for standing in self.inventory.standing()),
-            bytes_pulled=self.received + received,
-            proved=self.keeper.proved(),
-            notes=tuple(notes[:SHOWN]),
-        )
+            yield f"{others} folder(s) of others, shared with a mailbox, are left out"
+        yield f"IMAP: {self.commands} commands for {len(self.seen)} mailbox(es)"

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from failsafe.backup.archive.segment import Sealed, SegmentWriter
 from failsafe.backup.imap_bodies import BodyReader
 from failsafe.backup.imap_ledger import ImapLedger, Same, seconds_of
+from failsafe.backup.imap_pace import Pace, within
 from failsafe.backup.imap_plan import Known, Way, may_hold_news, plan_reading
 from failsafe.errors import MailError
 from failsafe.mail.imap import header_of
@@ -51,29 +52,34 @@ class Seen:
                 yield Missing(self.mailbox, self.listed.get(folder, ""), f"UID {uid}", why)
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the readers of one pull share."""
+
+    source: MailSource
+    ledger: ImapLedger
+    progress: Progress
+    narrate: Narrator
+    pace: Pace
+    exclude: Sequence[str] = ()
+    full: bool = False
+
+
 class MailboxReader:
     """Use once, by `run`. What was read is kept in sealed segments, also when the connection breaks."""
 
-    def __init__(
-        self,
-        source: MailSource,
-        mailbox: str,
-        ledger: ImapLedger,
-        progress: Progress,
-        narrate: Narrator,
-        *,
-        exclude: Sequence[str],
-        full: bool,
-    ) -> None:
-        self.source, self.mailbox, self.ledger = source, mailbox, ledger
-        self.progress, self.narrate, self.exclude, self.full = progress, narrate, exclude, full
-        self.number = ledger.mailbox_id(mailbox)
+    def __init__(self, reading: Reading, mailbox: str) -> None:
+        self.source, self.ledger, self.mailbox = reading.source, reading.ledger, mailbox
+        self.progress, self.narrate, self.pace = reading.progress, reading.narrate, reading.pace
+        self.exclude, self.full = reading.exclude, reading.full
+        self.number = self.ledger.mailbox_id(mailbox)
         self.seen = Seen(mailbox)
-        self.bodies = BodyReader(self._reopened, narrate)
+        self.bodies = BodyReader(self._reopened, self.narrate)
+        self._bad: dict[int, str] = {}  # of the folder that is read: why a message could not be had, by UID
         self.commands = self.received = 0
 
     def run(self) -> Seen:
-        """Raises MailError and what opening a session raises; ArchiveError."""
+        """Raises MailError and what opening a session raises; ArchiveError, LongPull."""
         known = self.ledger.inventory.has_content
         with self.ledger.staging.segment_writer(self.mailbox, known=known, on_sealed=self._on_sealed) as writer:
             for attempt in range(ATTEMPTS):
@@ -98,15 +104,18 @@ class MailboxReader:
         self.box = self.source.open(self.mailbox)
         self._writer = writer
         try:
-            waiting = self._folders()
-            opened = False
-            for folder in waiting:
-                opened |= self._read(folder)
-            if opened:
-                self._follow_moves()
-            self.seen.left_out = self.box.left_out
+            self._work()
         finally:
             self._close()
+
+    def _work(self) -> None:
+        waiting = self._folders()
+        opened = False
+        for folder in waiting:
+            opened |= self._read(folder)
+        if opened:
+            self._follow_moves()
+        self.seen.left_out = self.box.left_out
 
     def _follow_moves(self) -> None:
         """See the module's own words."""
@@ -234,6 +243,7 @@ class MailboxReader:
         found = False
         for start in range(0, len(uids), AT_ONCE):
             facts = list(self.box.facts(uids[start : start + AT_ONCE]))
+            self.pace.is_alive()
             other = set(self._tell(known, ((one.uid, one.flags, seconds_of(one)) for one in facts)))
             other |= self.ledger.recall(self.number, known.id, [one for one in facts if one.uid not in other])
             if other:
@@ -260,14 +270,15 @@ class MailboxReader:
             gone = set(wanted) - there
             wanted = [uid for uid in wanted if uid in there]
         wanted.sort(reverse=True)
-        self.progress.stage(f"{self.mailbox} {known.name}", len(wanted), "messages")
+        self.pace.begin_folder(f"{self.mailbox} {known.name}", len(wanted))
+        self._bad.clear()
         for start in range(0, len(wanted), AT_ONCE):
             self._take(known, now, wanted[start : start + AT_ONCE])
         left = sorted(self.ledger.lacks(known.id, wanted))
         lacking: dict[int, str] = {}
         if left:
             still = self.box.uids(left)
-            lacking = {uid: self.bodies.bad.get(uid, "the server lists it and does not give it") for uid in still}
+            lacking = {uid: self._bad.get(uid, "the server lists it and does not give it") for uid in still}
         older = {uid: why for uid, why in self.seen.lacking.get(known.id, {}).items() if uid not in set(wanted)}
         self.seen.lacking[known.id] = {**older, **lacking}
         return gone | (set(left) - set(lacking))
@@ -279,11 +290,15 @@ class MailboxReader:
         for one in facts:
             if one.uid in same:
                 self.ledger.put(known.id, one, now.uid_validity, same[one.uid].id, same[one.uid].size)
-                self.progress.advance(1)
+                self.pace.came(one.size)
         to_read = [one for one in facts if one.uid not in same]
-        self.bodies.read(self.box, to_read, self._keeper_of(known, now))
-        for uid in self.bodies.untrusted:
-            self.ledger.take_back(known.id, uid)
+        self.pace.expect(to_read)
+        for batch in within(to_read):
+            self.pace.look(self._writer.close)
+            self.bodies.read(self.box, batch, self._keeper_of(known, now))
+            self._bad.update(self.bodies.bad)
+            for uid in self.bodies.untrusted:
+                self.ledger.take_back(known.id, uid)
         self.seen.notes += self.bodies.take_notes(f"{self.mailbox} {known.name}")
 
     def _same(self, facts: Sequence[SourceMessage]) -> dict[int, Same]:
@@ -304,7 +319,7 @@ class MailboxReader:
             self.ledger.put(known.id, message, now.uid_validity, stored.id, stored.size)
             header = None if message.certain else hashlib.sha256(header_of(bytes(start))).digest()
             self.ledger.remember(self.number, message, stored.id, stored.size, header)
-            self.progress.advance(1)
+            self.pace.came(message.size)
             return stored.id, stored.size
 
         return keep

@@ -6,7 +6,8 @@ the newest generation whole, and the next pull finishes the work.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -94,8 +95,9 @@ def pull(
     """
     full = inventory.begin(staging) or options.full_listing
     inventory.put("way", "files")
+    work = Work(staging, inventory, options, clock, progress, narrate)
     with open_source(host, options.wanted()) as (session, source):
-        run = _Pull(session, source, staging, inventory, options, clock, progress, narrate)
+        run = _Pull(work, session, source)
         try:
             run.messages(full=full)
         except NoRoom:
@@ -105,31 +107,127 @@ def pull(
     return run.commit(received)
 
 
-class _Pull:
-    def __init__(
-        self,
-        session: ServerSession,
-        source: Source,
-        staging: Staging,
-        inventory: Inventory,
-        options: PullOptions,
-        clock: Clock,
-        progress: Progress,
-        narrate: Narrator,
-    ) -> None:
-        self.session, self.staging, self.inventory, self.options = session, staging, inventory, options
-        self.clock, self.progress, self.narrate = clock, progress, narrate
-        self.stretch = Stretch(options.care, clock, str(staging.folder))
-        self.fetcher = Fetcher(session, inventory, staging, progress, self.stretch, self.checkpoint)
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a pull works on and with, whichever way the mail comes."""
+
+    staging: Staging
+    inventory: Inventory
+    options: PullOptions
+    clock: Clock
+    progress: Progress
+    narrate: Narrator
+
+
+class PullRun(ABC):
+    """What a pull of files and one over IMAP share: parts while it goes on, the generation at the end, and the report."""
+
+    keeper: Keeper
+    belongings: Belongings
+    new = moved = reflagged = gone = 0
+
+    def __init__(self, work: Work) -> None:
+        self.staging, self.inventory, self.options = work.staging, work.inventory, work.options
+        self.clock, self.progress, self.narrate = work.clock, work.progress, work.narrate
+        self.stretch = Stretch(self.options.care, self.clock, str(self.staging.folder))
+        self.remarks: list[str] = []
+
+    @abstractmethod
+    def _found_missing(self) -> Iterable[Missing]:
+        """What could not be had, in any order."""
+
+    @abstractmethod
+    def _own_notes(self) -> dict[str, object]:
+        """For the generation; empty ones are left out."""
+
+    def _remarks(self) -> Iterable[str]:
+        """For the report, before those of both ways."""
+        return ()
+
+    def checkpoint(self) -> None:
+        """A generation of what has arrived, `incomplete`, with what has not as one line a mailbox. The pull goes on afterwards."""
+        draft = self._draft(self.keeper.waiting_by_mailbox())
+        self.stretch.stored(self._commit(replace(draft, result=Result.INCOMPLETE)))  # whatever it holds: nothing was proved yet
+
+    def commit(self, received: int) -> PullReport:
+        """`received`: bytes that came from the server."""
+        self.progress.stage("writing")
+        if self.new and (words := Merger(self.inventory, self.staging).run()):
+            self.remarks.append(words)
+        draft = self._draft({})
+        newest = self.staging.newest()
+        generation = self._commit(draft)
+        number = generation.number if generation else newest.number if newest else 0
+        self.inventory.put("pulled-at", draft.at.isoformat())
+        self.inventory.finish(number)
+        return self._report(draft, generation, number, received)
+
+    def _draft(self, waiting: Mapping[str, Waiting]) -> GenerationDraft:
+        """`waiting`: what has not come yet, by mailbox."""
+        mailboxes, total = self.keeper.write_manifests()
+        files = self.belongings.files(mailboxes)
+        found = sorted({*self._found_missing()}, key=lambda item: (item.mailbox, item.folder, item.name, item.why))
+        missing = (*found, *list_outstanding(waiting))
+        rest = sum_up(list(waiting.values()))
+        outstanding = {"outstanding": {"messages": rest.messages, "bytes": rest.size}} if rest.messages else {}
+        notes = {**self._notes(), **outstanding}
+        self.inventory.db.commit()
+        return GenerationDraft(
+            at=self.clock.now(),
+            result=Result.INCOMPLETE if missing else Result.OK,
+            messages=total,
+            mailboxes=mailboxes,
+            files=files,
+            controller=self._controller(),
+            missing=missing,
+            notes=notes,
+        )
+
+    def _commit(self, draft: GenerationDraft) -> Generation | None:
+        """None where the newest generation says the same."""
+        newest = self.staging.newest()
+        return None if newest and same_state(newest, draft, self.staging) else self.staging.commit(draft)
+
+    def _controller(self) -> list[FileRef]:
+        return [self.staging.store_file(path, data) for path, data in sorted(self.options.controller.items())]
+
+    def _notes(self) -> dict[str, object]:
+        excluded = sorted(self.options.exclude_folders)
+        notes: dict[str, object] = {"excluded_folders": excluded, **self.belongings.notes(), **self._own_notes()}
+        return {key: value for key, value in notes.items() if value}
+
+    def _report(self, draft: GenerationDraft, generation: Generation | None, number: int, received: int) -> PullReport:
+        return PullReport(
+            server=self.options.server,
+            result=draft.result,
+            generation=generation,
+            newest=number,
+            total=self.keeper.total(),
+            new=self.new,
+            moved=self.moved,
+            reflagged=self.reflagged,
+            gone=self.gone,
+            missing=draft.missing,
+            guards=tuple(standing.guard(self.options.server) for standing in self.inventory.standing()),
+            bytes_pulled=received,
+            proved=self.keeper.proved(),
+            notes=(*self._remarks(), *self.remarks, *_stored_words(draft)),
+        )
+
+
+class _Pull(PullRun):
+    def __init__(self, work: Work, session: ServerSession, source: Source) -> None:
+        super().__init__(work)
+        options, staging, inventory = self.options, self.staging, self.inventory
+        self.session = session
+        self.fetcher = Fetcher(session, inventory, staging, self.progress, self.stretch, self.checkpoint)
         self.extras = Extras(session, inventory, staging, file_limit=options.file_limit, total_limit=options.total_limit)
         self.belongings = Belongings(inventory, staging, options.layout, source)
-        self.belongings.tell(staging.newest(), narrate)
+        self.belongings.tell(staging.newest(), self.narrate)
         self.keeper = Keeper(inventory, staging)
         self.root = source.reach.root
         self.world = World()
-        self.reflagged = self.gone = 0
         self.there = 0  # the server's clock, ns
-        self.remarks: list[str] = []
         self.looked_at: dict[str, tuple[FileFacts, ...]] = {}  # control files as they were when they were pulled
 
     def messages(self, *, full: bool) -> None:
@@ -161,7 +259,8 @@ class _Pull:
         at = self.clock.now().isoformat()
         self.reflagged = self.keeper.reflag()
         vanished = self.keeper.let_go(self.world, at)
-        self.gone = max(0, vanished - self.fetcher.moved)
+        self.new, self.moved = self.fetcher.new, self.fetcher.moved
+        self.gone = max(0, vanished - self.moved)
         self.keeper.note_letters(self.session, self.world)
         self.keeper.note_uids(self.world)
         unsure = {folder for folder, _ in self.fetcher.missing} | {target.id for target, _ in self.fetcher.left}
@@ -190,10 +289,8 @@ class _Pull:
             self.keeper.note_uids(self.world)
 
     def checkpoint(self) -> None:
-        """A generation of what has arrived, `incomplete`, with what has not as one line a mailbox. The pull goes on afterwards."""
         self.keeper.note_uids(self.world)
-        draft = self._draft(self.keeper.waiting_by_mailbox())
-        self.stretch.stored(self._commit(replace(draft, result=Result.INCOMPLETE)))  # whatever it holds: nothing was proved yet
+        super().checkpoint()
 
     def _judge(self) -> None:
         now = self.clock.now()
@@ -220,44 +317,7 @@ class _Pull:
             if self.extras.control(box, self.there):
                 self.keeper.dirty(box.path)
 
-    def commit(self, received: int) -> PullReport:
-        self.progress.stage("writing")
-        if self.fetcher.new and (words := Merger(self.inventory, self.staging).run()):
-            self.remarks.append(words)
-        draft = self._draft({})
-        newest = self.staging.newest()
-        generation = self._commit(draft)
-        number = generation.number if generation else newest.number if newest else 0
-        self.inventory.put("pulled-at", draft.at.isoformat())
-        self.inventory.finish(number)
-        return self._report(draft, generation, number, received)
-
-    def _draft(self, waiting: Mapping[str, Waiting]) -> GenerationDraft:
-        """`waiting`: what has not come yet, by mailbox."""
-        mailboxes, total = self.keeper.write_manifests()
-        files = self.belongings.files(mailboxes)
-        missing = (*self._missing(), *list_outstanding(waiting))
-        rest = sum_up(list(waiting.values()))
-        outstanding = {"outstanding": {"messages": rest.messages, "bytes": rest.size}} if rest.messages else {}
-        notes = {**self._notes(), **outstanding}
-        self.inventory.db.commit()
-        return GenerationDraft(
-            at=self.clock.now(),
-            result=Result.INCOMPLETE if missing else Result.OK,
-            messages=total,
-            mailboxes=mailboxes,
-            files=files,
-            controller=self._controller(),
-            missing=missing,
-            notes=notes,
-        )
-
-    def _commit(self, draft: GenerationDraft) -> Generation | None:
-        """None where the newest generation says the same."""
-        newest = self.staging.newest()
-        return None if newest and same_state(newest, draft, self.staging) else self.staging.commit(draft)
-
-    def _missing(self) -> tuple[Missing, ...]:
+    def _found_missing(self) -> list[Missing]:
         found = [*(missing for _, missing in self.fetcher.missing), *self.fetcher.lost()]
         found += self.world.unreadable.values()
         for path, why in self.world.failed.items():
@@ -265,39 +325,14 @@ class _Pull:
         for box in self.world.boxes.values():
             found += [Missing(box.mailbox, "", path, why) for path, why in box.problems]
         found += [target.missing("", target.why) for target in self.world.targets.values() if target.why]
-        found += [*self.extras.missing, *self.belongings.missing]
-        return tuple(sorted(set(found), key=lambda item: (item.mailbox, item.folder, item.name, item.why)))
+        return [*found, *self.extras.missing, *self.belongings.missing]
 
-    def _controller(self) -> list[FileRef]:
-        return [self.staging.store_file(path, data) for path, data in sorted(self.options.controller.items())]
+    def _own_notes(self) -> dict[str, object]:
+        stored = count_stored(self.inventory, self.staging)
+        return {"stored_as": stored, "changed": sorted(self.fetcher.notes)[:1000]}
 
-    def _notes(self) -> dict[str, object]:
-        notes: dict[str, object] = {
-            "excluded_folders": sorted(self.options.exclude_folders),
-            **self.belongings.notes(),
-        }
-        notes["stored_as"] = count_stored(self.inventory, self.staging)
-        if self.fetcher.notes:
-            notes["changed"] = sorted(self.fetcher.notes)[:1000]
-        return {key: value for key, value in notes.items() if value}
-
-    def _report(self, draft: GenerationDraft, generation: Generation | None, number: int, received: int) -> PullReport:
-        return PullReport(
-            server=self.options.server,
-            result=draft.result,
-            generation=generation,
-            newest=number,
-            total=self.keeper.total(),
-            new=self.fetcher.new,
-            moved=self.fetcher.moved,
-            reflagged=self.reflagged,
-            gone=self.gone,
-            missing=draft.missing,
-            guards=tuple(standing.guard(self.options.server) for standing in self.inventory.standing()),
-            bytes_pulled=received,
-            proved=self.keeper.proved(),
-            notes=(*self.fetcher.notes, *self.remarks, *_stored_words(draft)),
-        )
+    def _remarks(self) -> Iterable[str]:
+        return self.fetcher.notes
 
 
 def _stored_words(draft: GenerationDraft) -> list[str]:

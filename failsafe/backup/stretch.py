@@ -133,8 +133,13 @@ class Stretch:
             raise fault
         self.care.moved(self._done, self._total)
 
+    def has_room(self, waiting: Waiting) -> bool:
+        room = self.care.room()
+        return room is None or judge_room(room, waiting, self._folder) is None
+
     def advance(self, amount: int) -> None:
         self._done += amount
+        self._total = max(self._total, self._done)  # mail that came meanwhile was not counted
         self.care.moved(self._done, self._total)
 
     def look(self) -> bool:
