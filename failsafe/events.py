@@ -35,6 +35,7 @@ NAMES: dict[str, str] = {
     "restore.done": "messages were restored and read back",
     "restore.short": "a restore ended with messages missing",
     "repository.created": "a restic repository was created",
+    "snapshot.wanting": "a snapshot lacks files of its generation: it was tagged result:incomplete, or details say why it could not be",
     "repository.forgotten": "snapshots that `keep` lets go were taken off the list",
     "repository.pruned": "data that no snapshot needs was removed",
     "retention.frozen": "nothing was forgotten or pruned in a repository for a week or longer",

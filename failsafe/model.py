@@ -234,6 +234,7 @@ class SnapshotInfo:
     host: str
     at: datetime
     tags: tuple[str, ...] = ()
+    original: str = ""  # id of the snapshot that this one is, with other tags
 
 
 @dataclass(frozen=True, slots=True)

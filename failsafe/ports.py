@@ -113,6 +113,10 @@ class Repository(Protocol):
         """Snapshots a folder and reads the snapshot back. rc 3 is ResticError(kind="incomplete")."""
         ...
 
+    def retag(self, snapshot_id: str, tags: Sequence[str]) -> str:
+        """Gives a snapshot these tags instead of its own; its new id. Reads back: ResticError unless it is listed with them alone."""
+        ...
+
     def recognises(self, snapshot_id: str) -> bool:
         """Whether this is surely the repository we know, with that snapshot in it, as far as can be seen without opening it.
 

@@ -39,7 +39,7 @@ def moment_at(sources: Sequence[Source], server: str, at: datetime | None, narra
     second_best: tuple[Source, Moment] | None = None
     for source, moment in sorted(found, key=newness, reverse=True):
         try:
-            if source.generation(server, moment.number).result is Result.OK:
+            if not moment.is_wanting and source.generation(server, moment.number).result is Result.OK:
                 return source, moment
         except ExternalError as error:
             narrate(f"{source.name}: {error}")

@@ -14,9 +14,10 @@ from failsafe.backup.archive import Archive, Location
 from failsafe.backup.archive.layout import generation_path, index_path, path_of
 from failsafe.errors import ArchiveError, ResticError
 from failsafe.mail.manifest import Generation, MailboxManifest
-from failsafe.model import SnapshotInfo
+from failsafe.model import Result, SnapshotInfo
 from failsafe.ports import Narrator, Repository
 
+WANTING = f"result:{Result.INCOMPLETE}"
 SEGMENTS_AT_ONCE = 16  # fetched together: 256 MB of disk, but for single messages that are larger
 
 
@@ -28,6 +29,7 @@ class Moment:
     number: int  # of the generation
     at: datetime
     snapshot_id: str = ""  # "" in staging
+    is_wanting: bool = False  # its snapshot says that it is not all there
 
 
 class Source(Protocol):
@@ -107,7 +109,8 @@ class RepositorySource:
         return tuple(self.snapshots(server))
 
     def moments(self, server: str) -> tuple[Moment, ...]:
-        return tuple(Moment(server, number, taken.at, taken.id) for number, taken in self.snapshots(server).items())
+        listed = self.snapshots(server).items()
+        return tuple(Moment(server, number, taken.at, taken.id, WANTING in taken.tags) for number, taken in listed)
 
     def generation(self, server: str, number: int) -> Generation:
         if (server, number) not in self._generations:

@@ -169,10 +169,11 @@ def _pinned(ours: Sequence[_Seen], pins: Sequence[Pin]) -> dict[str, str]:
 
 
 def _twins(ours: Sequence[_Seen], kept: set[str]) -> Iterable[tuple[str, str]]:
-    """Two snapshots of one state: one of them may have been found wanting and made again. Tags do not tell which; both stay, or none."""
+    """Two snapshots of one state: one of them may have been found wanting and made again. Where tags do not tell which, both stay, or none."""
     states = {each.state: each.id for each in ours if each.id in kept}
+    whole = {each.id for each in ours if each.is_ok}
     for each in ours:
-        if each.id not in kept and (twin := states.get(each.state)) is not None:
+        if each.id not in kept and (twin := states.get(each.state)) is not None and (each.is_ok or twin not in whole):
             yield each.id, f"of the same state as {twin[:DIGITS]}"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 
@@ -50,12 +50,12 @@ def host_of(server: str) -> str:
     return f"failsafe-{server}"
 
 
-def tags_of(generation: Generation, state: str) -> tuple[str, ...]:
-    """Everything that is needed to know what is stored where, without any state of ours."""
+def tags_of(generation: Generation, state: str, result: Result | None = None) -> tuple[str, ...]:
+    """Everything that is needed to know what is stored where, without any state of ours. `result`: of the snapshot, where it is another."""
     return (
         f"generation:{generation.number}",
         f"state:{state}",
-        f"result:{generation.result}",
+        f"result:{result or generation.result}",
         f"messages:{generation.messages}",
     )
 
@@ -148,14 +148,17 @@ class Snapshotter:
             return self._take(repository) if self._by_hand or is_due(target, proof.generation_at, now, self._zone) else None
         self._open(repository)
         listed = repository.snapshots(self._host)
+        wanting: list[SnapshotInfo] = []
         for info in self._holders(listed):
             if self._is_whole(repository, info.id):
                 self._prove(repository, info.id)
                 return None
-        past = [info.at for info in listed if info.at <= now]
+            self._disown(repository, info)
+            wanting.append(info)
+        past = [info.at for info in listed if info.at <= now and info not in wanting]
         if not self._by_hand and not is_due(target, max(past, default=None), now, self._zone):
             return None
-        return self._take(repository)
+        return self._take(repository, len(wanting))
 
     def _settles(self, target: Target, proof: Proof, now: datetime) -> bool:
         """Whether what we know from the last run leaves nothing to do."""
@@ -177,19 +180,48 @@ class Snapshotter:
             text = f"repository {repository.name} was created"
             self._record(Event("repository.created", repository.name, text, self._clock.now(), {"id": restic_id}))
 
-    def _take(self, repository: Repository) -> tuple[str, int]:
+    def _take(self, repository: Repository, wanting: int = 0) -> tuple[str, int]:
+        """`wanting`: how many snapshots of this generation are not whole. It is dated after them, so that restic's `latest` is this one."""
         number = self._generation.number
         request = SnapshotRequest(
             self._staging.folder,
             self._host,
             tags_of(self._generation, self._state),
             self._staging.restic_excludes(number),
-            self._generation.at,
+            self._generation.at + timedelta(seconds=wanting),
         )
-        taken = repository.backup(request, self._progress)
-        self._demand_whole(repository, taken.id, taken.files)
+        try:
+            taken = repository.backup(request, self._progress)
+            self._demand_whole(repository, taken.id, taken.files)
+        except ResticError as error:
+            if error.kind == "incomplete":
+                self._disown_all(repository)
+            raise
         self._prove(repository, taken.id)
         return taken.id, taken.bytes_added
+
+    def _disown_all(self, repository: Repository) -> None:
+        """What was just made is in the repository and may lack files. Where it cannot be asked now, the next backup does this."""
+        self._proofs.forget(repository.name)  # so that the next one looks at the list
+        with suppress(ResticError):
+            for info in self._holders(repository.snapshots(self._host)):
+                if not self._is_whole(repository, info.id):
+                    self._disown(repository, info)
+
+    def _disown(self, repository: Repository, info: SnapshotInfo) -> None:
+        """A snapshot that is not whole must not say that it is: retention, a restore and a person go by its tags."""
+        if read_tags(info.tags).result != Result.OK:
+            return
+        text = f"snapshot {info.id[:8]} lacks files of generation {self._generation.number}"
+        details: dict[str, object] = {"snapshot_id": info.id}
+        try:
+            fresh = repository.retag(info.id, tags_of(self._generation, self._state, Result.INCOMPLETE))
+            text += f"; it is {fresh[:8]} now and says so"
+            details["retagged"] = fresh
+        except ResticError as error:
+            text += " and still says that it is whole: its tags could not be changed"
+            details["error"] = str(error)
+        self._record(Event("snapshot.wanting", repository.name, text, self._clock.now(), details))
 
     def _holders(self, listed: Sequence[SnapshotInfo]) -> list[SnapshotInfo]:
         """Snapshots that say they hold our generation, newest first."""

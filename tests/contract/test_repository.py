@@ -188,6 +188,29 @@ def test_forgetting_nothing_and_what_is_gone_already_is_harmless(repository: Rep
     assert [info.id for info in repository.snapshots()] == [second]
 
 
+def test_a_snapshot_can_be_given_other_tags_and_keeps_its_host_its_time_and_its_files(
+    repository: Repository, staging: Path
+) -> None:
+    other, taken = snapshot(repository, staging), snapshot(repository, staging)
+    before = {info.id: info for info in repository.snapshots()}
+    tags = ("generation:7", "state:abc", "result:incomplete")
+
+    fresh = repository.retag(taken, tags)
+
+    after = {info.id: info for info in repository.snapshots()}
+    assert set(after) == {other, fresh}
+    assert set(after[fresh].tags) == set(tags)
+    assert (after[fresh].host, after[fresh].at) == (before[taken].host, before[taken].at)
+    assert after[other] == before[other]
+    assert set(repository.list_files(fresh, "")) == set(repository.list_files(other, ""))
+
+
+def test_what_is_not_there_cannot_be_given_other_tags(repository: Repository, staging: Path) -> None:
+    snapshot(repository, staging)
+    with pytest.raises(ResticError):
+        repository.retag("0" * 64, ("result:incomplete",))
+
+
 def test_pruning_frees_what_no_snapshot_needs_and_says_how_much_is_left(repository: Repository, staging: Path) -> None:
     (staging / "large").write_bytes(os.urandom(500_000))
     with_it = snapshot(repository, staging)

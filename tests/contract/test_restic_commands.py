@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from failsafe.adapters.restic import ResticRepository
-from failsafe.backup.snapshot import Target
+from failsafe.backup.archive import Archive
+from failsafe.backup.archive.staging import Staging
+from failsafe.backup.past import moment_at
+from failsafe.backup.pull import PullReport
+from failsafe.backup.recall import RepositorySource
+from failsafe.backup.retention import Pin, find_pinned
+from failsafe.backup.snapshot import Target, read_tags
 from failsafe.model import Result
+from failsafe.ports import Progress, Repository
 from tests.contract.mailstore import Store
-from tests.contract.restics import PASSWORD, make_repository, programs, put_empty_repository, version_of
+from tests.contract.restics import PASSWORD, make_repository, programs, put_empty_repository, restic, version_of
 from tests.contract.test_backup_job import Bench
 
 PROGRAMS = programs()
@@ -109,3 +118,88 @@ def test_a_snapshot_that_vanished_before_it_is_read_back_is_no_success(counted: 
     (snapshot,) = bench.run().snapshots
 
     assert (snapshot.result, snapshot.snapshot_id) == (Result.FAILED, "")
+
+
+# ---------------------------------------------------------------- a snapshot that restic could not make whole
+
+
+NO_OVERRIDE = (
+    "setpriv --bounding-set=-dac_override,-dac_read_search --inh-caps=-dac_override,-dac_read_search "  # root minds modes then
+)
+
+
+@pytest.fixture
+def unread(tmp_path: Path, counted: Counted) -> Bench:
+    """A bench whose newest snapshot lacks a segment: its file could not be read, and restic ended with code 3."""
+    bench = Bench(Store(tmp_path), [Target(counted.met_again())])
+    bench.deliver(3)
+    assert bench.run().result is Result.OK
+    script = Path(counted.program)
+    if os.geteuid() == 0:
+        script.write_text(script.read_text().replace("exec ", f"exec {NO_OVERRIDE}"))
+    known = set((tmp_path / "staging/segments").rglob("*.tar"))
+    bench.clock.step = timedelta(minutes=1)
+    bench.deliver()
+    pull = bench.pull
+
+    def pull_and_shut(staging: Staging, progress: Progress) -> PullReport:
+        pulled = pull(staging, progress)
+        for path in set((tmp_path / "staging/segments").rglob("*.tar")) - known:
+            path.chmod(0)
+        return pulled
+
+    bench.pull = pull_and_shut  # type: ignore[method-assign]
+    report = bench.run()
+    bench.pull = pull  # type: ignore[method-assign]
+    assert (report.result, report.snapshots[0].trouble and report.snapshots[0].trouble.kind) == (Result.INCOMPLETE, "incomplete")
+    return bench
+
+
+def results(repository: Repository) -> list[str]:
+    return [read_tags(info.tags).result for info in repository.snapshots("failsafe-vps")]
+
+
+def test_a_snapshot_that_lacks_a_file_says_so_in_its_tags(unread: Bench, counted: Counted) -> None:
+    assert results(counted.met_again()) == ["ok", "incomplete"]
+    assert unread.event_names().count("snapshot.wanting") == 1
+
+
+def test_a_snapshot_that_lacks_a_file_is_never_the_last_good_one(unread: Bench, counted: Counted) -> None:
+    """Neither for retention, which pins that one, nor for a restore of the newest complete state."""
+    repository = counted.met_again()
+    whole, wanting = repository.snapshots("failsafe-vps")
+    pin = Pin(wanting.at + timedelta(days=1), "the last good one")
+    assert set(find_pinned([whole, wanting], [pin])) == {whole.id}
+    source = RepositorySource(repository, unread.store.base / "recalled")
+    found = moment_at([source], "vps", None, [].append)
+    assert found is not None
+    assert found[1].snapshot_id == whole.id
+
+
+def test_once_the_file_can_be_read_the_next_backup_is_whole_and_the_latest(
+    unread: Bench, counted: Counted, tmp_path: Path
+) -> None:
+    for path in (tmp_path / "staging/segments").rglob("*.tar"):
+        path.chmod(0o600)
+    assert unread.run().result is Result.OK
+    assert unread.run().unchanged
+    assert results(counted.met_again()) == ["ok", "incomplete", "ok"]
+    restored = restic(
+        counted.program, counted.folder, "restore", "latest", "--host=failsafe-vps", "--target", str(tmp_path / "out")
+    )
+    assert restored.returncode == 0
+    archive = Archive(tmp_path / "out")
+    assert archive.verify(archive.generation(), read_messages=True) == []
+
+
+def test_a_snapshot_that_was_left_saying_that_it_is_whole_is_told_apart_by_the_next_backup(
+    unread: Bench, counted: Counted
+) -> None:
+    """As by a backup that was killed before it could say so."""
+    repository = counted.met_again()
+    wanting = repository.snapshots("failsafe-vps")[-1]
+    lying = tuple("result:ok" if tag.startswith("result:") else tag for tag in wanting.tags)
+    repository.retag(wanting.id, lying)
+    assert results(repository) == ["ok", "ok"]
+    assert unread.run().result is Result.INCOMPLETE
+    assert results(repository) == ["ok", "incomplete", "incomplete"]

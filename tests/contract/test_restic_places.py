@@ -427,6 +427,20 @@ def test_an_append_only_server_refuses_to_forget_and_keeps_every_byte(
 
 
 @needs_rest_server
+def test_where_nothing_can_be_deleted_other_tags_count_for_the_snapshot_that_had_the_first(
+    program: str, tmp_path: Path, staging: Path, append_only: str
+) -> None:
+    repository = make_repository(program, tmp_path, url=append_only, environment=rest_credentials)
+    taken = repository.backup(request_of(staging), Heard())
+
+    fresh = repository.retag(taken.id, ("generation:1", "result:incomplete"))
+
+    assert {info.id: info.tags for info in repository.snapshots()} == dict.fromkeys(
+        (taken.id, fresh), ("generation:1", "result:incomplete")
+    )
+
+
+@needs_rest_server
 def test_a_wrong_credential_for_a_rest_server_is_named_without_showing_it(program: str, tmp_path: Path, append_only: str) -> None:
     wrong = {**rest_credentials(), "RESTIC_REST_PASSWORD": Secret("not-the-password")}
 

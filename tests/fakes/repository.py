@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -57,6 +58,13 @@ class FakeRepository:
         at = request.at or datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number)
         self._snapshots[snapshot_id] = (SnapshotInfo(snapshot_id, request.host, at, request.tags), files)
         return SnapshotTaken(snapshot_id, added, timedelta(seconds=1))
+
+    def retag(self, snapshot_id: str, tags: Sequence[str]) -> str:
+        files = self._files(snapshot_id)
+        info, _ = self._snapshots.pop(snapshot_id)
+        fresh = hashlib.sha256(f"{snapshot_id} {','.join(tags)}".encode()).hexdigest()
+        self._snapshots[fresh] = (replace(info, id=fresh, tags=tuple(tags), original=info.original or info.id), files)
+        return fresh
 
     def recognises(self, snapshot_id: str) -> bool:  # noqa: ARG002 - the port's
         return False

@@ -56,6 +56,13 @@ def backup(host: str, tags: Sequence[str], excludes: Sequence[str], at: datetime
     )
 
 
+def tag(snapshot_id: str, tags: Sequence[str]) -> tuple[str, ...]:
+    """These tags instead of those it has; without an id, restic would change every snapshot."""
+    assert _ID.fullmatch(snapshot_id), snapshot_id
+    assert all("," not in each for each in tags), "restic splits tags at commas"
+    return ("tag", f"--set={','.join(tags)}", snapshot_id)
+
+
 def snapshots(host: str | None = None, snapshot_id: str | None = None) -> tuple[str, ...]:
     return (
         "snapshots",

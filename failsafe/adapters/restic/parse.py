@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -85,11 +85,16 @@ def parse_summary(value: dict[str, Any]) -> Summary | None:
 
 
 def parse_snapshots(text: str) -> tuple[SnapshotInfo, ...]:
-    """Oldest first. Raises ValueError where it is not the list it should be."""
+    """Oldest first. Raises ValueError where it is not the list it should be.
+
+    Where nothing can be deleted, a snapshot that was given other tags stays beside the one that has them: the later word counts for both.
+    """
     for line in text.splitlines():  # "Ignoring …" may stand before it
         if line.startswith("[") or line.strip() == "null":
             listed = json.loads(line) or []
-            return tuple(sorted((parse_snapshot(value) for value in listed), key=lambda info: (info.at, info.id)))
+            found = sorted((parse_snapshot(value) for value in listed), key=lambda info: (info.at, info.id))
+            told_anew = {info.original: info.tags for info in found if info.original}
+            return tuple(replace(info, tags=told_anew.get(info.id, info.tags)) for info in found)
     raise ValueError("no list of snapshots")
 
 
@@ -98,7 +103,8 @@ def parse_snapshot(value: dict[str, Any]) -> SnapshotInfo:
     if not _ID.match(value["id"]):
         raise ValueError("a snapshot without a full id")
     at = datetime.fromisoformat(value["time"]).astimezone(UTC)
-    return SnapshotInfo(value["id"], str(value.get("hostname", "")), at, tuple(value.get("tags") or ()))
+    tags, original = tuple(value.get("tags") or ()), str(value.get("original") or "")
+    return SnapshotInfo(value["id"], str(value.get("hostname", "")), at, tags, original)
 
 
 def parse_node(line: str) -> tuple[str, int] | None:

@@ -149,6 +149,19 @@ class ResticRepository:
         took = timedelta(seconds=time.monotonic() - started)
         return SnapshotTaken(info.id, listener.summary.bytes_added, took, files)
 
+    def retag(self, snapshot_id: str, tags: Sequence[str]) -> str:
+        """See the port. restic answers 0 although it could change nothing, so that its list has the word."""
+        first = next((info.original for info in self.snapshots() if info.id == snapshot_id), "") or snapshot_id
+        finished = self._driver.locking(partial(self._maintain, commands.tag(snapshot_id, tags)))
+        if finished.code != 0:
+            raise self._driver.failed(finished, "tag")
+        alike = [info for info in self.snapshots() if first in (info.id, info.original)]
+        told = [info.id for info in alike if set(info.tags) == set(tags) and info.original]
+        if not told or any(set(info.tags) != set(tags) for info in alike):
+            said = judge_failure(1, finished.stderr, self.capabilities)
+            raise self._error(said.kind, "tag", f"snapshot {snapshot_id[:8]} keeps its tags: {said.text}", said.mend)
+        return told[-1]
+
     def snapshots(self, host: str | None = None) -> tuple[SnapshotInfo, ...]:
         return self._snapshots(commands.snapshots(host))
 
