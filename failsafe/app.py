@@ -153,6 +153,7 @@ class App:
             key=server.ssh_key,
             known_hosts=server.known_hosts,
             limit_download=self.config.controller.limit_download,
+            limit_upload=self.config.controller.limit_upload,
         )
 
     def ssh_place(self, name: str) -> tuple[tuple[str, int], Path]:
@@ -187,8 +188,8 @@ class App:
 
         return Staging.open(self.staging_folder(server), server)
 
-    def repository(self, name: str, *, environment_file: Path | None = None) -> ResticRepository:
-        """`environment_file` replaces the everyday credential, for restores and maintenance."""
+    def repository(self, name: str, *, environment_file: Path | None = None, alone: bool = False) -> ResticRepository:
+        """`environment_file` replaces the everyday credential, for restores and maintenance; `alone`: not with others at the same time."""
         from failsafe.adapters.restic import ResticRepository
 
         try:
@@ -207,13 +208,19 @@ class App:
             password=lambda: read_secret(table.password_file),
             environment=_environment(credentials),
             cache_dir=self.restic_cache,
-            limit_upload=table.limit_upload or controller.limit_upload,
-            limit_download=table.limit_download or controller.limit_download,
+            limit_upload=table.limit_upload or self._share(name, controller.limit_upload, alone=alone),
+            limit_download=table.limit_download or self._share(name, controller.limit_download, alone=alone),
             expected_id=(known.restic_id or None) if known is not None else None,
             ssh_key=table.ssh_key,
             known_hosts=table.known_hosts,
             count=None if bucket is None else bucket.count,
         )
+
+    def _share(self, name: str, whole: int | None, *, alone: bool) -> int | None:
+        """Of the line's limit, for a repository across it: each has a job of its own, so any number may be at work at the same time."""
+        if whole is None or not self.is_far(name):
+            return None
+        return whole if alone else max(1, whole // sum(self.is_far(each) for each in self.config.repository))
 
     def bucket(self, name: str) -> Bucket | None:
         """The place of a repository on S3, seen with its everyday credential; None where it lies elsewhere."""

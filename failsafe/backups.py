@@ -85,7 +85,7 @@ def back_up(app: App, server: str, progress: Progress, narrate: Narrator, *, by_
         guards=GuardBook(app.inventory_file(server), server),
         others=tuple(one for one in repositories if one not in ours),
         sources=tuple(
-            app.repository(name, environment_file=one.restore_environment_file)
+            app.repository(name, environment_file=one.restore_environment_file, alone=True)
             for name, one in sorted(app.config.repository.items())
         ),
         narrate=narrate,

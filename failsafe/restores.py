@@ -224,7 +224,8 @@ def _held_in(catalog: Catalog, chosen: Chosen, wanted: Sequence[Wanted]) -> dict
 
 def _repository(app: App, name: str, folder: Path) -> RepositorySource:
     table = app.config.repository.get(name)
-    return RepositorySource(app.repository(name, environment_file=table.restore_environment_file if table else None), folder)
+    credentials = table.restore_environment_file if table else None
+    return RepositorySource(app.repository(name, environment_file=credentials, alone=True), folder)
 
 
 def _imap(app: App, request: Request, place: str, found: Sequence[Found]) -> Callable[[str], MailboxServer]:
@@ -235,12 +236,15 @@ def _imap(app: App, request: Request, place: str, found: Sequence[Found]) -> Cal
 
     def connect(mailbox: str) -> MailboxServer:
         from failsafe.adapters.imap import ImapMailbox
+        from failsafe.adapters.imap_line import Meter
 
         assert endpoint is not None, "nothing to restore, so nobody connects"
         user = (request.imap_user or "{mailbox}").replace("{mailbox}", mailbox)
         if request.password is None:
             raise UsageError(f"the password of {user} is needed", mend="say --imap-password-file FILE (mode 0600)")
-        return ImapMailbox(endpoint, user, request.password(user))
+        limits = app.config.controller
+        meter = Meter(limits.limit_download, limits.limit_upload)
+        return ImapMailbox(endpoint, user, request.password(user), meter=meter)
 
     return connect
 

@@ -38,11 +38,12 @@ class ImapMailbox:
         *,
         separator: str | None = None,
         answer_seconds: float | None = None,
+        meter: Meter | None = None,
     ) -> None:
-        """Connects and logs in. `separator` overrides what the server says. Raises MailError (`credential` where the login is refused)."""
+        """Connects and logs in. `separator` overrides what the server says; `meter` holds limits. Raises MailError (`credential` where the login is refused)."""
         self._where = f"{endpoint.host}:{endpoint.port}"
         with self._faults("connect"):
-            self._client = connect(endpoint, Meter(answer_seconds=answer_seconds or ANSWER_SECONDS))
+            self._client = connect(endpoint, meter or Meter(answer_seconds=answer_seconds or ANSWER_SECONDS))
         try:
             self._login(user, password)
             self._prefix, self._separator = self._namespace(separator)

@@ -15,6 +15,7 @@ from typing import Any
 
 from imapclient import IMAPClient, SocketTimeout, imap4, tls
 
+from failsafe.adapters.pace import Pace
 from failsafe.errors import ExternalError, MailError
 from failsafe.model import Endpoint
 from failsafe.ports import Channel
@@ -34,18 +35,22 @@ _OF_THE_MOMENT = re.compile(r"\s*\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\]|\s*\(\d+\.\d
 
 @dataclass(slots=True)
 class Meter:
-    """Counts what goes over one line, holds it to `limit` bytes per second, and ends an answer that trickles."""
+    """Counts what goes over one line, holds it to bytes per second in each direction, and ends an answer that trickles."""
 
-    limit: int | None = None
+    limit: int | None = None  # of what comes
+    limit_upload: int | None = None
     answer_seconds: float = field(default_factory=lambda: ANSWER_SECONDS)
     commands: int = 0
     received: int = 0
-    _began: float = field(init=False)
+    sent: int = 0
+    _down: Pace = field(init=False)
+    _up: Pace = field(init=False)
     _asked: float = field(init=False)
     _received_then: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
-        self._began = self._asked = time.monotonic()
+        self._asked = time.monotonic()
+        self._down, self._up = Pace(self.limit), Pace(self.limit_upload)
 
     def ask(self) -> None:
         self.commands += 1
@@ -53,10 +58,13 @@ class Meter:
 
     def take(self, count: int) -> None:
         self.received += count
-        if self.limit is not None:
-            ahead = self.received / self.limit - (time.monotonic() - self._began)
-            if ahead > 0:
-                time.sleep(ahead)
+        self._down.take(count)
+
+    def give(self, count: int) -> None:
+        """A part of a request has gone: the answer's time begins after its last."""
+        self.sent += count
+        self._up.take(count)
+        self._asked = time.monotonic()
 
     def is_late(self) -> bool:
         slowest = SLOWEST if self.limit is None else min(SLOWEST, self.limit / 2)
@@ -74,6 +82,13 @@ class _Bounded(imaplib.IMAP4):
     def _new_tag(self) -> bytes:
         self.meter.ask()
         return super()._new_tag()  # type: ignore[misc,no-any-return]  # imaplib's own; imapclient calls it too
+
+    def send(self, data: bytes) -> None:  # type: ignore[override]
+        """In pieces: a socket's deadline is for the whole of what it is given, and a large message takes longer on a slow line."""
+        for start in range(0, len(data), PIECE):
+            piece = data[start : start + PIECE]
+            super().send(piece)
+            self.meter.give(len(piece))
 
     def append(self, mailbox: str, flags: str, date_time: str, message: bytes) -> Any:  # type: ignore[override]
         """imaplib's own makes CRLF of every bare CR, which would be another message."""

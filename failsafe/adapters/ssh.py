@@ -11,6 +11,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
+from failsafe.adapters.pace import Pace
 from failsafe.errors import HostKeyError, ProcessError, SshError
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class SshHost:
     connect_timeout: float = 15.0  # seconds, for each of: TCP, banner, login, channel
     silence_deadline: float = 120.0  # seconds without a byte; the server's side gives a sign of life every 5
     limit_download: float | None = None  # bytes a second
+    limit_upload: float | None = None
 
     def open(self, command: Sequence[str]) -> SshChannel:
         """Logs in and starts `command`. Raises HostKeyError, SshError."""
@@ -139,7 +141,7 @@ class SshChannel:
     def __init__(self, host: SshHost, client: paramiko.SSHClient, channel: paramiko.Channel, program: str) -> None:
         self._host, self._client, self._channel, self._program = host, client, channel, program
         self._said = b""
-        self._began, self._received = time.monotonic(), 0
+        self._down, self._up = Pace(host.limit_download), Pace(host.limit_upload)
         channel.settimeout(1.0)  # the rhythm in which stderr is drained while nothing else comes
 
     def send(self, data: bytes) -> None:
@@ -147,8 +149,9 @@ class SshChannel:
         since = time.monotonic()
         while rest:
             try:
-                rest = rest[self._channel.send(rest.tobytes() if len(rest) < 65536 else rest[:65536].tobytes()) :]
-                since = time.monotonic()
+                sent = self._channel.send(rest.tobytes() if len(rest) < 65536 else rest[:65536].tobytes())
+                self._up.take(sent)
+                rest, since = rest[sent:], time.monotonic()
             except TimeoutError:
                 self._check_silence(since)
             except (OSError, EOFError) as error:
@@ -167,7 +170,7 @@ class SshChannel:
                 raise self._ended() from error
             if not data and self._status() != 0:
                 raise self._ended()
-            self._pace(len(data))
+            self._down.take(len(data))
             return data
 
     def close(self) -> None:
@@ -179,13 +182,6 @@ class SshChannel:
     def _drain(self) -> None:
         while self._channel.recv_stderr_ready():
             self._said = (self._said + self._channel.recv_stderr(65536))[-TAIL:]
-
-    def _pace(self, count: int) -> None:
-        self._received += count
-        if self._host.limit_download is not None:
-            ahead = self._received / self._host.limit_download - (time.monotonic() - self._began)
-            if ahead > 0:
-                time.sleep(ahead)
 
     def _check_silence(self, since: float) -> None:
         transport = self._client.get_transport()

@@ -62,6 +62,9 @@ def render() -> str:
         "",
         "`failsafe config schema` prints the JSON Schema; `deploy/failsafe.toml.example` is a commented example.",
         "",
+        "`controller.limit_download` and `limit_upload` hold for each pull, and once more for all repositories across a network together; what is on this machine has",
+        "no limit. What binds what, and what the sums are: [docs/backup.md](backup.md#what-limit_download-and-limit_upload-hold).",
+        "",
     ]
     return "\n".join(lines)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from math import ceil
 
 from failsafe.adapters.restic.capabilities import Capabilities
 
@@ -18,10 +17,10 @@ _MAGIC = re.compile(r"([\\*?\[\]])")
 
 
 def options(*, cache_dir: str, limit_upload: int | None, limit_download: int | None) -> tuple[str, ...]:
-    """Global options; limits come in bytes a second and restic takes KiB a second."""
+    """Global options; limits come in bytes a second, and restic takes whole KiB a second, of which 0 is no limit."""
     limits = (("--limit-upload", limit_upload), ("--limit-download", limit_download))
     return (
-        *(f"{name}={max(1, ceil(rate / 1024))}" for name, rate in limits if rate is not None),
+        *(f"{name}={max(1, rate // 1024)}" for name, rate in limits if rate is not None),
         f"--cache-dir={cache_dir}",
     )
 

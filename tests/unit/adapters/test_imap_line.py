@@ -6,7 +6,7 @@ import types
 
 import pytest
 
-from failsafe.adapters import imap_line
+from failsafe.adapters import imap_line, pace
 from failsafe.adapters.imap_line import Meter, connect_over, faults, words_of
 from failsafe.errors import MailError, ProcessError
 
@@ -56,7 +56,8 @@ class Scripted:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(imap_line, "time", types.SimpleNamespace(monotonic=made.monotonic, sleep=made.sleep))
+    for module in (imap_line, pace):
+        monkeypatch.setattr(module, "time", types.SimpleNamespace(monotonic=made.monotonic, sleep=made.sleep))
     return made
 
 

@@ -188,7 +188,7 @@ def test_batches_fit_a_command_line_and_lose_nothing(paths: list[str]) -> None:
 
 
 def test_limits_are_told_in_kib_and_never_as_none() -> None:
-    assert "--limit-upload=2" in commands.options(cache_dir="/c", limit_upload=1025, limit_download=None)
+    assert "--limit-upload=1" in commands.options(cache_dir="/c", limit_upload=2047, limit_download=None)
     assert "--limit-download=1" in commands.options(cache_dir="/c", limit_upload=None, limit_download=1)
 
 
