@@ -27,7 +27,7 @@ from failsafe.errors import Interrupted, ProcessError
 POLL_SECONDS = 0.2  # how often the watchdogs look while a program says nothing
 READ_BYTES = 1 << 16
 LONGEST_LINE = 64 << 20  # bytes: a list of 100,000 restic snapshots is one line of some 40 MB
-TAIL_LINES = 40
+TAIL_LINES = 120  # a stack that restic 0.14 prints after each cause must not push the cause out
 TAIL_LINE_BYTES = 2000
 PIPE_GRACE_SECONDS = 5.0  # how long a grandchild may keep the pipes open after the program itself has ended
 PR_SET_PDEATHSIG = 1  # prctl(2), linux/prctl.h

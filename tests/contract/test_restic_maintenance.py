@@ -70,7 +70,21 @@ def test_a_snapshot_that_could_not_be_deleted_is_told_whatever_restic_answers(
 
     assert "2 of 2 snapshots are still there" in str(error)
     assert "403 Forbidden" in str(error)
-    assert "right to read and write" in error.mend
+
+
+def test_data_that_prune_could_not_delete_is_told_though_restic_answers_0(
+    program: str, place: Path, staging: Path, tmp_path: Path
+) -> None:
+    repository = make_repository(program, place)
+    ids = fill(repository, staging, 2)
+    repository.forget(ids[:1])
+    helpless = tmp_path / "helpless-restic"
+    refusal = 'echo "unable to remove <data/abcdef> from the repository" >&2'
+    helpless.write_text(f'#!/bin/sh\n[ "$1" = prune ] && {refusal}\nexec {program} "$@"\n')
+    helpless.chmod(0o755)
+
+    with pytest.raises(ResticError, match="could not be deleted"):
+        make_repository(str(helpless), place).prune()
 
 
 def test_the_lock_of_a_killed_restic_stands_in_nobody_s_way(program: str, place: Path, staging: Path) -> None:

@@ -19,6 +19,9 @@ _CONTROL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 _ELAPSED = re.compile(r"^\[\d+:\d+(?::\d+)?\]")
 _ID = re.compile(r"[0-9a-f]{64}\Z")
 _TICKING = ("seconds_elapsed", "seconds_remaining", "current_files")  # parts of a status that change although nothing moves
+_FRAME = re.compile(
+    r"\S+\.(?:go|s):\d+|(?:main|runtime|[a-z0-9.-]+\.[a-z]+(?:/[\w.-]+)+)\.\S+"
+)  # of a Go stack, which 0.14 and 0.19 print after an error
 WORDS = 12  # lines of restic's own words in an error
 
 
@@ -164,8 +167,14 @@ def words(stderr: Sequence[str]) -> str:
             text = f"{value.get('item', '')}: {_reason(value.get('error'))}"
         else:
             text = str(value.get("message", ""))
-        said.extend(part.strip() for part in text.splitlines() if part.strip())
+        said.extend(part for line_ in text.splitlines() if (part := line_.strip()) and not _FRAME.fullmatch(part))
     return "\n".join(said[-WORDS:])
+
+
+def is_refusal(said: str) -> bool:
+    """Whether the place let us in and would not let us change it."""
+    low = said.lower()
+    return any(sign in low for sign in ("read-only file system", "permission denied", "access denied", "accessdenied", "403"))
 
 
 def judge_failure(code: int, stderr: Sequence[str], capabilities: Capabilities) -> Failure:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -35,6 +37,31 @@ def demand_place(folder: Path) -> None:
         )
     if folder.exists() and not folder.is_dir():
         raise ResticError(f"{folder} is not a folder", mend="give the repository a folder of its own", transient=False)
+
+
+def demand_writable(folder: Path) -> None:
+    """restic 0.14 tries a folder that it may not write for 43 s, newer ones one that is mounted read-only for 15 minutes; then they say less."""
+    for place in (folder, *(folder / kind for kind in ("locks", "snapshots", "index", "data"))):
+        if not place.is_dir() or os.access(place, os.W_OK | os.X_OK):
+            continue
+        if os.statvfs(place).f_flag & os.ST_RDONLY:
+            raise ResticError(
+                f"{place} is mounted read-only: nothing can be written there",
+                mend=f"look for disk errors, then mount {folder} writable again",
+            )
+        user = _user()
+        raise ResticError(
+            f"{user} may not write in {place}: permission denied",
+            mend=f"give {user} the right to read and write in {folder} and in every folder below it",
+            transient=False,
+        )
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return f"user {os.geteuid()}"
 
 
 def clear_unfinished_init(folder: Path) -> None:

@@ -19,6 +19,7 @@ from failsafe.adapters.restic.parse import (
     Failure,
     Summary,
     as_json,
+    is_refusal,
     judge_failure,
     parse_config_id,
     parse_node,
@@ -31,7 +32,15 @@ from failsafe.adapters.restic.parse import (
     unread_items,
     words,
 )
-from failsafe.adapters.restic.place import Counter, clear_unfinished_init, counter_of, demand_place, local_folder, name_failure
+from failsafe.adapters.restic.place import (
+    Counter,
+    clear_unfinished_init,
+    counter_of,
+    demand_place,
+    demand_writable,
+    local_folder,
+    name_failure,
+)
 from failsafe.adapters.restic.reach import sftp_options
 from failsafe.errors import ResticError
 from failsafe.model import SnapshotInfo, SnapshotTaken
@@ -41,7 +50,10 @@ from failsafe.secrets import Secret
 LISTING = timedelta(minutes=30)  # `ls` reads the whole index first, over a slow line perhaps
 LONGEST = timedelta(days=14)  # a first snapshot over a slow line takes days; the no-progress watchdog is what ends a stuck one
 SLOWEST = 100_000  # bytes a second that a fetch may be expected to reach
-DELETE_MEND = 'give it maintenance_environment_file with a credential that may delete there, or set maintenance = "elsewhere"'
+DELETE_MEND = (
+    "its credential may not delete there (as on an append-only server): give the repository a maintenance_environment_file with one that may, "
+    'or set maintenance = "elsewhere" and run restic forget and prune where that is allowed; nothing is lost meanwhile'
+)
 NAMED = 10  # files named in an error
 DAMAGE_LINES = 50
 CACHE_LEFTOVER_AGE = timedelta(days=2)  # of a `restic check` that was killed
@@ -128,6 +140,7 @@ class ResticRepository:
         return self.open()
 
     def backup(self, request: SnapshotRequest, progress: Progress) -> SnapshotTaken:
+        self._demand_writable()
         started = time.monotonic()
         listener = _BackupLines(progress, f"snapshot into {self.name}")
         argv = commands.backup(request.host, request.tags, request.excludes, request.at)
@@ -206,17 +219,23 @@ class ResticRepository:
 
     def forget(self, snapshot_ids: Sequence[str]) -> None:
         """See the port. An exit code says too little: 0.14 answers 0 although it could not delete."""
+        self._demand_writable()
         for start in range(0, len(snapshot_ids), commands.BATCH_SNAPSHOTS):
             argv = commands.forget(snapshot_ids[start : start + commands.BATCH_SNAPSHOTS])
             finished = self._driver.locking(partial(self._maintain, argv))
             if finished.code not in (0, 3):  # 3, from 0.19 on: some could not be deleted; which ones is read back
-                raise self._driver.failed(finished, "forget")
+                raise self._refused(self._driver.failed(finished, "forget"))
             self._demand_gone(argv[1:], finished)
 
     def prune(self) -> PruneReport:
+        self._demand_writable()
         finished = self._driver.locking(partial(self._maintain, commands.prune()))
         if finished.code != 0:
-            raise self._driver.failed(finished, "prune")
+            raise self._refused(self._driver.failed(finished, "prune"))
+        left = [line for line in finished.stderr if "unable to remove" in line]
+        if left:  # data that no index names any more: all versions answer 0, and the next prune tries again
+            text = f"files could not be deleted, so their room is not back\n{words(finished.stderr)}"
+            raise self._refused(self._error("failed", "prune", text))
         said = parse_prune(finished.stdout)
         return PruneReport(said.get("total prune"), said.get("remaining"), finished.took)
 
@@ -233,7 +252,17 @@ class ResticRepository:
         if left:
             said = judge_failure(finished.code or 1, finished.stderr, self.capabilities)
             text = f"{len(left)} of {len(snapshot_ids)} snapshots are still there, such as {min(left)[:8]}: {said.text}"
-            raise self._error(said.kind, "forget", text, said.mend or DELETE_MEND)
+            raise self._refused(self._error(said.kind, "forget", text, said.mend), surely=not said.mend)
+
+    def _refused(self, error: ResticError, *, surely: bool = False) -> ResticError:
+        """An error of forget or prune; where the place refused to delete, with the ways out: the right credential, or another machine."""
+        if self._folder is None and (surely or is_refusal(str(error))):
+            error.mend = DELETE_MEND
+        return error
+
+    def _demand_writable(self) -> None:
+        if self._folder is not None:
+            demand_writable(self._folder)
 
     def _named(self, failure: Failure) -> Failure:
         wanted = failure.kind in ("wrong-password", "no-repository")

@@ -48,7 +48,7 @@ def test_a_megabyte_on_each_stream_at_once_does_not_block() -> None:
 
     assert finished.code == 0
     assert len(lines) == 1_000_000
-    assert len(finished.stderr) == 40, "only the last lines are kept"
+    assert len(finished.stderr) == 120, "only the last lines are kept"
 
 
 def test_a_last_line_without_an_end_is_not_lost() -> None:

@@ -268,3 +268,20 @@ def test_a_place_that_cannot_be_looked_at_leaves_restics_word() -> None:
         raise BucketError("no answer")
 
     assert name_failure(Failure("wrong-password", "said"), dead, "").kind == "wrong-password"
+
+
+def test_a_stack_trace_hides_the_cause_from_nobody() -> None:
+    said = [
+        "Remove(<snapshot/ed69448763>) returned error, retrying after 1s: 403 Forbidden",
+        "github.com/restic/restic/internal/backend.(*RetryBackend).retry",
+        "\tgithub.com/restic/restic/internal/backend/backend_retry.go:46",
+        "main.deleteFiles.func2",
+        "\tgithub.com/restic/restic/cmd/restic/delete.go:47",
+        "golang.org/x/sync/errgroup.(*Group).Go.func1",
+        "\tgolang.org/x/sync/errgroup/errgroup.go:75",
+        "runtime.goexit",
+        "\truntime/asm_amd64.s:1594",
+        "unable to create lock in backend",
+    ]
+
+    assert words(said).splitlines() == [said[0], said[-1]]
