@@ -22,6 +22,7 @@ from failsafe.backup.doctor import (
     judge_retention,
     judge_server,
 )
+from failsafe.backup.protocol import MailboxFacts
 from failsafe.buckets import look_at_bucket
 from failsafe.config.keep import keep_warning
 from failsafe.domains import Domains
@@ -35,6 +36,7 @@ from failsafe.store.duties import DoctorRun
 
 THREADS = 8
 SILENT = 3  # mailboxes for which a mail server could not be reached
+LACKING = 20  # places named in a finding
 STAGING_FILES = 200_000  # counted at most; staging has a few thousand
 
 
@@ -150,6 +152,7 @@ def _server(app: App, name: str) -> ServerCheckup:
     source = app.mail_source(name)
     if source is not None:
         return _over_imap(_changed(base, over_imap=True, keeps_logins=table.layout == "imap"), source)
+    from failsafe.backup.extras import look_at
     from failsafe.backup.source import open_source
     from failsafe.config.wanted import wanted_of
 
@@ -157,17 +160,26 @@ def _server(app: App, name: str) -> ServerCheckup:
         with open_source(app.mail_host(name), wanted_of(table)) as (session, found):
             asked_at = app.clock.now()
             vitals = session.vitals()
-            mailboxes = tuple(facts.mailbox for facts in session.survey())
+            boxes = list(session.survey())
+            missing = (*found.missing, *look_at(session, found.reach.trees))
     except FailsafeError as error:
         return _changed(base, error=str(error), mend=error.mend)
     return _changed(
         base,
-        mailboxes=mailboxes,
+        mailboxes=tuple(box.mailbox for box in boxes),
+        closed=tuple((box.mailbox, why) for box in boxes if (why := _hidden(box))),
+        mend=f"failsafe backup {name} lists all of it, and is incomplete until it is mended",
         sources=found.shown,
-        lacking=tuple(f"{missing.name}: {missing.why}" for missing in found.missing),
+        lacking=tuple(f"{one.name}: {one.why}" for one in missing[:LACKING]),
         spaces=tuple(_space(root) for root in vitals.get("roots", ()) if isinstance(root, dict)),
         clock_offset=_offset(vitals.get("now"), asked_at),
     )
+
+
+def _hidden(box: MailboxFacts) -> str:
+    """What of a mailbox cannot be read; "" where all of it can."""
+    place, why = box.problems[0] if box.problems else ("", "")
+    return box.error or (f"{place}: {why}" if why else "")
 
 
 def _over_imap(base: ServerCheckup, source: MailSource) -> ServerCheckup:

@@ -20,6 +20,30 @@ CLOSED_SHOWN = 10  # mailboxes named in a finding
 CLOCK_WARN = timedelta(seconds=30)
 CLOCK_FAIL = timedelta(minutes=5)  # TSIG (RFC 8945) refuses changes beyond this fudge
 
+# Of servers, repositories, their buckets and this machine. Blocks a failover, what is looked at.
+CODES: dict[str, tuple[bool, str]] = {
+    "ssh-access": (False, "the mail on the server can be read, over SSH, on this machine or over IMAP; every mailbox opens"),
+    "sources": (False, "where the layout's mail, configuration, keys and databases were found, and which were not"),
+    "disk": (False, "room and inodes where the server's mail lies"),
+    "domain-missing": (False, "every domain with mail on the server is configured here"),
+    "credential-writes": (False, "logins that lie here could also delete mail"),
+    "recovery-point": (False, "the age of the last complete backup"),
+    "accounts-covered": (False, "the secondary knows every recipient (not in this version)"),
+    "repository-check": (False, "the repository was checked in time, and is sound"),
+    "retention": (False, "what is kept, and whether an append-only repository can be attacked by it"),
+    "bucket-lock": (False, "versioning, object lock and lifecycle rules of the bucket"),
+    "bucket-delete": (False, "what this machine's credential can delete there"),
+    "bucket-contents": (False, "the repository's files are really there"),
+    "clock": (True, "this machine's clock against the servers' clocks"),
+    "own-line": (True, "this machine reaches the references, so that it can tell its own line from the server's"),
+    "staging-space": (False, "room where staging lies"),
+    "staging-exposed": (False, "only its owner can read staging"),
+    "secret-mode": (False, "only its owner can read each secret"),
+    "database-place": (False, "the database does not lie on a network file system"),
+    "restic-version": (False, "restic is there, and of a version that is known"),
+    "notify-path": (False, "notices have an address, and none waits"),
+    "kit": (False, "a recovery kit lies outside this machine (not in this version)"),
+}
 
 KIT = Finding(
     "kit",

@@ -65,10 +65,7 @@ class Extras:
                     self.missing.append(Missing("", "", tree.path, str(error)))
                 continue
             self._pull_path(number, tree, found)
-            there = {file.path.rpartition("/")[2] or tree.path.rpartition("/")[2] for file in found}
-            for name in tree.needs:
-                if name not in there:
-                    self.missing.append(Missing("", "", f"{tree.path}/{name}", f"it is not there: {tree.lacks}"))
+            self.missing += _lacking(tree, found)
 
     def _note(self, top: str, item: FileFacts | Skipped | tuple[str, str], found: list[FileFacts]) -> None:
         if isinstance(item, FileFacts):
@@ -161,6 +158,29 @@ class Extras:
             return ""
         facts = file.facts
         return f"{facts.size}:{facts.mtime_ns}:{facts.inode}:{file.mode}:{file.uid}:{file.gid}"
+
+
+def look_at(session: ServerSession, trees: Sequence[Tree]) -> Iterator[Missing]:
+    """What a pull would call missing of these, found out by listing them. Nothing is read."""
+    for number, tree in enumerate(trees):
+        found: list[FileFacts] = []
+        try:
+            for item in session.list_files(number):
+                if isinstance(item, FileFacts):
+                    found.append(item)
+                elif not isinstance(item, Skipped):
+                    yield Missing("", "", _join(tree.path, item[0]), item[1])
+        except ServerSideError as error:
+            if not (tree.optional and _is_absent(error)):
+                yield Missing("", "", tree.path, str(error))
+        else:
+            yield from _lacking(tree, found)
+
+
+def _lacking(tree: Tree, found: Sequence[FileFacts]) -> list[Missing]:
+    """Files without which it is of no use."""
+    there = {file.path.rpartition("/")[2] or tree.path.rpartition("/")[2] for file in found}
+    return [Missing("", "", f"{tree.path}/{name}", f"it is not there: {tree.lacks}") for name in tree.needs if name not in there]
 
 
 def control_origin(path: str) -> str:

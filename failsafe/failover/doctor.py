@@ -19,6 +19,22 @@ TTL_HIGH = 600  # seconds; a flip reaches careful senders only after that long
 WRITE_PROOF = timedelta(days=90)  # a finished write this young proves that the provider lets us
 FAIL, WARN, OK, SKIPPED = Severity.FAIL, Severity.WARN, Severity.OK, Severity.SKIPPED
 
+# Of a domain. Blocks a failover, what is looked at.
+CODES: dict[str, tuple[bool, str]] = {
+    "mx-explicit": (True, "the domain has MX records, and they can be read"),
+    "mx-layout": (True, "they are the peace layout that the strategy needs"),
+    "mx-target": (True, "the primary exchanges resolve, and none is an alias"),
+    "mx-drift": (True, "provider and name servers hold what failsafe expects"),
+    "ns-agree": (False, "the authoritative name servers answer, and alike"),
+    "ttl-high": (False, "the TTL of the MX records, which a flip waits for"),
+    "provider-write": (True, "the DNS provider can be read, and took a change within 90 days"),
+    "secondary-resolves": (True, "the secondary exchanges resolve, and none is an alias"),
+    "secondary-accepts": (True, "a secondary exchange takes mail for the domain"),
+    "vantages": (True, "somebody watches the mail server, and enough to agree on a failover"),
+    "port-25": (False, "the mail server's SMTP port can be reached from here"),
+    "probe-identity": (False, "the probe has a recipient and a name of its own"),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Exchange:

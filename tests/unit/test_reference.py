@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterable
 from pathlib import Path
 
+import pytest
+
 from failsafe import errors
+from failsafe.backup.bucket import CONTENTS, DELETE, LOCK
+from failsafe.backup.doctor import CODES as FINDINGS
 from failsafe.backup.guards import CODES as BACKUP_CODES
 from failsafe.backup.guards import KINDS
 from failsafe.cli import VERBS
 from failsafe.events import NAMES
+from failsafe.failover.doctor import CODES as DOMAIN_FINDINGS
 from failsafe.failover.guards import BY_HAND, CODES, FORCEABLE
 
-PAGE = Path(__file__).parents[2] / "docs" / "reference.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "reference.md"
+DOCTORS_TESTS = ("failover/test_doctor.py", "backup/test_doctor.py", "backup/test_bucket.py")
 EXIT_CODES = {
     errors.EXIT_OK: "done",
     errors.EXIT_FINDINGS: "done, with findings (`backup`: incomplete or guarded; `status`, `doctor`, `verify`: any finding; `search`, `restore`: nothing found)",
@@ -50,6 +58,11 @@ def render() -> str:
     lines += table(
         ("guard", "KIND", "raised when"), ((f"`{code}`", f"`{kinds[code]}`", text) for code, text in BACKUP_CODES.items())
     )
+    lines += ["## Findings of the doctor", "", "Only a finding of severity `fail` blocks.", ""]
+    lines += table(
+        ("code", "blocks a failover", "what is looked at"),
+        ((f"`{code}`", "yes" if blocks else "", text) for code, (blocks, text) in (DOMAIN_FINDINGS | FINDINGS).items()),
+    )
     lines += [
         "## Events",
         "",
@@ -71,6 +84,30 @@ def render() -> str:
 
 def test_the_reference_page_is_what_the_code_says() -> None:
     assert PAGE.read_text(encoding="utf-8") == render()
+
+
+def told(module: str) -> dict[str, bool]:
+    """The codes that a module's source gives to findings, and whether they block a failover."""
+    tree = ast.parse((ROOT / module).read_text(encoding="utf-8"))
+    found: dict[str, bool] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("Finding", "_exchange_finding"):
+            first = node.args[0]
+            if isinstance(first, ast.Constant):
+                blocks = any(each.arg == "blocks_failover" for each in node.keywords) or node.func.id == "_exchange_finding"
+                found[first.value] = found.get(first.value, False) or blocks
+    return found
+
+
+def test_every_finding_of_the_doctor_is_in_the_list_and_the_other_way_round() -> None:
+    assert told("failsafe/failover/doctor.py") == {code: blocks for code, (blocks, _) in DOMAIN_FINDINGS.items()}
+    bucket = dict.fromkeys((LOCK, DELETE, CONTENTS), False)
+    assert told("failsafe/backup/doctor.py") | bucket == {code: blocks for code, (blocks, _) in FINDINGS.items()}
+
+
+@pytest.mark.parametrize("code", [*DOMAIN_FINDINGS, *FINDINGS])
+def test_every_finding_of_the_doctor_has_a_test(code: str) -> None:
+    assert any(f'"{code}"' in (ROOT / "tests" / "unit" / file).read_text(encoding="utf-8") for file in DOCTORS_TESTS)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from failsafe.backup.doctor import (
     judge_clock,
     judge_machine,
     judge_repository,
+    judge_retention,
     judge_server,
 )
 from failsafe.model import Finding, Severity
@@ -70,6 +71,25 @@ def test_a_server_without_mailboxes_is_a_wrong_path() -> None:
     assert "path" in of_server("ssh-access", mailboxes=()).mend
 
 
+def test_what_a_layout_lacks_is_a_fault_and_names_each_place() -> None:
+    lacking = ("/srv/dms/config: no such folder", "/srv/dms/mail-state: no such folder")
+    found = of_server("sources", sources=("mail: /srv/dms/mail-data",), lacking=lacking)
+    assert found.severity is Severity.FAIL
+    assert all(each in found.text for each in lacking)
+    assert "[mail_server.vps]" in found.mend
+
+
+def test_where_a_layout_was_found_is_shown() -> None:
+    found = of_server("sources", sources=("mail: /srv/dms/mail-data", "configuration: /srv/dms/config"))
+    assert (found.severity, found.text) == (Severity.OK, "mail: /srv/dms/mail-data; configuration: /srv/dms/config")
+    assert "sources" not in by_code(SERVER)
+
+
+def test_what_this_version_does_not_look_at_is_skipped_and_never_called_well() -> None:
+    assert of_server("accounts-covered").severity is Severity.SKIPPED
+    assert (of_machine("kit").severity, bool(of_machine("kit").mend)) == (Severity.SKIPPED, True)
+
+
 @pytest.mark.parametrize("space", [Space(1 << 20, 100 << 30), Space(2 << 30, 100 << 30), Space(50 << 30, 100 << 30, 10, 1000)])
 def test_little_room_or_few_inodes_on_the_server_is_a_fault(space: Space) -> None:
     assert of_server("disk", spaces=(ROOMY, space)).severity is Severity.FAIL
@@ -89,17 +109,33 @@ def test_an_old_recovery_point_is_a_fault(age: timedelta, severity: Severity) ->
 @pytest.mark.parametrize(("seconds", "severity"), [(5, Severity.OK), (-60, Severity.WARN), (400, Severity.FAIL)])
 def test_clocks_that_differ_by_more_than_tsig_allows_block(seconds: int, severity: Severity) -> None:
     found = judge_clock([replace(SERVER, clock_offset=timedelta(seconds=seconds))])
-    assert (found.severity, found.blocks_failover) == (severity, True)
+    assert (found.code, found.severity, found.blocks_failover) == ("clock", severity, True)
 
 
 def test_a_repository_is_checked_in_time_or_told() -> None:
     week = timedelta(days=7)
     fresh = RepositoryCheckup("nas", week, NOW, NOW - week, "")
-    assert judge_repository(fresh, NOW).severity is Severity.OK
+    assert (judge_repository(fresh, NOW).code, judge_repository(fresh, NOW).severity) == ("repository-check", Severity.OK)
     assert judge_repository(replace(fresh, last_check_at=NOW - week * 3), NOW).severity is Severity.WARN
     assert judge_repository(replace(fresh, last_check_at=None), NOW).severity is Severity.WARN
     assert judge_repository(replace(fresh, last_error="connection refused"), NOW).severity is Severity.FAIL
     assert judge_repository(replace(fresh, last_snapshot_at=None), NOW).severity is Severity.SKIPPED
+
+
+@pytest.mark.parametrize(
+    ("changed", "severity"),
+    [
+        ({"keep": "30 daily"}, Severity.OK),
+        ({}, Severity.OK),
+        ({"maintenance_here": False}, Severity.OK),
+        ({"keep": "30 daily", "keep_warning": "counts can be pushed out"}, Severity.WARN),
+    ],
+)
+def test_what_a_repository_keeps_is_told_and_a_rule_that_can_be_attacked_is_a_warning(
+    changed: dict[str, object], severity: Severity
+) -> None:
+    seen = replace(RepositoryCheckup("nas", timedelta(days=7), NOW, NOW, ""), **changed)  # type: ignore[arg-type]
+    assert (judge_retention(seen).code, judge_retention(seen).severity) == ("retention", severity)
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,23 @@ def test_a_secondary_that_does_not_resolve_or_is_an_alias_blocks(values: dict[st
     assert not is_ready(judge_domain(seen, NOW))
 
 
+@pytest.mark.parametrize("values", [{"addresses": (), "error": "no such name"}, {"alias_of": "real.example.org"}])
+def test_a_primary_that_does_not_resolve_or_is_an_alias_blocks(values: dict[str, object]) -> None:
+    primary = replace(WELL.exchanges["mail.example.org"], **values)  # type: ignore[arg-type]
+    seen = replace(WELL, exchanges={**WELL.exchanges, "mail.example.org": primary})
+    assert finding(seen, "mx-target").severity is Severity.FAIL
+    assert not is_ready(judge_domain(seen, NOW))
+
+
+def test_a_line_whose_port_25_is_blocked_is_told_and_blocks_nothing() -> None:
+    blocked = VantageView("here", Verdict.UNKNOWN, NOW, NOW, ("550 blocked by a list",), Axis.INBOUND, blocked=True)
+    found = finding(replace(WELL, views=(blocked,)), "port-25")
+    assert (found.severity, found.blocks_failover) == (Severity.WARN, False)
+    assert "550 blocked by a list" in found.text
+    assert finding(replace(WELL, views=()), "port-25").severity is Severity.WARN
+    assert finding(replace(WELL, probe_configured=False), "port-25").severity is Severity.SKIPPED
+
+
 def test_a_secondary_that_refuses_our_recipient_blocks() -> None:
     assert finding(with_secondary(seen=ProbeClass.LYING, text="550 no such user"), "secondary-accepts").severity is Severity.FAIL
 
