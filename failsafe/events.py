@@ -35,6 +35,8 @@ NAMES: dict[str, str] = {
     "restore.done": "messages were restored and read back",
     "restore.short": "a restore ended with messages missing",
     "repository.created": "a restic repository was created",
+    "staging.mended": "bytes of staging were lost on this machine's disk, and came back from a snapshot; the disk wants a look",
+    "staging.damaged": "bytes of staging were lost on this machine's disk, and no snapshot could give them",
     "snapshot.wanting": "a snapshot lacks files of its generation: it was tagged result:incomplete, or details say why it could not be",
     "repository.forgotten": "snapshots that `keep` lets go were taken off the list",
     "repository.pruned": "data that no snapshot needs was removed",

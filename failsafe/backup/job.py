@@ -16,8 +16,9 @@ from failsafe.backup.guards import REPOSITORY, mend_of
 from failsafe.backup.parts import Checkpoints, Maker, Parts
 from failsafe.backup.proofs import Proofs
 from failsafe.backup.pull import PullReport
-from failsafe.backup.refill import make_whole
+from failsafe.backup.refill import make_whole, replace_damaged
 from failsafe.backup.report import BackupReport, Counts, SnapshotReport, Trouble
+from failsafe.backup.rot import Found, RotWatch
 from failsafe.backup.serving import Served, serve_all
 from failsafe.backup.snapshot import Snapshotter, Target
 from failsafe.errors import ArchiveError, FailsafeError, HostKeyError, Interrupted, LeaseLost
@@ -27,6 +28,9 @@ from failsafe.model import Guard, Result
 from failsafe.ports import Clock, Narrator, Progress, Recorder, Repository
 
 HOST_KEY, UNKNOWN = "host-key-changed", "repository-unknown"
+UNMENDED = (
+    "look at the disk; if no repository can be brought back, move {0} away: what it held is then pulled anew from the server"
+)
 MISSING_IN_EVENT = 100  # of the report's missing messages; the whole list is in the report and in the generation
 
 # `failsafe.backup.pull.pull` with everything but these two bound to it.
@@ -112,6 +116,7 @@ class _Backup:
                 if newest is not None:
                     for one in served.snapshots:
                         self._judge_repository(one)
+                    self._look_for_rot(staging, newest)
                     if not self._guards(pulled) and not self._troubles:  # while one stands, or may stand, nothing is deleted
                         staging.collect(keep=self._in_use())
         except (Interrupted, LeaseLost):
@@ -167,6 +172,26 @@ class _Backup:
             return None
         self._with_book(lambda book: book.lift(HOST_KEY))  # it is the known one again
         return pulled
+
+    def _look_for_rot(self, staging: Staging, newest: Generation) -> None:
+        """After everything else, so that no recovery point waits for it."""
+        job, watch = self._job, RotWatch(self._job.proofs.with_name(f"{self._job.proofs.stem}.looked.json"), self._clock)
+        found = watch.look(staging, newest, self._progress)
+        if not found.damaged:
+            return
+        left = found.damaged
+        if found.is_due:
+            left = replace_damaged(staging, left, self._sources(), self._progress, job.narrate, job.stop)
+            watch.still(left)
+        if found.is_news or len(left) < len(found.damaged):
+            text = f"{found}; {len(found.damaged) - len(left)} came back from a snapshot"
+            job.narrate(text)
+            details: dict[str, object] = {"damaged": list(found.damaged), "left": list(left)}
+            self._record(Event("staging.damaged" if left else "staging.mended", job.server, text, self._clock.now(), details))
+        if left:
+            self._troubles.append(
+                Trouble(f"{Found(left)}; no snapshot could give them", UNMENDED.format(staging.folder / left[0]))
+            )
 
     def _with_book(self, deed: Callable[[GuardBook], object]) -> None:
         if self._job.guards is None:

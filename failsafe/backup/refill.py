@@ -128,6 +128,34 @@ def mend(
     return absent
 
 
+def replace_damaged(
+    staging: Staging,
+    damaged: Sequence[str],
+    sources: Sequence[Repository],
+    progress: Progress,
+    narrate: Narrator,
+    stop: Callable[[], None],
+) -> tuple[str, ...]:
+    """Fetches files that are there and are not what their names say, each by itself; gives those that no snapshot could give whole."""
+    left = list(damaged)
+    stored = _stored(sources, host_of(staging.server), stop)
+    for one in sorted(stored, key=lambda each: (each.generation, each.at), reverse=True)[:SNAPSHOTS_ASKED]:
+        if not left:
+            break
+        try:
+            there = set(one.repository.list_files(one.snapshot_id, ""))
+        except ExternalError as error:
+            narrate(f"snapshot {one.snapshot_id[:8]} in {one.repository.name} cannot mend staging: {error}")
+            continue
+        for path in [path for path in left if path in there]:
+            try:
+                _bring(staging, one, [path], progress)
+                left.remove(path)
+            except ExternalError as error:
+                narrate(f"snapshot {one.snapshot_id[:8]} in {one.repository.name} cannot give {path}: {error}")
+    return tuple(left)
+
+
 def _take_over(staging: Staging, one: Stored, progress: Progress) -> Generation:
     own = generation_path(one.generation)
     with _workplace(staging) as work:
@@ -145,8 +173,11 @@ def _take_over(staging: Staging, one: Stored, progress: Progress) -> Generation:
 
 def _fetch(staging: Staging, one: Stored, paths: Iterable[str], progress: Progress) -> None:
     wanted = [path for path in paths if not is_here(staging.folder, path)]
-    if not wanted:
-        return
+    if wanted:
+        _bring(staging, one, wanted, progress)
+
+
+def _bring(staging: Staging, one: Stored, wanted: Sequence[str], progress: Progress) -> None:
     progress.stage(f"staging comes back from {one.repository.name}", len(wanted), "files")
     for portion in _portions(wanted):
         with _workplace(staging) as work:

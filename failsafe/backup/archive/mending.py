@@ -78,6 +78,15 @@ def _aside(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.damaged")
 
 
+def is_right(path: str, source: Path) -> bool:
+    """Whether a file is what its path in an archive says. One that cannot be read is not."""
+    try:
+        _demand_right(path, source)
+    except (ArchiveError, OSError, ValueError):
+        return False
+    return True
+
+
 def _demand_right(path: str, source: Path) -> None:
     kind, _, name = path.partition("/")
     if kind == GENERATIONS:

@@ -1,0 +1,123 @@
+"""Bytes of staging that its disk lost: found within a month, brought back from a snapshot, and told."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from failsafe.adapters.restic import ResticRepository
+from failsafe.backup.snapshot import Target
+from failsafe.backup.verify import verify_staging
+from failsafe.model import Result
+from tests.contract.mailstore import Store
+from tests.contract.restics import PASSWORD, empty_repository, make_repository, programs
+from tests.contract.test_backup_job import Bench
+from tests.fakes.repository import FakeRepository
+
+DAY = timedelta(days=1, seconds=1)
+
+
+@pytest.fixture
+def near() -> FakeRepository:
+    return FakeRepository("near")
+
+
+@pytest.fixture
+def bench(tmp_path: Path, near: FakeRepository) -> Bench:
+    """With a generation in staging and in the repository."""
+    made = Bench(Store(tmp_path), [Target(near)])
+    made.deliver(5)
+    assert made.run().result is Result.OK
+    return made
+
+
+def flip(bench: Bench, pattern: str) -> Path:
+    """One bit of a file; its size and its date stay."""
+    path = min((bench.store.base / "staging").glob(pattern))
+    info, data = path.stat(), bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns))
+    return path
+
+
+def is_sound(bench: Bench) -> bool:
+    return verify_staging("vps", bench.store.base / "staging", read_messages=True).ok
+
+
+@pytest.mark.skipif(not programs(), reason="restic is not installed (Debian: restic)")
+def test_a_flipped_bit_in_a_segment_comes_back_from_a_real_repository(tmp_path: Path) -> None:
+    repository: ResticRepository = make_repository("restic", Path(shutil.copytree(empty_repository(PASSWORD), tmp_path / "near")))
+    bench = Bench(Store(tmp_path), [Target(repository)])
+    bench.deliver(5)
+    assert bench.run().result is Result.OK
+    flip(bench, "segments/*/*.tar")
+    assert not is_sound(bench)
+    bench.clock.step = DAY
+
+    report = bench.run()
+
+    assert (report.result, report.bytes_pulled < 5000, is_sound(bench)) == (Result.OK, True, True)
+    assert "staging.mended" in bench.event_names()
+
+
+@pytest.mark.parametrize("pattern", ["segments/*/*.tar", "segments/*/*.idx", "shards/*/*"])
+def test_a_flipped_bit_anywhere_is_found_on_the_next_day_and_not_before(bench: Bench, pattern: str) -> None:
+    flip(bench, pattern)
+    bench.run()
+    assert not is_sound(bench)
+    bench.clock.step = DAY
+    assert bench.run().result is Result.OK
+    assert is_sound(bench)
+    assert bench.event_names().count("staging.mended") == 1
+
+
+def test_what_no_snapshot_can_give_makes_each_backup_fail_until_one_can(bench: Bench, near: FakeRepository) -> None:
+    damaged = flip(bench, "segments/*/*.tar")
+    name = damaged.relative_to(bench.store.base / "staging").as_posix()
+    (info,) = near.snapshots()
+    whole = near._snapshots[info.id][1].pop(name)
+    bench.clock.step = DAY
+
+    first = bench.run()
+    for info in near.snapshots():  # a repository that was out of reach
+        near._snapshots[info.id][1][name] = whole
+    second = bench.run()
+    bench.clock.step += timedelta(hours=2)
+    third = bench.run()
+
+    assert [report.result for report in (first, second, third)] == [Result.FAILED, Result.FAILED, Result.OK]
+    assert name in first.troubles[0].text
+    assert bench.event_names().count("staging.damaged") == 1
+    assert is_sound(bench)
+
+
+def test_a_damaged_segment_that_is_moved_away_is_pulled_anew(bench: Bench, near: FakeRepository) -> None:
+    """As the words of the failed backup say."""
+    damaged = flip(bench, "segments/*/*.tar")
+    (info,) = near.snapshots()
+    near._snapshots[info.id][1].pop(damaged.relative_to(bench.store.base / "staging").as_posix())
+    bench.clock.step = DAY
+    report = bench.run()
+    assert str(damaged) in report.troubles[0].mend
+    damaged.rename(bench.store.base / "looked-at.tar")
+
+    assert bench.run().result is Result.OK
+
+    assert is_sound(bench)
+    assert bench.store.archived() == bench.store.on_server()
+
+
+def test_a_copy_that_is_damaged_too_does_not_take_the_place(bench: Bench, near: FakeRepository) -> None:
+    damaged = flip(bench, "segments/*/*.tar")
+    rotten = damaged.read_bytes()
+    name = damaged.relative_to(bench.store.base / "staging").as_posix()
+    (info,) = near.snapshots()
+    near._snapshots[info.id][1][name] = rotten[:-1]
+    bench.clock.step = DAY
+    assert bench.run().result is Result.FAILED
+    assert damaged.read_bytes() == rotten
