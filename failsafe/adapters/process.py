@@ -7,9 +7,11 @@ a job killed by `kill -9` leaves no orphan that goes on writing (Linux; elsewher
 from __future__ import annotations
 
 import contextlib
-import ctypes
+import errno
+import functools
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,7 +32,6 @@ LONGEST_LINE = 64 << 20  # bytes: a list of 100,000 restic snapshots is one line
 TAIL_LINES = 120  # a stack that restic 0.14 prints after each cause must not push the cause out
 TAIL_LINE_BYTES = 2000
 PIPE_GRACE_SECONDS = 5.0  # how long a grandchild may keep the pipes open after the program itself has ended
-PR_SET_PDEATHSIG = 1  # prctl(2), linux/prctl.h
 
 
 class ProgramMissing(ProcessError):
@@ -107,43 +108,64 @@ def run(command: Command, *, on_stdout: Listener | None = None, on_stderr: Liste
 
 def _start(command: Command) -> subprocess.Popen[bytes]:
     assert command.argv, "a program has a name"
-    parent, set_death_signal = os.getpid(), _death_signal_setter()
-
-    def prepare() -> None:  # in the child, between fork and exec: nothing here may import, log or take a lock
-        if set_death_signal is not None:
-            set_death_signal(PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != parent:  # we died in between
-                os._exit(127)
-
+    _demand_program(command)
     try:
         return subprocess.Popen(
-            command.argv,
+            (*_dying_with_us(), *command.argv),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=dict(command.environment),
             cwd=command.cwd,
             start_new_session=True,  # no terminal for ssh to ask a password at, and one group to kill
-            preexec_fn=prepare,  # noqa: PLW1509 - see prepare
         )
     except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
-        program = command.argv[0]
-        if command.cwd is not None and not os.access(command.cwd, os.X_OK):
-            raise ProcessError(f"cannot run {program} in {command.cwd}: {error.strerror}", transient=False) from error
-        raise ProgramMissing(
-            f"{program} cannot be run: {error.strerror}", mend=f"install {program}, or give its full path", transient=False
-        ) from error
+        where = "" if command.cwd is None else f" in {command.cwd}"
+        raise ProcessError(f"cannot run {command.argv[0]}{where}: {error.strerror}", transient=False) from error
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise ProcessError(f"{command.argv[0]} cannot be started: {error}") from error
 
 
-def _death_signal_setter() -> Callable[[int, int], int] | None:
+def _demand_program(command: Command) -> None:
+    """Looked for as execvp would, with the command's own PATH. Raises ProgramMissing."""
+    program = command.argv[0]
+    if os.sep in program:
+        place = (command.cwd or Path()) / program
+        found, code = os.access(place, os.X_OK), errno.EACCES if place.exists() else errno.ENOENT
+    else:
+        found, code = shutil.which(program, path=command.environment.get("PATH", os.defpath)) is not None, errno.ENOENT
+    if not found:
+        raise ProgramMissing(
+            f"{program} cannot be run: {os.strerror(code)}", mend=f"install {program}, or give its full path", transient=False
+        )
+
+
+# Where there is no setpriv: asks the kernel itself, then takes the program's place. It also notices that we died in between.
+_LAUNCHER = (
+    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.getppid() == int(sys.argv[1]) or os._exit(127); "
+    "os.execvp(sys.argv[2], sys.argv[2:])"
+)
+
+
+def _dying_with_us() -> tuple[str, ...]:
+    """What stands before a command so that the kernel kills it when the thread that started it is gone; that thread waits for it in `run`.
+
+    Not a preexec_fn: between fork and exec no Python may run where there are threads, or the child may hang on a lock that nobody gives back.
+    """
     if not sys.platform.startswith("linux"):
-        return None
-    with contextlib.suppress(OSError, AttributeError):
-        prctl: Callable[[int, int], int] = ctypes.CDLL(None).prctl
-        return prctl
-    return None
+        return ()
+    return _setpriv() or (sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid()))
+
+
+@functools.cache
+def _setpriv() -> tuple[str, ...]:
+    """() where it is not there, or cannot do it (busybox)."""
+    program = shutil.which("setpriv")
+    words = () if program is None else (program, "--pdeathsig", "KILL", "--")
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        if words and subprocess.run((*words, "true"), capture_output=True, timeout=10, check=False).returncode == 0:
+            return words
+    return ()
 
 
 class _Lines:

@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from failsafe.adapters import process
 from failsafe.adapters.process import Command, Ending, ProgramMissing, base_environment, interrupt_all, run
 from failsafe.errors import Interrupted, ProcessError
 from tests.support import wait_until
@@ -113,6 +115,13 @@ def test_a_missing_program_says_how_to_mend_it() -> None:
     assert "install" in caught.value.mend
 
 
+def test_a_program_that_may_not_be_run_says_so(tmp_path: Path) -> None:
+    (tmp_path / "program").write_text("#!/bin/sh\n")
+
+    with pytest.raises(ProgramMissing, match="Permission denied"):
+        run(Command((str(tmp_path / "program"),), base_environment()))
+
+
 def test_a_missing_folder_is_not_mistaken_for_a_missing_program(tmp_path: Path) -> None:
     with pytest.raises(ProcessError) as caught:
         run(shell("true", cwd=tmp_path / "gone"))
@@ -134,9 +143,11 @@ def test_an_interrupted_listener_ends_the_program() -> None:
     assert not alive(pids[0])
 
 
-def test_the_program_dies_with_us_even_by_kill_9(tmp_path: Path) -> None:
+@pytest.mark.parametrize("has_setpriv", [True, False])
+def test_the_program_dies_with_us_even_by_kill_9(tmp_path: Path, has_setpriv: bool) -> None:
     script = (
-        "from failsafe.adapters.process import *\n"
+        "from failsafe.adapters import process\nfrom failsafe.adapters.process import *\n"
+        f"process._setpriv = process._setpriv if {has_setpriv} else tuple\n"
         f"run(Command(('/bin/sh', '-c', 'echo $$ > {tmp_path}/pid.new; mv {tmp_path}/pid.new {tmp_path}/pid; exec sleep 600'),"
         " base_environment()))"
     )
@@ -148,6 +159,31 @@ def test_the_program_dies_with_us_even_by_kill_9(tmp_path: Path) -> None:
     ours.wait()
 
     wait_until(lambda: not alive(child), 20, "the program died with its parent")
+
+
+def test_the_other_way_to_die_with_us_changes_nothing_for_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_setpriv", tuple)
+
+    finished = run(Command(("sh", "-c", 'echo "$0 $1"; exit 7', "a b", "-c"), {**base_environment(), "GIVEN": "1"}))
+
+    assert (finished.code, finished.stdout, finished.stderr) == (7, ("a b -c",), ())
+    assert "GIVEN=1" in run(Command(("env",), {**base_environment(), "GIVEN": "1"})).stdout
+
+
+def test_no_python_runs_between_fork_and_exec_where_there_are_threads() -> None:
+    sources = Path(process.__file__).parents[1].rglob("*.py")
+
+    assert [path.name for path in sources if "preexec_fn=" in path.read_text()] == []
+
+
+def test_many_threads_start_programs_at_once() -> None:
+    def work(number: int) -> list[tuple[str, ...]]:
+        return [run(shell(f"echo {number}.{each}")).stdout for each in range(20)]
+
+    with ThreadPoolExecutor(8) as pool:
+        heard = list(pool.map(work, range(8)))
+
+    assert heard == [[(f"{number}.{each}",) for each in range(20)] for number in range(8)]
 
 
 def test_what_a_command_shows_of_itself_holds_no_environment() -> None:
