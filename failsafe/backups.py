@@ -199,7 +199,12 @@ def _catalog(app: App, server: str, narrate: Narrator) -> None:
 
 
 def _keep(app: App, report: BackupReport, began: datetime, ids: dict[str, str]) -> None:
-    """The run, and what is known of each repository, for `status` and for what is due next."""
+    """The run, and what is known of each repository, for `status` and for what is due next: at once, so that the disk is written to once."""
+    with app.store.together():
+        _keep_all(app, report, began, ids)
+
+
+def _keep_all(app: App, report: BackupReport, began: datetime, ids: dict[str, str]) -> None:
     now = app.clock.now()
     shown: dict[str, Any] = report.to_json()
     shown["missing"] = shown["missing"][:MISSING_KEPT]

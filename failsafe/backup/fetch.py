@@ -111,7 +111,7 @@ class Fetcher:
                         self._fetch(writer, target, self._digest(target, batch))
                     finally:  # what was read before a connection broke is kept
                         self._write(target)
-        self.inventory.db.commit()
+        self.inventory.commit()
 
     def _write(self, target: Target | None = None) -> None:
         self.inventory.db.executemany("INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, NULL, ?, NULL)", self._rows)

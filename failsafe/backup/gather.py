@@ -91,7 +91,6 @@ class Gatherer:
             self.list(patient)
             waiting = self.survey()
         self._restless.run(waiting)
-        self.inventory.db.commit()
         return self.world
 
     def left(self, folder: int, bases: Iterable[bytes]) -> None:

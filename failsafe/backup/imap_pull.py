@@ -163,7 +163,6 @@ class _ImapPull(PullRun):
             for folder in set(seen.listed) - set(seen.unread):
                 whole = folder in seen.states and folder not in seen.restless
                 self.ledger.end_folder(folder, seen.states[folder] if whole else None, list(seen.lacking.get(folder, ())), at)
-        self.inventory.db.commit()
 
     def _gone_folders(self, names: set[str]) -> tuple[set[int], set[int]]:
         """Folders that their mailbox no longer lists, those of mailboxes that are no longer there; and the excluded ones."""
@@ -205,7 +204,8 @@ class _ImapPull(PullRun):
         options = self.options
         extras = Extras(session, self.inventory, self.staging, file_limit=options.file_limit, total_limit=options.total_limit)
         self.belongings.take(extras, now)
-        self.inventory.db.commit()
+        if self.inventory.has_news:
+            self.inventory.commit()
         self.missing += extras.missing
 
     def _found_missing(self) -> Iterator[Missing]:

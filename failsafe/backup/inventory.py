@@ -19,41 +19,14 @@ from failsafe.backup.archive.durable import disk_errors
 from failsafe.backup.archive.segment import Sealed
 from failsafe.backup.archive.staging import Staging
 from failsafe.backup.guards import CONTENT, KINDS, TOLD, Standing
+from failsafe.backup.inventory_schema import FORMAT, SCHEMA, SEEN
 from failsafe.backup.shard_book import ShardBook, settle
 from failsafe.errors import ArchiveError
 from failsafe.mail.maildir import keyword_letter
 from failsafe.mail.manifest import Entry, FileRef, Generation
 
-FORMAT = "1"
 GONE, UNNUMBERED = "gone_at IS NOT NULL", "uid IS NULL AND gone_at IS NULL"  # few entries are: each has an index of its own
 DISK = "check space, modes and health of the disk with state_dir, and that no other failsafe is at work there; then try again"
-SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE segment (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
-CREATE TABLE content (id BLOB PRIMARY KEY, canonical BLOB NOT NULL, segment INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE mailbox (id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE, layout TEXT NOT NULL, manifest TEXT, dirty INTEGER NOT NULL);
-CREATE TABLE folder (id INTEGER PRIMARY KEY, mailbox INTEGER NOT NULL, directory BLOB NOT NULL, cur INTEGER, new INTEGER,
-  uidlist TEXT, keywords TEXT, letters TEXT NOT NULL DEFAULT '[]', uid_validity INTEGER, uid_next INTEGER, guid TEXT NOT NULL DEFAULT '',
-  shards TEXT NOT NULL DEFAULT '[]', messages INTEGER NOT NULL DEFAULT 0, dirty INTEGER NOT NULL DEFAULT 1, proved_at TEXT,
-  UNIQUE (mailbox, directory));
-CREATE TABLE entry (folder INTEGER NOT NULL, base BLOB NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL, twin INTEGER NOT NULL,
-  inode INTEGER NOT NULL, letters TEXT NOT NULL, uid INTEGER, content BLOB NOT NULL, gone_at TEXT,
-  PRIMARY KEY (folder, base, size, mtime, twin)) WITHOUT ROWID;
-CREATE INDEX entry_base ON entry (base, size, mtime);
-CREATE INDEX entry_inode ON entry (inode, size, mtime);
-CREATE TABLE file (origin TEXT NOT NULL, path BLOB NOT NULL, stamp TEXT NOT NULL, ref TEXT NOT NULL, PRIMARY KEY (origin, path));
-CREATE TABLE guard (mailbox TEXT NOT NULL, code TEXT NOT NULL, text TEXT NOT NULL, raised_at TEXT NOT NULL, PRIMARY KEY (mailbox, code));
-"""
-# what one pull saw: of no use to the next, so it is neither logged nor synced
-SEEN = """
-CREATE TEMP TABLE pass (folder INTEGER NOT NULL, base BLOB NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL, inode INTEGER NOT NULL,
-  sub TEXT NOT NULL, letters TEXT NOT NULL);
-CREATE TEMP TABLE seen (folder INTEGER NOT NULL, base BLOB NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL, twin INTEGER NOT NULL,
-  inode INTEGER NOT NULL, sub TEXT NOT NULL, letters TEXT NOT NULL, PRIMARY KEY (folder, base, size, mtime, twin)) WITHOUT ROWID;
-CREATE INDEX temp.seen_base ON seen (base);
-CREATE TEMP TABLE uid (folder INTEGER NOT NULL, base BLOB NOT NULL, uid INTEGER NOT NULL, PRIMARY KEY (folder, base)) WITHOUT ROWID;
-"""
-
 # of a vanished entry `e`: its name is still there, with other content
 CHANGED = "EXISTS (SELECT 1 FROM entry n WHERE n.folder = e.folder AND n.base = e.base AND n.gone_at IS NULL AND n.content <> e.content)"
 
@@ -76,6 +49,8 @@ class Inventory:
 
     def __init__(self, file: Path, db: sqlite3.Connection) -> None:
         self.place, self.db = file, db
+        self.has_news = False  # files or guards changed in this pull: they are kept also where it fails
+        self._is_clean = False  # what stands is what the newest generation says: so until the first commit
 
     @classmethod
     def open(cls, file: Path) -> Self:
@@ -126,8 +101,16 @@ class Inventory:
                 ShardBook(self.db).forget()
                 self.db.execute("UPDATE folder SET dirty = 1")
                 self.db.execute("UPDATE mailbox SET dirty = 1")
-            self.db.execute("DELETE FROM meta WHERE key = 'clean'")
+                self.db.execute("DELETE FROM meta WHERE key = 'clean'")
+        self._is_clean = clean and not fresh
         return fresh
+
+    def commit(self) -> None:
+        """Never `db.commit()`: with the first commit of a pull, the inventory is ahead of the newest generation."""
+        if self._is_clean:
+            self.db.execute("DELETE FROM meta WHERE key = 'clean'")
+            self._is_clean = False
+        self.db.commit()
 
     def finish(self, generation: int) -> None:
         """The generation that holds all this is durable."""
@@ -202,7 +185,10 @@ class Inventory:
         return None if row is None else str(row[0])
 
     def put(self, key: str, value: str) -> None:
-        self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+        """What is there already is not written: in peace a pull writes one page."""
+        if self.get(key) != value:
+            put = "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+            self.db.execute(put, (key, value))
 
     def count(self, source: str, *values: object) -> int:
         """`count("entry WHERE folder = ?", 3)`; `source` is our own text, never another party's."""
@@ -255,13 +241,14 @@ class Inventory:
         """Every row written so far speaks of durable bytes now. `mailbox`: whose messages they are."""
         self.learn_segment(segment.name, ((line.id, line.canonical) for line in segment.lines))
         self.db.execute("INSERT OR REPLACE INTO owned SELECT id, ? FROM segment WHERE name = ?", (raw(mailbox), segment.name))
-        self.db.commit()
+        self.commit()
 
     # ------------------------------------------------------------ guards
 
     def raise_guard(self, mailbox: str, code: str, words: str, at: str) -> None:
         """`mailbox` "" means the whole server. A guard that stands keeps its first words."""
-        self.db.execute("INSERT OR IGNORE INTO guard VALUES (?, ?, ?, ?)", (shown(mailbox), code, words, at))
+        put = "INSERT OR IGNORE INTO guard VALUES (?, ?, ?, ?)"
+        self.has_news |= self.db.execute(put, (shown(mailbox), code, words, at)).rowcount > 0
 
     def guards(self) -> list[tuple[str, str, str]]:
         """(mailbox as `shown`, code, text) of every guard that stands."""
@@ -278,7 +265,9 @@ class Inventory:
         """Guards of this code, in one place or (None) everywhere; gives how many."""
         where = "code = ?" if mailbox is None else "code = ? AND mailbox = ?"
         values = (code,) if mailbox is None else (code, shown(mailbox))
-        return self.db.execute(f"DELETE FROM guard WHERE {where}", values).rowcount
+        lifted = self.db.execute(f"DELETE FROM guard WHERE {where}", values).rowcount
+        self.has_news |= lifted > 0
+        return lifted
 
     def accept(self, mailbox: str | None = None, *, tampering: bool = False) -> int:
         """A person says that the loss (or, with `tampering`, the changed content) was theirs: lifts those guards of a mailbox (None: all).
@@ -318,6 +307,7 @@ class Inventory:
     def put_file(self, origin: str, path: str, stamp: str, ref: FileRef) -> None:
         values = json.dumps([ref.path, ref.digest, ref.size, ref.mode, ref.uid, ref.gid, ref.mtime])
         self.db.execute("INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?)", (origin, raw(path), stamp, values))
+        self.has_news = True
 
     def files(self, origin: str) -> tuple[FileRef, ...]:
         rows = self.rows("SELECT ref FROM file WHERE origin = ? ORDER BY path", origin)
@@ -328,6 +318,7 @@ class Inventory:
         kept = {raw(path) for path in paths}
         dropped = [(origin, row[0]) for row in self.rows("SELECT path FROM file WHERE origin = ?", origin) if row[0] not in kept]
         self.db.executemany("DELETE FROM file WHERE origin = ? AND path = ?", dropped)
+        self.has_news |= bool(dropped)
         return len(dropped)
 
 

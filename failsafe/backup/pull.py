@@ -171,7 +171,6 @@ class PullRun(ABC):
         rest = sum_up(list(waiting.values()))
         outstanding = {"outstanding": {"messages": rest.messages, "bytes": rest.size}} if rest.messages else {}
         notes = {**self._notes(), **outstanding}
-        self.inventory.db.commit()
         return GenerationDraft(
             at=self.clock.now(),
             result=Result.INCOMPLETE if missing else Result.OK,
@@ -186,7 +185,10 @@ class PullRun(ABC):
     def _commit(self, draft: GenerationDraft) -> Generation | None:
         """None where the newest generation says the same."""
         newest = self.staging.newest()
-        return None if newest and same_state(newest, draft, self.staging) else self.staging.commit(draft)
+        if newest and same_state(newest, draft, self.staging):
+            return None
+        self.inventory.commit()
+        return self.staging.commit(draft)
 
     def _controller(self) -> list[FileRef]:
         return [self.staging.store_file(path, data) for path, data in sorted(self.options.controller.items())]
@@ -265,7 +267,8 @@ class _Pull(PullRun):
         self.keeper.note_uids(self.world)
         unsure = {folder for folder, _ in self.fetcher.missing} | {target.id for target, _ in self.fetcher.left}
         self.keeper.note_stamps(self.world, unsure, at)
-        self.inventory.db.commit()
+        if self.inventory.has_news:
+            self.inventory.commit()
 
     def _fetch(self, gatherer: Gatherer) -> None:
         """What is missing: the newest of every mailbox first, where it is much."""
@@ -307,7 +310,8 @@ class _Pull(PullRun):
         judge_clocks(self.inventory, self.staging.newest(), self.clock.now(), at, self.options.server)
         self._control_files()
         self.belongings.take(self.extras, self.there)
-        self.inventory.db.commit()
+        if self.inventory.has_news:
+            self.inventory.commit()
 
     def _control_files(self) -> None:
         for box in self.world.boxes.values():

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
+from threading import local
 from typing import Any
 
 from sqlalchemy import create_engine, event, inspect, text
@@ -32,6 +33,7 @@ class Store:
     def __init__(self, url: str, *, password: Secret | None = None, file: Path | None = None) -> None:
         self.file = file
         self._engine = _engine(url, password)
+        self._joined = local()  # .connection: that of `together`, in this thread
 
     @classmethod
     def sqlite(cls, file: Path) -> Store:
@@ -54,7 +56,11 @@ class Store:
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
-        """One transaction: committed at the end of the block, rolled back on any exception."""
+        """One transaction: committed at the end of the block, rolled back on any exception. Within `together` it is a part of that."""
+        joined: Connection | None = getattr(self._joined, "connection", None)
+        if joined is not None:
+            yield joined
+            return
         try:
             with self._engine.begin() as connection:
                 yield connection
@@ -63,12 +69,27 @@ class Store:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A connection for reading only; never waits for a writer on SQLite (WAL)."""
+        """A connection for reading only; never waits for a writer on SQLite (WAL). Within `together` it sees what was written there."""
+        joined: Connection | None = getattr(self._joined, "connection", None)
+        if joined is not None:
+            yield joined
+            return
         try:
             with self._engine.connect().execution_options(readonly=True) as connection:
                 yield connection
         except SQLAlchemyError as error:
             raise _translated(error) from error
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """All that this thread writes in the block is one transaction: all of it or nothing, and one write to the disk instead of many."""
+        before = getattr(self._joined, "connection", None)
+        with self.begin() as connection:
+            self._joined.connection = connection
+            try:
+                yield
+            finally:
+                self._joined.connection = before
 
     def revision(self) -> str | None:
         """The schema's revision, None for an empty database."""

@@ -159,6 +159,12 @@ class Staging:
                 size += len(piece)
                 yield piece
 
+        if isinstance(data, bytes):  # what is there is not written at all, not even to see that it is
+            stored = path_of("files", hashlib.sha256(data).hexdigest())
+            if (target := self.folder / stored).is_file() and target.stat().st_size == len(data):
+                self._unsynced.add(target.parent)
+                self._fresh.add(stored)
+                return FileRef(path, target.name, len(data), mode, uid, gid, mtime)
         digest = self._write("files", counted())
         return FileRef(path, digest, size, mode, uid, gid, mtime)
 
@@ -334,15 +340,18 @@ class Staging:
             path = self.folder / generation_path(number)
             freed += path.stat().st_size
             path.unlink()
-        durable.sync_folder(self.folder / GENERATIONS)
+        doomed: dict[Path, int] = {}
         for kind in KINDS:
             for path in self._present(kind):
                 status = path.stat()
                 recent = kind == "segments" and status.st_mtime_ns >= newest.st_mtime_ns
                 if path.relative_to(self.folder).as_posix() not in named and not recent:
-                    freed += status.st_size
-                    path.unlink()
-        return freed
+                    doomed[path] = status.st_size
+        if numbers or doomed:
+            durable.sync_folder(self.folder / GENERATIONS)
+        for path in doomed:
+            path.unlink()
+        return freed + sum(doomed.values())
 
     def _present(self, kind: str) -> Iterator[Path]:
         with contextlib.suppress(FileNotFoundError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -177,3 +178,24 @@ def test_a_stale_holder_is_fenced_inside_the_transaction(store: Store) -> None:
 
     with pytest.raises(LeaseLost), store.begin() as connection:
         demand(connection, stale)
+
+
+def test_what_is_written_together_is_seen_there_and_is_all_or_nothing(store: Store) -> None:
+    duties = DutyStore(store)
+    with store.together():
+        duties.started("a", NOW)
+        with store.together():
+            duties.ended("a", NOW, ok=True)
+        assert duties.all()["a"].ok_at == NOW
+    with pytest.raises(ValueError, match="no"), store.together():
+        duties.started("b", NOW)
+        raise ValueError("no")
+    assert set(duties.all()) == {"a"}
+
+
+def test_what_another_thread_writes_is_no_part_of_what_is_written_together(store: Store) -> None:
+    duties = DutyStore(store)
+    with pytest.raises(ValueError, match="no"), ThreadPoolExecutor(1) as pool, store.together():
+        pool.submit(duties.all).result()  # it reads what was there before
+        assert pool.submit(lambda: getattr(store._joined, "connection", None)).result() is None
+        raise ValueError("no")
