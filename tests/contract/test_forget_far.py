@@ -235,7 +235,7 @@ def test_a_folder_that_may_not_be_written_is_named_at_once_and_nothing_changes(w
         if os.geteuid() == 0:  # root without its privilege to write everywhere is a user like others
             less = "-dac_override,-dac_read_search"
             argv = ["setpriv", f"--inh-caps={less}", f"--bounding-set={less}", *argv]
-    words = {"mount": ("mounted read-only", "mount"), "rights": ("may not write", "right to read and write")}[how]
+    words = {"mount": ("read-only file system", "writable again"), "rights": ("may not write", "right to read and write")}[how]
     for verb in (["forget", "--yes", "--json"], ["prune", "--json"]):
         answer = subprocess.run([*argv, *verb], capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL)
         (line,) = json.loads(answer.stdout)["repositories"]

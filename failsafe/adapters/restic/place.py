@@ -46,7 +46,7 @@ def demand_writable(folder: Path) -> None:
             continue
         if os.statvfs(place).f_flag & os.ST_RDONLY:
             raise ResticError(
-                f"{place} is mounted read-only: nothing can be written there",
+                f"{place} lies on a read-only file system: nothing can be written there",
                 mend=f"look for disk errors, then mount {folder} writable again",
             )
         user = _user()
