@@ -12,6 +12,7 @@ from failsafe.errors import FailsafeError, HostKeyError
 from failsafe.failover.facts import PrimaryCheck, PrimaryProof
 
 if TYPE_CHECKING:
+    from failsafe.backup.protocol import MailboxFacts, ServerSession
     from failsafe.ports import MailSource
 
 LEAST_FREE_BYTES = (
@@ -61,7 +62,8 @@ def _over_ssh(app: App, server: str) -> Iterator[PrimaryCheck]:
         with open_source(app.mail_host(server), wanted) as (session, _):
             yield _check("host-key", ok=True, text="the host key is the one we know")
             yield _check("login", ok=True, text="our key is let in")
-            found = {} if source is not None else {facts.mailbox: bool(facts.folders) for facts in session.survey()}
+            boxes = [] if source is not None else list(session.survey())
+            found = {box.mailbox: _holds_mail(session, box) for box in boxes}
             vitals = session.vitals()
     except HostKeyError as error:
         yield _check("host-key", ok=False, text=str(error))
@@ -71,6 +73,17 @@ def _over_ssh(app: App, server: str) -> Iterator[PrimaryCheck]:
         return
     yield from _mail(app, server, found if source is None else _open_all(source))
     yield from _machine(vitals)
+
+
+def _holds_mail(session: ServerSession, box: MailboxFacts) -> bool:
+    """Whether a message lies in any of its folders: those of a server that was installed anew are there, and empty. INBOX comes first."""
+    from failsafe.backup.protocol import FolderPass
+
+    for folder in box.folders:
+        parts = [part for _, part in session.list_folders([(box.path, box.place(folder.directory))])]
+        if any(not isinstance(part, FolderPass) and part for part in parts):
+            return True
+    return False
 
 
 def _open_all(source: MailSource) -> dict[str, bool]:
