@@ -20,7 +20,9 @@ from failsafe.config.schema import RepositoryTable
 from failsafe.errors import ArchiveError, Refused, StoreError
 from failsafe.events import Event
 from failsafe.model import DomainState, Guard, Notice, Severity, SnapshotInfo
+from failsafe.ports import Progress
 from failsafe.render import spoken_age
+from failsafe.repositories import OnCourse
 from failsafe.store.journal import Journal
 
 FROZEN_LONG = timedelta(days=7)  # then a person is told, and told again after as long
@@ -53,14 +55,15 @@ def forget_repository(app: App, name: str, *, only: Collection[str] | None = Non
     return report
 
 
-def prune_repository(app: App, name: str) -> PruneOutcome:
-    """Removes what no snapshot needs. Any server's freeze stops it: its data lies among that of the others."""
+def prune_repository(app: App, name: str, progress: Progress | None = None) -> PruneOutcome:
+    """Removes what no snapshot needs. Any server's freeze stops it: its data lies among that of the others. `status` shows how far it is."""
     _demand_here(app, name, "prune")
     app.duties.started(f"prune:{name}", app.clock.now())
     with _alone(app, name, "prune"):
         servers = (guard for server in sorted(app.config.mail_server) for guard in judge_server(view_server(app, server)))
         frozen = tuple(dict.fromkeys((*repository_freezes(app, name), *servers)))
-        outcome = run_prune(_maintained(app, name), frozen, clock=app.clock, record=app.record)
+        course = OnCourse(app, f"prune:{name}", progress)
+        outcome = run_prune(_maintained(app, name), frozen, clock=app.clock, record=app.record, progress=course)
     result = "failed" if outcome.trouble is not None else "frozen" if outcome.frozen else "ok"
     now = app.clock.now()
     app.duties.ended(f"prune:{name}", now, ok=result != "failed", result=result)

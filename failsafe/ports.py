@@ -145,8 +145,8 @@ class Repository(Protocol):
     def forget(self, snapshot_ids: Sequence[str]) -> None:
         """Takes exactly these snapshots (whole ids) off the list; their data stays until `prune`. Reads back: ResticError unless all are gone."""
 
-    def prune(self) -> PruneReport:
-        """Removes the data that no snapshot needs any more. Killed at any moment, it is done again by the next."""
+    def prune(self, progress: Progress | None = None) -> PruneReport:
+        """Removes the data that no snapshot needs any more; `progress` counts what each of its steps counts. Killed at any moment, it is done again by the next."""
         ...
 
     def unlock(self) -> None:

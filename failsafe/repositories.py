@@ -188,7 +188,7 @@ def _pull_nothing(_staging: Staging, _progress: Progress) -> PullReport:
 class OnCourse:
     """Passes progress on, and notes once a minute that a long run gets on: it is then not called overdue."""
 
-    def __init__(self, app: App, duty: str, progress: Progress) -> None:
+    def __init__(self, app: App, duty: str, progress: Progress | None) -> None:
         self._app, self._duty, self._progress = app, duty, progress
         self._total: int | None = None
         self._done, self._unit = 0, ""
@@ -196,11 +196,13 @@ class OnCourse:
 
     def stage(self, text: str, total: int | None = None, unit: str = "") -> None:
         self._total, self._done, self._unit = total, 0, unit
-        self._progress.stage(text, total, unit)
+        if self._progress is not None:
+            self._progress.stage(text, total, unit)
 
     def advance(self, amount: int) -> None:
         self._done += amount
-        self._progress.advance(amount)
+        if self._progress is not None:
+            self._progress.advance(amount)
         now = self._app.clock.monotonic()
         if self._noted_at is None or now - self._noted_at >= MOVED_EVERY:
             self._noted_at = now

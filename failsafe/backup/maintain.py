@@ -13,7 +13,7 @@ from failsafe.backup.retention import Decision
 from failsafe.errors import EXIT_EXTERNAL, EXIT_FINDINGS, EXIT_OK, FailsafeError, Interrupted, LeaseLost, ResticError
 from failsafe.events import Event
 from failsafe.model import Guard, SnapshotInfo
-from failsafe.ports import Clock, Recorder, Repository
+from failsafe.ports import Clock, Progress, Recorder, Repository
 
 IDS_IN_EVENT = 1000
 UNKNOWN_REPOSITORY = "repository-unknown"
@@ -152,7 +152,9 @@ def run_forget(
     return replace(report, forgotten=forgotten, trouble=trouble)
 
 
-def run_prune(repository: Repository, frozen: Sequence[Guard], *, clock: Clock, record: Recorder) -> PruneOutcome:
+def run_prune(
+    repository: Repository, frozen: Sequence[Guard], *, clock: Clock, record: Recorder, progress: Progress | None = None
+) -> PruneOutcome:
     """Removes data that no snapshot needs, unless something stops it; the list of snapshots must be the same afterwards."""
     outcome = PruneOutcome(repository.name, done=False, frozen=tuple(frozen))
     if frozen:
@@ -160,7 +162,7 @@ def run_prune(repository: Repository, frozen: Sequence[Guard], *, clock: Clock, 
     try:
         repository.open()
         before = {info.id for info in repository.snapshots()}
-        report = repository.prune()
+        report = repository.prune(progress)
         lost = before - {info.id for info in repository.snapshots()}
     except (Interrupted, LeaseLost):
         raise

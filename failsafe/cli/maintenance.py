@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from failsafe.cli.common import JSON_OPTION, YES_OPTION, answer, answer_json, confirm, open_app, say, verbs_app
+from failsafe.cli.common import JSON_OPTION, YES_OPTION, answer, answer_json, confirm, open_app, progress, say, verbs_app
 from failsafe.errors import EXIT_EXTERNAL, EXIT_OK, UsageError
 
 app = verbs_app()
@@ -50,6 +50,8 @@ def forget(
 def prune(repository: str = ONE_REPOSITORY, as_json: bool = JSON_OPTION) -> None:
     """Removes the data that no snapshot needs any more. What stops `forget` stops this too: exit 1.
 
+    A terminal shows how far it is; elsewhere `failsafe status` does.
+
     Example: failsafe prune --repository nas
     """
     from failsafe.backup.coverage import spoken_size
@@ -59,9 +61,12 @@ def prune(repository: str = ONE_REPOSITORY, as_json: bool = JSON_OPTION) -> None
     names = _names(everything, repository)
     if repository is None:
         names = [name for name in names if not _is_elsewhere(everything, name, told=not as_json)]
-    outcomes = []
+    outcomes, shown = [], progress(quiet=as_json)
     for name in names:
-        outcomes.append(prune_repository(everything, name))
+        try:
+            outcomes.append(prune_repository(everything, name, shown))
+        finally:
+            shown.close()
         outcome = outcomes[-1]
         _complain(outcome.trouble)
         if as_json:

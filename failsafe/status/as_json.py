@@ -26,6 +26,7 @@ def to_json(status: Status) -> dict[str, Any]:
                 "last_check_at": instant(each.last_check_at),
                 "last_drill_at": instant(each.last_drill_at),
                 **({"upload": _upload_json(each.upload)} if each.upload else {}),
+                **({"work": each.work.to_json()} if each.work is not None else {}),
                 **({"bucket": dict(each.bucket)} if each.bucket else {}),
                 **({"coverage": each.reading.to_json()} if each.reading is not None else {}),
                 **({"retention": each.retention.to_json()} if each.retention.at is not None else {}),

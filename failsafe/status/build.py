@@ -9,7 +9,7 @@ from failsafe.backup.due import LastRun
 from failsafe.backup.freshness import is_on_course, judge_freshness
 from failsafe.backup.space import SPACE, expect_full_at, read_samples
 from failsafe.model import DomainState, Guard, Severity, Side, Verdict
-from failsafe.status.course import read_pull
+from failsafe.status.course import read_pull, read_work
 from failsafe.status.findings import (
     domain_findings,
     other_findings,
@@ -145,6 +145,7 @@ def _repository(
         details.get("bucket", {}),
         reading,
         retention_of(details, is_ours=f"forget:{name}" in every, standing=stops),
+        read_work(glance.by("duty", "name"), name, now),
     )
 
 

@@ -1,10 +1,13 @@
-"""How far a pull is that is under way, from the note that it leaves beside its duty. Pure."""
+"""How far a pull, a forget or a prune is that is under way, from the note that it leaves beside its duty. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
+from typing import Any
 
+from failsafe.backup.freshness import ON_COURSE
 from failsafe.backup.sizes import spoken_size
 from failsafe.render import spoken_age, spoken_instant
 from failsafe.store.glance import Row
@@ -57,3 +60,46 @@ def describe_pull(pull: Pull, now: datetime, zone: tzinfo | None) -> str:
         return f"{words}; its rate is not known yet"
     when = f"about {spoken_instant(end, zone)}" if zone is not None else f"in about {spoken_age(end - now)}"
     return f"{words}, {spoken_size(int(pull.rate))}/s; it ends {when}"
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Upkeep of a repository that has begun and not ended. `counted`: what it counts in its present step, "packs repacked"."""
+
+    what: str  # forget | prune
+    since: datetime
+    heard_at: datetime  # when it last got on
+    moving: bool
+    done: int = 0
+    total: int | None = None
+    counted: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        at = {name: f"{moment:%Y-%m-%dT%H:%M:%SZ}" for name, moment in (("since", self.since), ("moved_at", self.heard_at))}
+        return {"what": self.what, **at, "moving": self.moving, "done": self.done, "total": self.total, "counted": self.counted}
+
+
+def read_work(rows: Mapping[str, Row], repository: str, now: datetime) -> Work | None:
+    """None where nothing is open. Only one of these works in a repository at a time; of those that were killed, the last one is told."""
+    found: list[Work] = []
+    for what in ("forget", "prune"):
+        row = rows.get(f"{what}:{repository}")
+        if row is None or row["started_at"] is None or (row["ended_at"] is not None and row["ended_at"] >= row["started_at"]):
+            continue
+        details = row["details"]
+        noted_at = datetime.fromisoformat(details["moved_at"]) if "moved_at" in details else row["started_at"]
+        noted = details if noted_at >= row["started_at"] and "moved_at" in details else {}
+        heard_at = max(noted_at, row["started_at"])
+        moving = -STALLED <= now - heard_at <= ON_COURSE
+        counts = (int(noted.get("done", 0)), noted.get("total"), str(noted.get("unit", "")))
+        found.append(Work(what, row["started_at"], heard_at, moving, *counts))
+    return max(found, key=lambda work: work.since, default=None)
+
+
+def describe_work(work: Work, now: datetime, zone: tzinfo) -> str:
+    """ "prune runs since 2026-11-24 03:10 +01:00: 3 of 5 packs repacked"."""
+    since = spoken_instant(work.since, zone)
+    if not work.moving:
+        return f"{work.what} began {since} and has not ended; nothing was heard of it for {spoken_age(now - work.heard_at)}"
+    step = f": {work.done} of {work.total} {work.counted}" if work.total else ""
+    return f"{work.what} runs since {since}{step}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from failsafe.backup.freshness import Overdue
 from failsafe.model import DomainState, Finding, Guard, Side, Verdict
-from failsafe.status.course import Pull
+from failsafe.status.course import Pull, Work
 from failsafe.status.upkeep import Reading, Retention
 from failsafe.store.glance import Row
 
@@ -86,6 +86,7 @@ class RepositoryStatus:
     bucket: Mapping[str, Any] = field(default_factory=dict)  # what its S3 bucket said of itself when it was last looked at
     reading: Reading | None = None
     retention: Retention = field(default_factory=Retention)
+    work: Work | None = None  # a forget or prune that is under way, or was killed on its way
 
 
 @dataclass(frozen=True, slots=True)

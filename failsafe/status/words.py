@@ -9,7 +9,7 @@ from typing import Any
 
 from failsafe.model import DomainState, Severity, Side
 from failsafe.render import spoken_age, spoken_instant
-from failsafe.status.course import describe_pull
+from failsafe.status.course import describe_pull, describe_work
 from failsafe.status.findings import MOVING
 from failsafe.status.values import DomainStatus, MailboxStatus, RepositoryStatus, Status, Upload
 
@@ -150,6 +150,7 @@ def render_plain(status: Status, zone: tzinfo, *, mailboxes: bool = False) -> li
         checked = "never" if repository.last_check_at is None else spoken_instant(repository.last_check_at, zone)
         lines.append(f"repository {repository.repository}: {repository.status}; last snapshot {at}; last check {checked}")
         lines += [f"  {_render_upload(repository.upload, zone)}"] if repository.upload else []
+        lines += [f"  {describe_work(repository.work, status.at, zone)}"] if repository.work is not None else []
         lines += [f"  {render_bucket(repository.bucket)}"] if repository.bucket else []
         lines += [f"  {repository.reading}"] if repository.reading is not None else []
         lines += [f"  {repository.retention}"] if repository.last_snapshot_at is not None else []

@@ -24,7 +24,7 @@ from failsafe.ports import Clock
 from failsafe.render import spoken_age, spoken_instant
 from failsafe.secrets import read_secret
 from failsafe.status.as_json import to_json
-from failsafe.status.course import describe_pull
+from failsafe.status.course import describe_pull, describe_work
 from failsafe.status.values import DomainStatus, Status
 from failsafe.status.words import Answers, answer_all
 from failsafe.web.metrics import render_metrics
@@ -59,6 +59,7 @@ def make_page(status: Callable[[datetime], Status], clock: Clock, zone: tzinfo, 
             spoken=lambda at: spoken_instant(at, zone),
             age=lambda at: spoken_age(found.at - at),
             pull=lambda pull: describe_pull(pull, found.at, zone),
+            work=lambda work: describe_work(work, found.at, zone),
             mood=domain_mood,
         )
         return HTMLResponse(text)

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from failsafe.verification import check_repository
 from tests.contract.mailstore import Silent, Store
 from tests.contract.restic_snapshots import put_snapshots
 from tests.contract.restics import PASSWORD, programs, put_empty_repository, restic
+from tests.support import wait_until
 
 pytestmark = pytest.mark.skipif(not programs(), reason="restic is not installed (Debian: restic)")
 CONFIG = """
@@ -370,6 +372,27 @@ def test_forget_and_prune_use_the_maintenance_credential_and_backups_never_do(
     calls = {tuple(line.split()) for line in (tools / "calls").read_text().splitlines()}
     assert {("forget", "may-delete"), ("prune", "may-delete"), ("backup", "everyday")} <= calls
     assert not {("forget", "everyday"), ("prune", "everyday"), ("backup", "may-delete")} & calls
+
+
+def test_status_shows_how_far_a_prune_is(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    tools, program = world.folder / "tools", shutil.which("restic")
+    tools.mkdir()
+    wait = f'echo "[0:01] 75.00%  3 / 4 packs repacked"; until [ -e {tools}/go ]; do sleep 0.05; done;'
+    (tools / "restic").write_text(f'#!/bin/sh\n[ "$1" = prune ] && {{ {wait} }}\nexec {program} "$@"\n')
+    (tools / "restic").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+
+    with ThreadPoolExecutor(1) as pool:
+        pruning = pool.submit(prune_repository, world.app, "nas")
+        try:
+            work = wait_until(lambda: (found := world.status().repositories[0].work) and found.total and found, 60, "it is shown")
+            assert (work.what, work.done, work.total, work.counted, work.moving) == ("prune", 3, 4, "packs repacked", True)
+            assert "prune runs since" in world.run("status")[1]
+            assert to_json(world.status())["repositories"][0]["work"]["what"] == "prune"
+        finally:
+            (tools / "go").touch()
+        assert pruning.result(60).done
+    assert world.status().repositories[0].work is None
 
 
 def test_the_date_of_full_coverage_is_a_number(world: World) -> None:

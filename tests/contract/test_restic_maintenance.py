@@ -126,8 +126,12 @@ def test_kill_9_in_forget_or_prune_is_healed_by_the_next_run(program: str, place
         repository.forget(portion)  # read back: raises unless all of them are gone
         assert not set(portion) & {info.id for info in repository.snapshots()}
 
-    repository.prune()
+    heard = Heard()
+    repository.prune(heard)
 
+    assert heard.stages[0][0] == "prune of nas"
+    assert heard.amount > 0
+    assert all(total and unit for _text, total, unit in heard.stages)
     assert [info.id for info in repository.snapshots()] == [last]
     assert repository.check(part=1, parts=1).ok
     assert restic(program, place, "check", "--read-data").returncode == 0

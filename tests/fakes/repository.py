@@ -98,8 +98,11 @@ class FakeRepository:
         for each in snapshot_ids:
             self._snapshots.pop(each, None)
 
-    def prune(self) -> PruneReport:
+    def prune(self, progress: Progress | None = None) -> PruneReport:
         self.open()
+        if progress is not None:
+            progress.stage(f"prune of {self.name}", 2, "packs repacked")
+            progress.advance(1)
         named = {content for _, held in self._snapshots.values() for content in held.values()}
         freed = sum(map(len, self._contents - named))
         self._contents = named

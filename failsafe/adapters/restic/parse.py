@@ -133,6 +133,7 @@ def parse_config_id(lines: Iterable[str]) -> str | None:
 
 _SIZE_UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 _GROUP = re.compile(r"read group #\d+ of (\d+) data packs \(out of total (\d+) packs")
+_COUNTED = re.compile(r"^\[[\d:]+\] +[\d.]+% +(\d+) / (\d+) (\S.*)$")
 _PRUNED = re.compile(r"^(total prune|remaining): +\d+ blobs / ([\d.]+) ([KMGT]?i?B)")
 
 
@@ -169,6 +170,12 @@ def words(stderr: Sequence[str]) -> str:
             text = str(value.get("message", ""))
         said.extend(part for line_ in text.splitlines() if (part := line_.strip()) and not _FRAME.fullmatch(part))
     return "\n".join(said[-WORDS:])
+
+
+def parse_counted(line: str) -> tuple[int, int, str] | None:
+    """(done, of how many, of what) of a line of prune's progress, "[0:01] 75.00%  3 / 4 packs repacked"; the same on all versions."""
+    found = _COUNTED.match(_CONTROL.sub("", line).strip())
+    return None if found is None else (int(found[1]), int(found[2]), found[3])
 
 
 def is_refusal(said: str) -> bool:

@@ -22,6 +22,7 @@ from failsafe.adapters.restic.parse import (
     is_refusal,
     judge_failure,
     parse_config_id,
+    parse_counted,
     parse_node,
     parse_packs,
     parse_prune,
@@ -227,9 +228,10 @@ class ResticRepository:
                 raise self._refused(self._driver.failed(finished, "forget"))
             self._demand_gone(argv[1:], finished)
 
-    def prune(self) -> PruneReport:
+    def prune(self, progress: Progress | None = None) -> PruneReport:
         self._demand_writable()
-        finished = self._driver.locking(partial(self._maintain, commands.prune()))
+        listener = None if progress is None else _PruneLines(progress, f"prune of {self.name}")
+        finished = self._driver.locking(partial(self._maintain, commands.prune(), listener=listener))
         if finished.code != 0:
             raise self._refused(self._driver.failed(finished, "prune"))
         left = [line for line in finished.stderr if "unable to remove" in line]
@@ -244,8 +246,8 @@ class ResticRepository:
 
     # Inside
 
-    def _maintain(self, argv: tuple[str, ...], more: tuple[str, ...]) -> Finished:
-        return self._driver.run((*argv, *more), deadline=LONGEST, silence=self._silence)
+    def _maintain(self, argv: tuple[str, ...], more: tuple[str, ...], *, listener: _PruneLines | None = None) -> Finished:
+        return self._driver.run((*argv, *more), deadline=LONGEST, silence=self._silence, on_stdout=listener)
 
     def _demand_gone(self, snapshot_ids: Sequence[str], finished: Finished) -> None:
         left = {info.id for info in self.snapshots()} & set(snapshot_ids)
@@ -386,6 +388,25 @@ class _BackupLines:
     def complaint(self, line: str) -> None:
         if len(self.unread) < 1000:
             self.unread.extend(unread_items([line]))
+
+
+class _PruneLines:
+    """Listens to a prune: each of its steps counts anew."""
+
+    def __init__(self, progress: Progress, stage: str) -> None:
+        self._progress, self._stage = progress, stage
+        self._step, self._shown = ("", 0), 0
+
+    def __call__(self, line: str) -> None:
+        counted = parse_counted(line)
+        if counted is None:
+            return
+        done, total, what = counted
+        if self._step != (what, total):
+            self._step, self._shown = (what, total), 0
+            self._progress.stage(self._stage, total, what)
+        self._progress.advance(max(done - self._shown, 0))
+        self._shown = max(done, self._shown)
 
 
 def _arrived(path: Path, size: int) -> bool:

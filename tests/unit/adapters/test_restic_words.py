@@ -17,6 +17,7 @@ from failsafe.adapters.restic.parse import (
     as_json,
     judge_failure,
     parse_config_id,
+    parse_counted,
     parse_node,
     parse_snapshots,
     parse_summary,
@@ -268,6 +269,12 @@ def test_a_place_that_cannot_be_looked_at_leaves_restics_word() -> None:
         raise BucketError("no answer")
 
     assert name_failure(Failure("wrong-password", "said"), dead, "").kind == "wrong-password"
+
+
+def test_what_prune_counts_is_read() -> None:
+    assert parse_counted("[0:01] 75.00%  3 / 4 packs repacked") == (3, 4, "packs repacked")
+    assert parse_counted("\x1b[2K[1:02:03] 100.00%  12 / 12 old indexes deleted") == (12, 12, "old indexes deleted")
+    assert parse_counted("removing 5 old packs") is None
 
 
 def test_a_stack_trace_hides_the_cause_from_nobody() -> None:

@@ -11,7 +11,7 @@ import pytest
 from failsafe.model import Severity
 from failsafe.status.as_json import to_json
 from failsafe.status.build import build_status
-from failsafe.status.course import STALLED, read_pull
+from failsafe.status.course import STALLED, describe_work, read_pull, read_work
 from failsafe.status.values import Status
 from failsafe.status.words import answer_all, render_plain
 from failsafe.store.glance import Glance
@@ -104,3 +104,35 @@ def test_a_long_pull_after_good_backups_is_shown_and_hides_nothing() -> None:
 def test_nothing_known_is_no_pull() -> None:
     assert build_status(ROSTER, Glance(), NOW).servers[0].pull is None
     assert "pull" not in to_json(build_status(ROSTER, healthy(), NOW))["servers"][0]
+
+
+def working(**details: Any) -> dict[str, Any]:
+    row = duty("prune:nas", ago(days=8))
+    return {**row, "started_at": ago(hours=2), "details": details}
+
+
+def test_a_prune_that_is_under_way_is_told_with_what_it_counts() -> None:
+    row = working(done=3, total=5, unit="packs repacked", moved_at=ago(minutes=1).isoformat())
+
+    work = read_work({"prune:nas": row}, "nas", NOW)
+
+    assert work is not None
+    assert describe_work(work, NOW, WARSAW).endswith(": 3 of 5 packs repacked")
+    assert describe_work(work, NOW, WARSAW).startswith("prune runs since ")
+
+
+def test_a_prune_that_was_killed_is_not_called_running() -> None:
+    work = read_work({"prune:nas": working()}, "nas", NOW)
+
+    assert work is not None
+    assert "has not ended; nothing was heard of it for 2 h" in describe_work(work, NOW, WARSAW)
+
+
+def test_a_prune_that_has_ended_is_not_told_and_notes_of_an_earlier_one_do_not_count() -> None:
+    ended = {**working(), "ended_at": ago(minutes=5)}
+    fresh = {**working(done=5, total=5, unit="files deleted", moved_at=ago(hours=9).isoformat()), "started_at": ago(minutes=2)}
+
+    assert read_work({"prune:nas": ended}, "nas", NOW) is None
+    work = read_work({"prune:nas": fresh}, "nas", NOW)
+    assert work is not None
+    assert (work.total, work.moving) == (None, True)
