@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
 from failsafe.backup.archive import Archive, Staging
+from failsafe.backup.archive.layout import KINDS, index_path, path_of
 from failsafe.backup.archive.segment import write_index
 from failsafe.errors import ArchiveError
 from failsafe.mail.manifest import Entry, FileRef, Generation, GenerationDraft, MailboxManifest, Missing
@@ -49,6 +52,21 @@ def test_what_was_stored_is_read_back(staging: Staging) -> None:
             assert read == {(m.uid, m.name, m.flags, m.keywords, m.internal_date, m.data) for m in folder.mails}
     assert [file.path for file in archive.files(generation)] == ["etc/postfix/main.cf"]
     assert archive.read_file(next(archive.files(generation))) == b"myhostname = mail.example.org\n"
+
+
+def test_no_folder_has_more_than_256_entries_up_to_20_000_segments() -> None:
+    """restic stores a folder's listing anew whenever anything in it changes."""
+    names = [hashlib.sha256(b"%d" % number).hexdigest() for number in range(20_000)]
+    paths = [path for name in names for path in (index_path(name), *(path_of(kind, name) for kind in KINDS))]
+    entries = {place for path in paths for place in (PurePosixPath(path), PurePosixPath(path).parent)}
+    assert max(Counter(str(place.parent) for place in entries).values()) <= 256
+
+
+def test_every_file_that_is_named_by_its_digest_lies_below_the_first_two_digits_of_it(staging: Staging) -> None:
+    store(staging, WORLD)
+    found = {path.relative_to(staging.folder) for kind in KINDS for path in (staging.folder / kind).rglob("*") if path.is_file()}
+    assert {path.parts[0] for path in found} == set(KINDS)
+    assert [path for path in found if len(path.parts) != 3 or path.parts[1] != path.name[:2]] == []
 
 
 def test_an_empty_folder_has_no_newest_generation(staging: Staging) -> None:
