@@ -10,16 +10,19 @@ from pathlib import Path
 
 from failsafe.adapters.lock import FileLock
 from failsafe.app import App
+from failsafe.backup.archive.layout import GENERATIONS
 from failsafe.backup.archive.reader import Archive
 from failsafe.backup.bucket import CONTENTS
 from failsafe.backup.coverage import Coverage
 from failsafe.backup.report import Trouble
-from failsafe.backup.verify import ArchiveVerdict, RepositoryVerdict, newest_snapshot, verify_repository
+from failsafe.backup.rot import watch_of
+from failsafe.backup.verify import ArchiveVerdict, RepositoryVerdict, newest_snapshot, verify_repository, verify_staging
 from failsafe.backups import HEAVY_LOCK, WAIT_FOR_HEAVY
 from failsafe.buckets import look_at_bucket
 from failsafe.errors import ArchiveError, ExternalError, NothingFound
 from failsafe.model import Severity, SnapshotInfo
 from failsafe.ports import Progress, Repository
+from failsafe.repositories import proofs_file
 from failsafe.store.duties import RepositoryState
 
 
@@ -45,6 +48,18 @@ def check_repository(
     _keep(app, name, verdict, archives, next_part=next_part)
     _keep_coverage(app, name, verdict, archives, None if whole else part, next_part)
     return verdict, archives
+
+
+def check_staging(app: App, server: str, progress: Progress) -> ArchiveVerdict | None:
+    """Every byte of this machine's own archive of a server; None where there is none yet. What is damaged is mended by the next backup."""
+    folder = app.staging_folder(server)
+    if not (folder / GENERATIONS).is_dir():
+        return None
+    progress.stage(f"reading the staging folder of {server}")
+    verdict = verify_staging(server, folder, read_messages=True)
+    if verdict.files:
+        watch_of(proofs_file(app, server), app.clock).suspect(verdict.files)
+    return verdict
 
 
 def _next_part(state: RepositoryState | None, parts: int) -> int:

@@ -18,7 +18,7 @@ from failsafe.backup.proofs import Proofs
 from failsafe.backup.pull import PullReport
 from failsafe.backup.refill import make_whole, replace_damaged
 from failsafe.backup.report import BackupReport, Counts, SnapshotReport, Trouble
-from failsafe.backup.rot import Found, RotWatch
+from failsafe.backup.rot import Found, watch_of
 from failsafe.backup.serving import Served, serve_all
 from failsafe.backup.snapshot import Snapshotter, Target
 from failsafe.errors import ArchiveError, FailsafeError, HostKeyError, Interrupted, LeaseLost
@@ -175,7 +175,7 @@ class _Backup:
 
     def _look_for_rot(self, staging: Staging, newest: Generation) -> None:
         """After everything else, so that no recovery point waits for it."""
-        job, watch = self._job, RotWatch(self._job.proofs.with_name(f"{self._job.proofs.stem}.looked.json"), self._clock)
+        job, watch = self._job, watch_of(self._job.proofs, self._clock)
         found = watch.look(staging, newest, self._progress)
         if not found.damaged:
             return

@@ -106,6 +106,12 @@ class RotWatch:
             self._write(replace(known, damaged=left))
         return left
 
+    def suspect(self, files: Sequence[str]) -> None:
+        """Somebody else found these damaged: the next backup looks at them, and mends them."""
+        known = self._read() or Looked(self._clock.now())
+        damaged = tuple(dict.fromkeys((*known.damaged, *files)))[:DAMAGED_KEPT]
+        self._write(replace(known, damaged=damaged, tried_at=None))
+
     def still(self, damaged: Sequence[str]) -> None:
         """What could not be mended."""
         known = self._read()
@@ -116,7 +122,7 @@ class RotWatch:
         try:
             with self._file.open("rb") as file:
                 row = json.loads(file.read(MAXIMUM_BYTES))
-            at, tried = (datetime.fromisoformat(row[key]).astimezone(UTC) for key in ("at", "tried_at"))
+            at, tried = (row[key] and datetime.fromisoformat(row[key]).astimezone(UTC) for key in ("at", "tried_at"))
             return Looked(at, str(row["last"]), tuple(map(str, row["damaged"])), tried)
         except (OSError, ValueError, KeyError, TypeError):
             return None
@@ -126,9 +132,14 @@ class RotWatch:
         fresh = self._file.with_name(f"{self._file.name}.new")
         with contextlib.suppress(OSError):
             self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            row = {**asdict(looked), "at": looked.at.isoformat(), "tried_at": (looked.tried_at or looked.at).isoformat()}
+            row = {**asdict(looked), "at": looked.at.isoformat(), "tried_at": looked.tried_at and looked.tried_at.isoformat()}
             fresh.write_text(json.dumps(row))
             fresh.replace(self._file)
+
+
+def watch_of(proofs: Path, clock: Clock) -> RotWatch:
+    """Its file lies beside the server's proofs."""
+    return RotWatch(proofs.with_name(f"{proofs.stem}.looked.json"), clock)
 
 
 def _files(staging: Staging, generation: Generation) -> list[tuple[str, int]]:

@@ -51,6 +51,7 @@ class ArchiveVerdict:
     generation: int | None = None
     problems: tuple[str, ...] = ()
     trouble: Trouble | None = None
+    files: tuple[str, ...] = ()  # in which the problems are
 
     def to_json(self) -> dict[str, object]:
         line: dict[str, object] = {
@@ -130,4 +131,5 @@ def _verify(archive: Archive, server: str, place: str, *, read_messages: bool) -
         problems = archive.verify(generation, read_messages=read_messages)
     except FailsafeError as error:
         return ArchiveVerdict(server, place, ok=False, problems=(str(error),))
-    return ArchiveVerdict(server, place, not problems, generation.number, tuple(map(str, problems)))
+    files = tuple(dict.fromkeys(problem.file for problem in problems))
+    return ArchiveVerdict(server, place, not problems, generation.number, tuple(map(str, problems)), files=files)

@@ -156,10 +156,11 @@ def verify(
 ) -> None:
     """failsafe's own check: repositories (restic check, reading a share of the data) and the archive against its manifests.
 
+    `--whole` without `--repository` reads this machine's own staging folders too; what is damaged there the next backup brings back from a snapshot.
     Damage that was found stops forget and prune until the same data reads well again: after a repair, `--whole` shows it at once.
 
     Examples: failsafe verify --repository offsite
-              failsafe verify --repository offsite --whole
+              failsafe verify --whole
     """
     from failsafe.backup.verify import exit_code
     from failsafe.verification import check_repository
@@ -179,11 +180,33 @@ def verify(
             _tell_verdict(*verdicts[-1])
     repositories = [one for one, _archives in verdicts]
     archives = [archive for _one, many in verdicts for archive in many]
+    if whole and not repository:
+        archives += _check_stagings(everything, quiet=as_json)
     if as_json:
         answer_json(
             {"repositories": [_verdict_json(*pair) for pair in verdicts], "archives": [one.to_json() for one in archives]}
         )
     raise typer.Exit(exit_code(repositories, archives))
+
+
+def _check_stagings(everything: Any, *, quiet: bool) -> list[Any]:
+    from failsafe.verification import check_staging
+
+    found = []
+    for server in sorted(everything.config.mail_server):
+        shown = progress(quiet=quiet)
+        try:
+            verdict = check_staging(everything, server, shown)
+        finally:
+            shown.close()
+        if verdict is None:
+            continue
+        found.append(verdict)
+        if not quiet:
+            answer(f"staging of {server}: {'sound' if verdict.ok else 'NOT sound'}; all of it was read")
+            for problem in verdict.problems[:20]:
+                answer(f"  {problem}")
+    return found
 
 
 def _verdict_json(repository: Any, archives: Any) -> dict[str, Any]:

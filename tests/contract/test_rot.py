@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +18,7 @@ from failsafe.backup.snapshot import Target
 from failsafe.backup.verify import verify_staging
 from failsafe.model import Result
 from tests.contract.mailstore import Store
-from tests.contract.restics import PASSWORD, empty_repository, make_repository, programs
+from tests.contract.restics import PASSWORD, empty_repository, make_repository, password_file, programs, put_empty_repository
 from tests.contract.test_backup_job import Bench
 from tests.fakes.repository import FakeRepository
 
@@ -35,9 +39,9 @@ def bench(tmp_path: Path, near: FakeRepository) -> Bench:
     return made
 
 
-def flip(bench: Bench, pattern: str) -> Path:
+def flip(staging: Path, pattern: str) -> Path:
     """One bit of a file; its size and its date stay."""
-    path = min((bench.store.base / "staging").glob(pattern))
+    path = min(staging.glob(pattern))
     info, data = path.stat(), bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
@@ -55,7 +59,7 @@ def test_a_flipped_bit_in_a_segment_comes_back_from_a_real_repository(tmp_path: 
     bench = Bench(Store(tmp_path), [Target(repository)])
     bench.deliver(5)
     assert bench.run().result is Result.OK
-    flip(bench, "segments/*/*.tar")
+    flip(bench.store.base / "staging", "segments/*/*.tar")
     assert not is_sound(bench)
     bench.clock.step = DAY
 
@@ -67,7 +71,7 @@ def test_a_flipped_bit_in_a_segment_comes_back_from_a_real_repository(tmp_path: 
 
 @pytest.mark.parametrize("pattern", ["segments/*/*.tar", "segments/*/*.idx", "shards/*/*"])
 def test_a_flipped_bit_anywhere_is_found_on_the_next_day_and_not_before(bench: Bench, pattern: str) -> None:
-    flip(bench, pattern)
+    flip(bench.store.base / "staging", pattern)
     bench.run()
     assert not is_sound(bench)
     bench.clock.step = DAY
@@ -77,7 +81,7 @@ def test_a_flipped_bit_anywhere_is_found_on_the_next_day_and_not_before(bench: B
 
 
 def test_what_no_snapshot_can_give_makes_each_backup_fail_until_one_can(bench: Bench, near: FakeRepository) -> None:
-    damaged = flip(bench, "segments/*/*.tar")
+    damaged = flip(bench.store.base / "staging", "segments/*/*.tar")
     name = damaged.relative_to(bench.store.base / "staging").as_posix()
     (info,) = near.snapshots()
     whole = near._snapshots[info.id][1].pop(name)
@@ -98,7 +102,7 @@ def test_what_no_snapshot_can_give_makes_each_backup_fail_until_one_can(bench: B
 
 def test_a_damaged_segment_that_is_moved_away_is_pulled_anew(bench: Bench, near: FakeRepository) -> None:
     """As the words of the failed backup say."""
-    damaged = flip(bench, "segments/*/*.tar")
+    damaged = flip(bench.store.base / "staging", "segments/*/*.tar")
     (info,) = near.snapshots()
     near._snapshots[info.id][1].pop(damaged.relative_to(bench.store.base / "staging").as_posix())
     bench.clock.step = DAY
@@ -113,7 +117,7 @@ def test_a_damaged_segment_that_is_moved_away_is_pulled_anew(bench: Bench, near:
 
 
 def test_a_copy_that_is_damaged_too_does_not_take_the_place(bench: Bench, near: FakeRepository) -> None:
-    damaged = flip(bench, "segments/*/*.tar")
+    damaged = flip(bench.store.base / "staging", "segments/*/*.tar")
     rotten = damaged.read_bytes()
     name = damaged.relative_to(bench.store.base / "staging").as_posix()
     (info,) = near.snapshots()
@@ -121,3 +125,36 @@ def test_a_copy_that_is_damaged_too_does_not_take_the_place(bench: Bench, near: 
     bench.clock.step = DAY
     assert bench.run().result is Result.FAILED
     assert damaged.read_bytes() == rotten
+
+
+def failsafe(folder: Path, *words: str, status: int = 0) -> dict[str, Any]:
+    command = [sys.executable, "-m", "failsafe", "--config", str(folder / "failsafe.toml"), *words, "--json"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL, timeout=120, check=False
+    )
+    assert done.returncode == status, (words, done.stdout, done.stderr)
+    return dict(json.loads(done.stdout))
+
+
+@pytest.mark.skipif(not programs(), reason="restic is not installed (Debian: restic)")
+def test_verify_whole_names_what_is_damaged_in_staging_and_the_next_backup_mends_it(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.fill("anna@example.org", "", 5)
+    store.calm()
+    password_file(tmp_path)
+    put_empty_repository(tmp_path / "repository", PASSWORD)
+    (tmp_path / "failsafe.toml").write_text(
+        f'[controller]\nid = "test"\nstate_dir = "{tmp_path}/state"\n[mail_server.vps]\nlayout = "maildir"\npath = "{store.root}"\n'
+        f'[repository.nas]\nurl = "{tmp_path}/repository"\npassword_file = "{tmp_path}/repository.password"\n'
+    )
+    failsafe(tmp_path, "backup")
+    damaged = flip(tmp_path / "state/staging/vps", "segments/*/*.tar")
+
+    found = failsafe(tmp_path, "verify", "--whole", status=1)["archives"]
+
+    assert [one["ok"] for one in found if one["place"] == "nas"] == [True]
+    (staging,) = (one for one in found if one["place"] == "staging")
+    assert damaged.name in staging["problems"][0]
+    assert failsafe(tmp_path, "backup")["result"] == "ok"
+    assert all(one["ok"] for one in failsafe(tmp_path, "verify", "--whole")["archives"])
