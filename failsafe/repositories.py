@@ -91,8 +91,8 @@ def keep_snapshots(app: App, snapshots: Sequence[SnapshotReport], ids: Mapping[s
     """How each repository was found, for `status` and for what is due next."""
     now, known = app.clock.now(), app.duties.repositories()
     for snapshot in snapshots:
-        values: dict[str, Any] = {
-            "last_result": str(snapshot.result),
+        values: dict[str, Any] = {  # a part, or mail that a pull could not read, is no failure of the repository that took it
+            "last_result": "ok" if snapshot.trouble is None else str(snapshot.result),
             "last_error": snapshot.trouble.text if snapshot.trouble else "",
         }
         if snapshot.snapshot_id:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,8 +14,11 @@ from failsafe.backup.report import BackupReport, Counts, SnapshotReport, Trouble
 from failsafe.backups import _keep
 from failsafe.config.load import load_config
 from failsafe.model import Result
-from failsafe.repositories import proofs_file
+from failsafe.repositories import keep_snapshots, proofs_file
+from failsafe.status.build import build_status
+from failsafe.status.roster import roster_of
 from failsafe.store.duties import DutyRecord
+from failsafe.store.glance import glance_file
 
 NOW = datetime(2026, 11, 22, 17, 0, tzinfo=UTC)
 CONFIG = """
@@ -93,3 +97,13 @@ def test_a_snapshot_duty_is_done_by_a_snapshot_and_by_one_that_is_there_already_
     assert not ok()
     _keep(app, report(pulled=Result.FAILED, troubles=(Trouble("the server is down"),)), NOW, {"nas": ""})
     assert ok(), "what staging holds is there, whatever the pull"
+
+
+def test_a_part_of_a_first_pull_is_no_failure_of_the_repository_that_took_it(app: App) -> None:
+    part = SnapshotReport("nas", Result.INCOMPLETE, "ab12", 1)
+    keep_snapshots(app, (part,), {"nas": "id"})
+    glance = glance_file(app.state_dir / "failsafe.sqlite")
+    (nas,) = [one for one in build_status(roster_of(app.config), glance, NOW).repositories if one.repository == "nas"]
+    assert (nas.status != "failed", nas.error) == (True, "")
+    keep_snapshots(app, (replace(part, trouble=Trouble("files are missing", kind="incomplete")),), {"nas": "id"})
+    assert app.duties.repositories()["nas"].last_result == "incomplete"
