@@ -23,6 +23,7 @@ class Proof:
     state: str  # digest of the generation's file: numbers begin again where staging was lost
     generation_at: datetime
     proven_at: datetime
+    opened_at: datetime  # when restic itself last opened the repository and listed it
 
 
 class Proofs:
@@ -42,13 +43,14 @@ class Proofs:
                 str(row["state"]),
                 datetime.fromisoformat(row["generation_at"]),
                 datetime.fromisoformat(row["proven_at"]),
+                datetime.fromisoformat(row["opened_at"]),
             )
         except (KeyError, TypeError, ValueError):
             return None
 
     def put(self, repository: str, proof: Proof) -> None:
         """A full disk is no reason to call a good snapshot bad: then it is proven again next time."""
-        row = {**asdict(proof), "generation_at": proof.generation_at.isoformat(), "proven_at": proof.proven_at.isoformat()}
+        row = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in asdict(proof).items()}
         with self._alone():
             self._write({**self._read(), repository: row})
 

@@ -145,20 +145,21 @@ class Snapshotter:
         if proof is not None and self._is_fresh(proof, now) and repository.recognises(proof.snapshot_id):
             if self._is_ours(proof.generation, proof.state):
                 return None
-            return self._take(repository) if self._by_hand or is_due(target, proof.generation_at, now, self._zone) else None
+            due = self._by_hand or is_due(target, proof.generation_at, now, self._zone)
+            return self._take(repository, proof.opened_at) if due else None
         self._open(repository)
         listed = repository.snapshots(self._host)
         wanting: list[SnapshotInfo] = []
         for info in self._holders(listed):
             if self._is_whole(repository, info.id):
-                self._prove(repository, info.id)
+                self._prove(repository, info.id, now)
                 return None
             self._disown(repository, info)
             wanting.append(info)
         past = [info.at for info in listed if info.at <= now and info not in wanting]
         if not self._by_hand and not is_due(target, max(past, default=None), now, self._zone):
             return None
-        return self._take(repository, len(wanting))
+        return self._take(repository, now, len(wanting))
 
     def _settles(self, target: Target, proof: Proof, now: datetime) -> bool:
         """Whether what we know from the last run leaves nothing to do."""
@@ -167,7 +168,7 @@ class Snapshotter:
         return self._is_ours(proof.generation, proof.state) or not is_due(target, proof.generation_at, now, self._zone)
 
     def _is_fresh(self, proof: Proof, now: datetime) -> bool:
-        return timedelta() <= now - proof.proven_at < TRUSTED_FOR
+        return timedelta() <= now - proof.opened_at < TRUSTED_FOR
 
     def _open(self, repository: Repository) -> None:
         """Creates it where there surely is none."""
@@ -180,7 +181,7 @@ class Snapshotter:
             text = f"repository {repository.name} was created"
             self._record(Event("repository.created", repository.name, text, self._clock.now(), {"id": restic_id}))
 
-    def _take(self, repository: Repository, wanting: int = 0) -> tuple[str, int]:
+    def _take(self, repository: Repository, opened_at: datetime, wanting: int = 0) -> tuple[str, int]:
         """`wanting`: how many snapshots of this generation are not whole. It is dated after them, so that restic's `latest` is this one."""
         number = self._generation.number
         request = SnapshotRequest(
@@ -197,7 +198,7 @@ class Snapshotter:
             if error.kind == "incomplete":
                 self._disown_all(repository)
             raise
-        self._prove(repository, taken.id)
+        self._prove(repository, taken.id, opened_at)
         return taken.id, taken.bytes_added
 
     def _disown_all(self, repository: Repository) -> None:
@@ -255,6 +256,6 @@ class Snapshotter:
         generations = [path for path in there if path.startswith(f"{GENERATIONS}/")]
         return sorted(path for path in needed if path not in there), generations
 
-    def _prove(self, repository: Repository, snapshot_id: str) -> None:
-        proof = Proof(snapshot_id, self._generation.number, self._state, self._generation.at, self._clock.now())
+    def _prove(self, repository: Repository, snapshot_id: str, opened_at: datetime) -> None:
+        proof = Proof(snapshot_id, self._generation.number, self._state, self._generation.at, self._clock.now(), opened_at)
         self._proofs.put(repository.name, proof)

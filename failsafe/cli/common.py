@@ -41,6 +41,13 @@ def config_path() -> Path:
     return find_config()
 
 
+def live_long() -> None:
+    """For what runs for weeks: memory is looked through as often as Python does by itself, which short-lived verbs do not."""
+    import gc
+
+    gc.set_threshold(700, 10, 10)  # Python's own
+
+
 def open_app() -> Any:
     """The composition root over the configuration that was named. Raises ConfigError."""
     from failsafe.app import App

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from failsafe.cli.common import JSON_OPTION, answer, answer_json, open_app, say, verbs_app
+from failsafe.cli.common import JSON_OPTION, answer, answer_json, live_long, open_app, say, verbs_app
 
 app = verbs_app()
 
@@ -19,6 +19,7 @@ def run() -> None:
     from failsafe.logs import configure_logs
 
     configure_logs(level=os.environ.get("FAILSAFE_LOG_LEVEL", "info"))
+    live_long()
     Daemon(open_app()).run()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from failsafe.cli.common import open_app, say, verbs_app
+from failsafe.cli.common import live_long, open_app, say, verbs_app
 
 app = verbs_app()
 
@@ -17,6 +17,7 @@ def web() -> None:
     from failsafe.web.server import WebServer
 
     configure_logs(level="warning")
+    live_long()
     server = WebServer(open_app())
     say(f"failsafe: the dashboard is at {server.address}")
     server.serve()

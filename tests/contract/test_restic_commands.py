@@ -18,8 +18,8 @@ from failsafe.backup.recall import RepositorySource
 from failsafe.backup.retention import Pin, find_pinned
 from failsafe.backup.snapshot import Target, read_tags
 from failsafe.model import Result
-from failsafe.ports import Progress, Repository
-from tests.contract.mailstore import Store
+from failsafe.ports import Progress, Repository, SnapshotRequest
+from tests.contract.mailstore import Silent, Store
 from tests.contract.restics import PASSWORD, make_repository, programs, put_empty_repository, restic, version_of
 from tests.contract.test_backup_job import Bench
 
@@ -32,7 +32,8 @@ class Counted:
     def __init__(self, program: str, folder: Path) -> None:
         self.folder, self.log, self.program = folder, folder / "log", str(folder / "restic")
         folder.mkdir()
-        Path(self.program).write_text(f'#!/bin/sh\necho "$1" >> {self.log}\nexec {shutil.which(program)} "$@"\n')
+        self.real = shutil.which(program)
+        Path(self.program).write_text(f'#!/bin/sh\necho "$1" >> {self.log}\nexec {self.real} "$@"\n')
         Path(self.program).chmod(0o755)
         put_empty_repository(folder / "repository", PASSWORD)
         self.id = make_repository(self.program, folder).open()
@@ -61,11 +62,40 @@ def bench(tmp_path: Path, counted: Counted) -> Bench:
     return bench
 
 
-def test_a_new_message_costs_one_backup_and_one_command_that_reads_it_back(bench: Bench, counted: Counted) -> None:
+def test_a_new_message_costs_one_command(bench: Bench, counted: Counted) -> None:
     bench.deliver()
 
     assert bench.run().result is Result.OK
-    assert counted.asked() == ["backup", "ls"]
+    assert counted.asked() == ["backup"]
+
+
+def test_once_a_day_restic_itself_opens_and_lists_the_repository(bench: Bench, counted: Counted) -> None:
+    for hours in (9, 18):
+        bench.clock.step += timedelta(hours=9)
+        bench.deliver()
+        assert bench.run().result is Result.OK
+        assert counted.asked() == ["backup"], hours
+    bench.clock.step += timedelta(hours=9)
+    bench.deliver()
+
+    assert bench.run().result is Result.OK
+    assert counted.asked() == ["cat", "snapshots", "backup"]
+
+
+def test_what_restic_names_while_it_works_is_what_the_snapshot_holds(counted: Counted, tmp_path: Path) -> None:
+    repository, folder = counted.met_again(), tmp_path / "folder"
+    for name in ("one", "a/two", "a/b/three", "odd\nname", "left/out"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    request = SnapshotRequest(folder, "host", (), ("left",), None)
+    first = repository.backup(request, Silent())
+    (folder / "a" / "two").write_text("changed now")
+    (folder / "four").touch()
+
+    second = repository.backup(request, Silent())
+
+    assert first.files == repository.list_files(first.id) == ("a/b/three", "a/two", "odd\nname", "one")
+    assert second.files == repository.list_files(second.id) == ("a/b/three", "a/two", "four", "odd\nname", "one")
 
 
 def test_nothing_new_asks_restic_nothing_even_by_hand(bench: Bench, counted: Counted) -> None:
@@ -80,7 +110,7 @@ def test_a_snapshot_whose_file_is_gone_is_asked_for_and_made_again(bench: Bench,
     report = bench.run(by_hand=True)
 
     assert report.snapshots[0].snapshot_id
-    assert counted.asked() == ["cat", "snapshots", "backup", "ls"]
+    assert counted.asked() == ["cat", "snapshots", "backup"]
 
 
 def test_another_repository_in_the_place_of_ours_is_not_recognised(bench: Bench, counted: Counted, tmp_path: Path) -> None:
@@ -112,7 +142,7 @@ def test_a_snapshot_that_vanished_before_it_is_read_back_is_no_success(counted: 
     bench = Bench(Store(tmp_path / "s"), [Target(counted.met_again())])
     bench.deliver(3)
     script = Path(counted.program)
-    vanish = f'[ "$1" = ls ] && rm -f {counted.folder}/repository/snapshots/*\n'
+    vanish = f'[ "$1" = backup ] && {{ {counted.real} "$@"; rm -f {counted.folder}/repository/snapshots/*; exit; }}\n'
     script.write_text(script.read_text().replace("exec", f"{vanish}exec"))
 
     (snapshot,) = bench.run().snapshots

@@ -47,6 +47,7 @@ def backup(host: str, tags: Sequence[str], excludes: Sequence[str], at: datetime
     return (
         "backup",
         "--json",
+        "--verbose=2",  # names every file that it took
         f"--host={host}",
         *(f"--tag={tag}" for tag in tags),
         *(f"--exclude={pattern}" for pattern in excludes),

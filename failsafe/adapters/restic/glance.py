@@ -46,6 +46,15 @@ class Memory:
             return None
 
 
+def find_whole(folder: Path, snapshot_id: str) -> str | None:
+    """The whole id of the snapshot whose file lies there undamaged; `snapshot_id` may be its first digits, as 0.14 tells them."""
+    with contextlib.suppress(OSError):
+        named = [path for path in (folder / "snapshots").iterdir() if path.name.startswith(snapshot_id)]
+        if len(named) == 1 and digest_of(named[0]) == named[0].name:
+            return named[0].name
+    return None
+
+
 def digest_of(path: Path) -> str:
     """SHA-256 of a small file, "" where there is none that can be read."""
     try:

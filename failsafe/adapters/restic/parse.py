@@ -22,6 +22,7 @@ _TICKING = ("seconds_elapsed", "seconds_remaining", "current_files")  # parts of
 _FRAME = re.compile(
     r"\S+\.(?:go|s):\d+|(?:main|runtime|[a-z0-9.-]+\.[a-z]+(?:/[\w.-]+)+)\.\S+"
 )  # of a Go stack, which 0.14 and 0.19 print after an error
+_TAKEN = ("new", "modified", "unchanged")
 WORDS = 12  # lines of restic's own words in an error
 
 
@@ -116,6 +117,17 @@ def parse_node(line: str) -> tuple[str, int] | None:
     if value is None or value.get("type") != "file" or "path" not in value:
         return None
     return str(value["path"]).lstrip("/"), _number(value.get("size", 0))
+
+
+def parse_taken(value: dict[str, Any]) -> str | None:
+    """The file of which `backup --json --verbose=2` says that the snapshot has it, relative to the root; None for another line, and for a folder.
+
+    The actions are new, modified and unchanged on 0.14, 0.18 and 0.19; a file that could not be read has no such line.
+    """
+    item = value.get("item")
+    if value.get("message_type") != "verbose_status" or value.get("action") not in _TAKEN or not isinstance(item, str):
+        return None
+    return None if item.endswith("/") else item.lstrip("/")
 
 
 def parse_config_id(lines: Iterable[str]) -> str | None:

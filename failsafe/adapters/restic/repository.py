@@ -14,7 +14,7 @@ from failsafe.adapters.process import Finished
 from failsafe.adapters.restic import commands
 from failsafe.adapters.restic.capabilities import Capabilities
 from failsafe.adapters.restic.driver import PATIENCE, Access, Driver, Narrator, Patience
-from failsafe.adapters.restic.glance import Memory
+from failsafe.adapters.restic.glance import Memory, find_whole
 from failsafe.adapters.restic.parse import (
     Failure,
     Summary,
@@ -30,6 +30,7 @@ from failsafe.adapters.restic.parse import (
     parse_snapshots,
     parse_status,
     parse_summary,
+    parse_taken,
     unread_items,
     words,
 )
@@ -159,9 +160,9 @@ class ResticRepository:
         finished = self._driver.locking(attempt)
         self._judge_backup(finished, listener)
         assert listener.summary is not None
-        info, files = self._read_back(request, listener.summary)
+        snapshot_id, files = self._seen(listener) or self._read_back(request, listener.summary)
         took = timedelta(seconds=time.monotonic() - started)
-        return SnapshotTaken(info.id, listener.summary.bytes_added, took, files)
+        return SnapshotTaken(snapshot_id, listener.summary.bytes_added, took, files)
 
     def retag(self, snapshot_id: str, tags: Sequence[str]) -> str:
         """See the port. restic answers 0 although it could change nothing, so that its list has the word."""
@@ -298,18 +299,25 @@ class ResticRepository:
         if listener.unread:  # 0.18 and newer leave out files that vanished, and answer 0
             raise self._error("incomplete", "backup", f"it left out {listener.unread[0]}")
 
-    def _read_back(self, request: SnapshotRequest, summary: Summary) -> tuple[SnapshotInfo, tuple[str, ...]]:
-        """The snapshot as the repository has it, and its files, in one go: each command of restic's derives its key anew for 0.6 s.
+    def _seen(self, listener: _BackupLines) -> tuple[str, tuple[str, ...]] | None:
+        """In a folder of this machine: the snapshot's file itself, whole, and the files that restic named while it took them.
 
-        Only that counts, and only there 0.14 shows all 64 digits of its id. One that is not there is an error in all versions.
+        That says no less than `restic ls`, which answers from its cache even where the repository has lost the data (measured on 0.14,
+        0.18 and 0.19), and costs no key: restic derives it anew for 0.6 s with each command.
         """
+        assert listener.summary is not None
+        found = None if self._folder is None else find_whole(self._folder, listener.summary.snapshot_id)
+        return None if found is None else (found, tuple(sorted(listener.taken)))
+
+    def _read_back(self, request: SnapshotRequest, summary: Summary) -> tuple[str, tuple[str, ...]]:
+        """The snapshot as the repository lists it, and its files. One that is not there is an error in all versions."""
         info, sizes = self._sizes(summary.snapshot_id)
         if info.host != request.host or set(info.tags) != set(request.tags):
             text = (
                 f"snapshot {summary.snapshot_id[:8]} reads back as one of {info.host!r} with other tags; not counted as a backup"
             )
             raise self._error("failed", "ls", text, "run `failsafe verify`")
-        return info, tuple(sorted(sizes))
+        return info.id, tuple(sorted(sizes))
 
     def _snapshots(self, argv: tuple[str, ...]) -> tuple[SnapshotInfo, ...]:
         lines: list[str] = []
@@ -369,6 +377,7 @@ class _BackupLines:
     def __init__(self, progress: Progress, stage: str) -> None:
         self._progress, self._stage, self._shown = progress, stage, -1
         self.summary: Summary | None = None
+        self.taken: list[str] = []
         self.unread: list[str] = []
 
     def __call__(self, line: str) -> None:
@@ -377,6 +386,8 @@ class _BackupLines:
             return
         if (summary := parse_summary(value)) is not None:
             self.summary = summary
+        elif (taken := parse_taken(value)) is not None:
+            self.taken.append(taken)
         elif (status := parse_status(value)) is not None:
             if self._shown < 0:
                 self._progress.stage(self._stage, status.bytes_total or None, "B")
