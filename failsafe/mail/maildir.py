@@ -11,6 +11,7 @@ import io
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 INBOX = "INBOX"
 LETTERS = "DFPRST"  # draft, flagged, passed, replied, seen, trashed (Maildir specification)
@@ -42,6 +43,7 @@ def split_name(name: str) -> tuple[str, str]:
     return (base, letters.partition(",")[0]) if base else (name, "")
 
 
+@lru_cache(4096)
 def flags_of(letters: str) -> str:
     """The standard flags among the letters, sorted and once each."""
     return "".join(sorted(set(letters) & set(LETTERS)))
@@ -52,6 +54,7 @@ def keyword_letter(place: int) -> str:
     return chr(ord("a") + place) if place < ALPHABET else chr(BEYOND + place)
 
 
+@lru_cache(4096)
 def keywords_of(letters: str, names: tuple[str, ...]) -> tuple[str, ...]:
     """Names of the keyword letters, by the folder's own table; a letter without a name says nothing and is left out."""
     places = (

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import combinations
+from json.encoder import encode_basestring_ascii as quoted
 from typing import TypeVar
 
 from failsafe.errors import ArchiveError
@@ -130,18 +131,18 @@ def is_digest(text: object) -> bool:
 def encode_entry(entry: Entry) -> bytes:
     """One line of a shard, the newline included. What is empty is left out; `canonical` too where it equals `id`."""
     _check_entry(entry)
-    row: dict[str, object] = {"id": entry.id, "name": entry.name, "size": entry.size, "internal_date": entry.internal_date}
+    parts = [f'{{"id":"{entry.id}","name":{quoted(entry.name)},"size":{entry.size},"internal_date":{entry.internal_date}']
     if entry.uid is not None:
-        row["uid"] = entry.uid
+        parts.append(f'"uid":{entry.uid}')
     if entry.canonical != entry.id:
-        row["canonical"] = entry.canonical
+        parts.append(f'"canonical":"{entry.canonical}"')
     if entry.flags:
-        row["flags"] = entry.flags
+        parts.append(f'"flags":"{entry.flags}"')
     if entry.keywords:
-        row["keywords"] = entry.keywords
+        parts.append(f'"keywords":{_json(entry.keywords)}')
     if entry.gone_at is not None:
-        row["gone_at"] = entry.gone_at
-    return _line(row)
+        parts.append(f'"gone_at":{quoted(entry.gone_at)}')
+    return (",".join(parts) + "}\n").encode("ascii")
 
 
 def decode_entry(line: bytes | str) -> Entry:
@@ -312,7 +313,8 @@ def _fault(entry: Entry) -> str:
     """The first thing that is wrong with an entry; called for every message, so nothing is formatted before it is needed."""
     try:
         for text in (entry.name, *entry.keywords):
-            text.encode("utf-8", "surrogateescape")
+            if not text.isascii():
+                text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError as error:
         return f"{error.object!r} holds a lone surrogate that is no escaped byte"
     if not is_digest(entry.id) or not is_digest(entry.canonical):

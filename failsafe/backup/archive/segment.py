@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ BLOCK = tarfile.BLOCKSIZE  # 512 bytes: tar's headers, padding and end marks
 END = bytes(2 * BLOCK)  # two empty blocks end a tar file (POSIX ustar)
 COPY = 1 << 20  # bytes moved at a time
 INDEX_HEAD = b"failsafe index 1\n"
+_INDEX_ID = re.compile(rb"^([0-9a-f]{64}) ", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +78,22 @@ def encode_index(lines: Iterable[IndexLine]) -> bytes:
 
 def decode_index(data: bytes) -> tuple[IndexLine, ...]:
     """Raises ArchiveError where the last line is not the digest of those before."""
+    rows = (line.split(" ") for line in _check_index(data).decode("ascii").splitlines()[1:])
+    return tuple(IndexLine(id_, canonical, int(offset), int(size)) for id_, canonical, offset, size in rows)
+
+
+def decode_index_ids(data: bytes) -> frozenset[str]:
+    """The ids alone, at a fraction of the cost of the lines. Raises ArchiveError as `decode_index` does."""
+    _check_index(data)
+    return frozenset(map(bytes.decode, _INDEX_ID.findall(data)))
+
+
+def _check_index(data: bytes) -> bytes:
+    """The part that its last line, a digest, vouches for."""
     body, end = data[:-69], data[-69:]  # "end ", 64 digits, newline
     if not body.startswith(INDEX_HEAD) or end != f"end {hashlib.sha256(body).hexdigest()}\n".encode("ascii"):
         raise ArchiveError("an index file does not match its own digest", transient=False)
-    rows = (line.split(" ") for line in body.decode("ascii").splitlines()[1:])
-    return tuple(IndexLine(id_, canonical, int(offset), int(size)) for id_, canonical, offset, size in rows)
+    return body
 
 
 def scan_segment(path: Path) -> Iterator[tuple[str, int, int]]:

@@ -308,7 +308,7 @@ class Staging:
         for segment in reversed(manifest.segments):  # new messages lie in the newest, which come last
             if not ids:
                 return
-            ids.difference_update(line.id for line in self.archive.index(segment))
+            ids -= self.archive.index_ids(segment)
         if ids:
             raise ArchiveError(
                 f"mailbox {manifest.mailbox}: {len(ids)} message(s) are in no segment, such as {min(ids)}; the generation was not written",
