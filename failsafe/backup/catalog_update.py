@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -53,6 +54,7 @@ class Update:
     def __init__(self, connection: sqlite3.Connection, archive: Archive, generation: Generation) -> None:
         self.db, self.archive, self.generation = connection, archive, generation
         self.at = seconds(generation.at)
+        self._heirs: dict[int, set[int]] = {}  # rows of shards that have another name now, and the places seen in them
 
     def run(self) -> None:
         with transaction(self.db):
@@ -88,8 +90,12 @@ class Update:
         with transaction(self.db):
             id_ = self._row_id("mailbox", "server", self.server, bytes_of(name))
             kept: set[int] = set()
+            self._heirs.clear()
+            newest = self.db.execute("SELECT coalesce(max(id), 0) FROM place").fetchone()[0]
             for folder in manifest.folders:
                 kept |= self._folder(id_, folder, known)
+            for shard, seen in self._heirs.items():
+                self._close_unseen(shard, seen, newest)
             for shard in set(known.values()) - kept:
                 self._close("shard = ?", shard)
                 self.db.execute("DELETE FROM shard WHERE id = ?", (shard,))
@@ -105,20 +111,39 @@ class Update:
         """Takes in the shards that are new; gives the ids of all shards that the folder has now."""
         id_ = self._row_id("folder", "mailbox", mailbox, bytes_of(folder.name))
         self.db.execute("UPDATE folder SET directory = ? WHERE id = ?", (bytes_of(folder.directory), id_))
-        kept = set()
+        named, kept = set(folder.shards), set()
+        free = {shard for (other, name), shard in known.items() if other == folder.name and name not in named}
         for name in folder.shards:
             shard = known.get((folder.name, name))
-            if shard is None:
-                shard = self._row_id("shard", "folder", id_, name)
-                entries = self.archive.shard(name)
-                while batch := list(islice(entries, ASKED_AT_ONCE)):
-                    self._place(id_, shard, batch)
-            kept.add(shard)
+            kept.add(self._shard(id_, name, free) if shard is None else shard)
         return kept
 
-    def _place(self, folder: int, shard: int, entries: Sequence[Entry]) -> None:
+    def _shard(self, folder: int, name: str, free: set[int]) -> int:
+        """Takes in a new shard. Mostly it is an old one with some entries changed: then it has that one's row, and only these are written."""
+        shard, seen = 0, set[int]()
+        entries = self.archive.shard(name)
+        while batch := list(islice(entries, ASKED_AT_ONCE)):
+            known = self._places(folder, {bytes_of(entry.name) for entry in batch})
+            shard = shard or self._row_of_shard(folder, name, known, free)
+            seen |= self._place(folder, shard, batch, known)
+        if shard in self._heirs:
+            self._heirs[shard] = seen
+        return shard or self._row_id("shard", "folder", folder, name)
+
+    def _row_of_shard(self, folder: int, name: str, known: Mapping[tuple[bytes, int], _Known], free: set[int]) -> int:
+        before = Counter(place.shard for place in known.values() if place.shard in free).most_common(1)
+        if not before or before[0][0] is None:
+            return self._row_id("shard", "folder", folder, name)
+        shard = before[0][0]
+        free.discard(shard)
+        self._heirs[shard] = set()
+        self.db.execute("UPDATE shard SET name = ? WHERE id = ?", (name, shard))
+        return shard
+
+    def _place(self, folder: int, shard: int, entries: Sequence[Entry], known: dict[tuple[bytes, int], _Known]) -> set[int]:
+        """Gives the places that were known and are in this shard."""
         messages = self._messages(bytes.fromhex(entry.id) for entry in entries)
-        known = self._places(folder, {bytes_of(entry.name) for entry in entries})
+        seen: set[int] = set()
         present: list[tuple[object, ...]] = []
         changed: list[tuple[object, ...]] = []
         added: list[tuple[object, ...]] = []
@@ -130,8 +155,10 @@ class Update:
             facts = (entry.uid, entry.internal_date, entry.flags, json.dumps(entry.keywords) if entry.keywords else "[]")
             old = known.get((name, message))
             if old is not None and (old.shard is not None or gone is not None):
+                seen.add(old.id)
                 if old.facts == facts and old.gone is None and gone is None and not old.ended:
-                    present.append((shard, old.id))
+                    if old.shard != shard:
+                        present.append((shard, old.id))
                 else:
                     changed.append((shard, *facts, gone, last_seen, old.id))
                 continue
@@ -142,6 +169,7 @@ class Update:
             known[name, message] = _Known(0, shard, facts, gone, ended=False, known_since=since)
         for query, rows in ((PRESENT, present), (CHANGED, changed), (AWAY, away), (ADDED, added)):
             self.db.executemany(query, rows)
+        return seen
 
     def _messages(self, digests: Iterable[bytes]) -> dict[bytes, int]:
         """The number of each of these messages that is known."""
@@ -161,6 +189,13 @@ class Update:
                 query, (folder, *names)
             )
         }
+
+    def _close_unseen(self, shard: int, seen: set[int], newest: int) -> None:
+        """`newest`: of the places there were before; what was added since is in the shard, too."""
+        rows = self.db.execute("SELECT id FROM place WHERE shard = ? AND id <= ?", (shard, newest)).fetchall()
+        for (place,) in rows:
+            if place not in seen:
+                self._close("id = ?", place)
 
     def _close(self, where: str, value: int) -> None:
         """What still hangs on a shard that is no more was not in any of the new ones: it is gone since this generation."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -108,6 +109,28 @@ def test_a_message_that_left_by_way_of_the_trash_is_still_found_in_its_own_folde
     world.commit(moment(10), {ANN: {"INBOX": [], "Trash": []}})
     assert places(seen(catalog, world, gone=True)) == {("Trash", "message 1")}
     assert places(seen(catalog, world, gone=True, folder="INBOX")) == {("INBOX", "message 1")}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_through_changes_in_many_shards_every_past_state_stays_as_it_was(world: World, catalog: Catalog, seed: int) -> None:
+    chance = random.Random(seed)
+    uids: dict[int, int | None] = {}
+    states: list[set[tuple[str, str]]] = []
+    for hour in range(1, 16):
+        for number in range(12):
+            deed = chance.random()
+            if deed < 0.2:
+                uids.pop(number, None)
+            elif deed < 0.5:  # four shards, and the one for messages without a UID
+                uids[number] = chance.choice([None, 1 + number, 501 + number, 1001 + number, 1501 + number])
+        held = [mail(number, uid=uid, flags=chance.choice(["", "S"])) for number, uid in uids.items()]
+        world.commit(moment(hour), {ANN: {"INBOX": held}})
+        catalog.catch_up(world.staging.archive, "vps")
+        states.append({("INBOX", f"message {number}") for number in uids})
+
+    for hour, state in enumerate(states, 1):
+        assert places(seen(catalog, world, at=moment(hour, 30))) == state
+    assert places(seen(catalog, world, gone=True)) == set().union(*states) - states[-1]
 
 
 def test_the_past_is_shown_as_it_was(world: World, catalog: Catalog) -> None:
