@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -34,6 +35,7 @@ from failsafe.store.duties import BackupRun
 HEAVY_LOCK = "heavy"  # one heavy job at a time on this machine: backup, check, drill
 WAIT_FOR_HEAVY = timedelta(hours=1).total_seconds()
 FULL_LISTING_EVERY = timedelta(days=1)  # folders are listed whatever their stamps say
+LINGER = 0.5  # seconds for the catalog when all else is done
 MISSING_KEPT = 100  # of a run's missing messages, in the shared database; all of them are in the archive
 
 
@@ -97,7 +99,7 @@ def back_up(app: App, server: str, progress: Progress, narrate: Narrator, *, by_
     )
     lock = FileLock(app.lock_file(HEAVY_LOCK), f"backup of {server}").hold(wait_seconds=WAIT_FOR_HEAVY)
     report = run_backup(job, lock=lock, clock=app.clock, progress=progress, record=app.record)
-    catalog.end()
+    catalog.end(idle=report.unchanged)
     _keep(app, report, began, {repository.name: repository.opened_id for repository in ours})
     return report
 
@@ -172,28 +174,38 @@ def _pull(
 
 
 class _Cataloging:
-    """Brings the catalog up to date while repositories are written: this process only waits for restic meanwhile."""
+    """Brings the catalog up to date while repositories are written: this process only waits for restic meanwhile.
+
+    A first pull brings more than that time is enough for. Its report is not kept waiting: the next runs take in the rest, or a search does.
+    """
 
     def __init__(self, app: App, server: str, narrate: Narrator) -> None:
-        self._thread = threading.Thread(target=_catalog, args=(app, server, narrate), name="catalog", daemon=True)
+        self._narrate, self._enough = narrate, threading.Event()
+        arguments = (app, server, narrate, self._enough.is_set)
+        self._thread = threading.Thread(target=_catalog, args=arguments, name="catalog", daemon=True)
 
     def begin(self) -> None:
         if self._thread.ident is None:
             self._thread.start()
 
-    def end(self) -> None:
+    def end(self, *, idle: bool) -> None:
+        """`idle`: this run had nothing else to do, and may finish it."""
         self.begin()  # the pull failed; an earlier one may have been cut off before this
-        self._thread.join()
+        self._thread.join(None if idle else LINGER)
+        if self._thread.is_alive():
+            self._enough.set()
+            self._thread.join()
+            self._narrate("the catalog for `failsafe search` is not complete yet: the next runs go on with it, or a search does")
 
 
-def _catalog(app: App, server: str, narrate: Narrator) -> None:
+def _catalog(app: App, server: str, narrate: Narrator, enough: Callable[[], bool]) -> None:
     """The catalog is only a copy: a fault in it is told, and never makes a good backup bad."""
     from failsafe.backup.catalog import open_current
 
     if not (app.staging_folder(server) / "generations").is_dir():
         return
     try:
-        open_current(app.catalog_file, [(server, Archive(app.staging_folder(server)))]).close()
+        open_current(app.catalog_file, [(server, Archive(app.staging_folder(server)))], enough).close()
     except FailsafeError as error:
         narrate(f"the catalog could not be brought up to date: {error}")
 

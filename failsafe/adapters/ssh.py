@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from failsafe.adapters.pace import Pace
 from failsafe.errors import HostKeyError, ProcessError, SshError
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 # Bytes under way before we must answer. Loopback, busy machine, mean of two runs: 1 MiB 70 MB/s, 2 MiB 84, 4 MiB 98, 8 MiB 52;
 # in another, single run 32 MiB gave half of what 2 MiB gave.
 WINDOW = 4 << 20
+# Preferred where the server has them: a cipher with its own proof of integrity. With AES-CTR paramiko reckons an HMAC for each packet in
+# Python: 300 MB from a loopback sshd cost 0.64 s of a processor so, 0.45 s with AES-GCM (paramiko 5.1, OpenSSH 9.2).
+QUICK_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 KEEPALIVE = 15  # seconds; below the shortest idle time-outs of home routers (30 s)
 TAIL = 2000  # bytes of stderr that go into an error
 
@@ -78,6 +81,7 @@ class SshHost:
             "banner_timeout": self.connect_timeout,
             "auth_timeout": self.connect_timeout,
             "channel_timeout": self.connect_timeout,
+            "transport_factory": _transport,
         }
 
     def _window(self) -> int:
@@ -223,6 +227,15 @@ class SshChannel:
         if status == -1:
             return SshError(f"{self._host.name}: the connection was cut{tail}")
         return ProcessError(f"{self._host.name}: the program there ended with status {status}{tail}")
+
+
+def _transport(*arguments: Any, **options: Any) -> paramiko.Transport:
+    import paramiko
+
+    transport = paramiko.Transport(*arguments, **options)
+    security = transport.get_security_options()
+    security.ciphers = sorted(security.ciphers, key=lambda name: name not in QUICK_CIPHERS)
+    return transport
 
 
 def parse_address(address: str) -> tuple[str, str, int]:

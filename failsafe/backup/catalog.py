@@ -10,11 +10,11 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from failsafe.backup.archive import Archive
-from failsafe.backup.catalog_update import Update, transaction
+from failsafe.backup.catalog_update import Enough, Update, transaction
 from failsafe.errors import ArchiveError, StoreError
 from failsafe.mail.manifest import Generation
 
@@ -87,21 +87,22 @@ class Catalog:
         row = self.connection.execute("SELECT generation FROM server WHERE name = ?", (server,)).fetchone()
         return 0 if row is None else int(row[0])
 
-    def catch_up(self, archive: Archive, server: str) -> int:
+    def catch_up(self, archive: Archive, server: str, enough: Callable[[], bool] = lambda: False) -> int:
         """Takes in every generation of a staging folder that is newer than what is known; gives the newest known number.
 
+        Stops between two segments once `enough` is true: the next call goes on from there.
         An archive that is older than the catalog changes nothing; one that was begun anew after a loss counts from 1 again, and is taken in.
         """
         for number in archive.numbers():
             if number > self.generation_of(server) or number == archive.numbers()[-1]:
-                with archive.held():
-                    self.update(archive, archive.generation(number))
+                with archive.held(), contextlib.suppress(Enough):
+                    self.update(archive, archive.generation(number), enough)
         return self.generation_of(server)
 
-    def update(self, archive: Archive, generation: Generation) -> None:
-        """Takes in one generation of its server. Raises ArchiveError for damaged metadata; damaged mail does not stop it."""
+    def update(self, archive: Archive, generation: Generation, enough: Callable[[], bool] = lambda: False) -> None:
+        """Takes in one generation of its server. Raises ArchiveError for damaged metadata, Enough; damaged mail does not stop it."""
         with self.faults():
-            Update(self.connection, archive, generation).run()
+            Update(self.connection, archive, generation, enough).run()
 
     @contextlib.contextmanager
     def faults(self) -> Iterator[None]:
@@ -116,13 +117,13 @@ class Catalog:
             raise StoreError(f"the catalog {self.path} failed: {error}", mend=DISK) from error
 
 
-def open_current(path: Path, archives: Iterable[tuple[str, Archive]]) -> Catalog:
-    """The catalog with everything in it that these servers' staging folders know; a damaged one is made anew."""
+def open_current(path: Path, archives: Iterable[tuple[str, Archive]], enough: Callable[[], bool] = lambda: False) -> Catalog:
+    """The catalog with everything in it that these servers' staging folders know (less, where `enough` came true); a damaged one is made anew."""
     known = tuple(archives)
     catalog = Catalog.open(path)
     try:
         for server, archive in known:
-            catalog.catch_up(archive, server)
+            catalog.catch_up(archive, server, enough)
     except CatalogDamaged:
         catalog.close()
         return rebuild_from(path, known)

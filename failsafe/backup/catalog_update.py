@@ -11,7 +11,7 @@ import contextlib
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -48,11 +48,17 @@ class _Known:
     known_since: int
 
 
-class Update:
-    """One generation of one server."""
+class Enough(Exception):
+    """Whoever asked for the update wants no more of it now; what was taken in stays, and the next one goes on from there."""
 
-    def __init__(self, connection: sqlite3.Connection, archive: Archive, generation: Generation) -> None:
-        self.db, self.archive, self.generation = connection, archive, generation
+
+class Update:
+    """One generation of one server. `enough` is asked between transactions; True raises Enough."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, archive: Archive, generation: Generation, enough: Callable[[], bool] = lambda: False
+    ) -> None:
+        self.db, self.archive, self.generation, self._enough = connection, archive, generation, enough
         self.at = seconds(generation.at)
         self._heirs: dict[int, set[int]] = {}  # rows of shards that have another name now, and the places seen in them
 
@@ -229,6 +235,8 @@ class Update:
         for segment in reversed(manifest.segments):  # what is new lies in the newest
             if not wanted:
                 return
+            if self._enough():
+                raise Enough
             lines = {line.id: line for line in self.archive.index(segment) if line.id in wanted}
             if not lines:
                 continue

@@ -8,18 +8,20 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO
 
-from failsafe.backup.archive.segment import Sealed, SegmentWriter
+from failsafe.backup.archive.segment import Sealed, SegmentWriter, Stored
 from failsafe.backup.archive.staging import Staging
 from failsafe.backup.gather import Target
 from failsafe.backup.inventory import Inventory, text, tidy_letters
 from failsafe.backup.protocol import Answer, ServerSession
 from failsafe.backup.stretch import EVERYTHING, Slice, Stretch
+from failsafe.mail.identity import digests
 from failsafe.mail.manifest import Missing
 from failsafe.ports import Progress
 
 BATCH = 500  # messages judged at a time
 BATCH_BYTES = 64 << 20  # and asked for in one request: between two of them the disk is looked at, and parts are stored
 PIECE = 1 << 20  # bytes
+TOGETHER = 64  # small messages, of PIECE bytes at most
 
 KNOWN = (  # its content may be in the archive: that name or that file is known elsewhere
     "EXISTS (SELECT 1 FROM entry e WHERE e.base = s.base AND e.size = s.size AND e.mtime = s.mtime) "
@@ -92,6 +94,7 @@ class Fetcher:
         self.left: list[tuple[Target, Wanted]] = []  # files that had gone when they were asked for
         self.notes: list[str] = []
         self._pending: set[str] = set()  # in the segment that is still open
+        self._known: dict[str, bool] = {}  # of the messages that are being added: whether the archive has them
         self._mailbox = ""
         self._rows: list[tuple[object, ...]] = []  # entries that are not in the inventory yet: at most a batch
 
@@ -101,7 +104,7 @@ class Fetcher:
         if not waiting:
             return
         self._mailbox = mailbox
-        with self.staging.segment_writer(mailbox, known=self.inventory.has_content, on_sealed=self._on_sealed) as writer:
+        with self.staging.segment_writer(mailbox, known=self._is_known, on_sealed=self._on_sealed) as writer:
             for target in waiting:
                 for batch in self._batches(target, part):
                     if self._stretch.look():
@@ -154,14 +157,43 @@ class Fetcher:
 
     def _fetch(self, writer: SegmentWriter, target: Target, to_read: Sequence[Wanted]) -> None:
         answers = self.session.read_messages(target.box.path, target.path, [wanted.item for wanted in to_read])
-        for wanted, answer in zip(to_read, answers, strict=True):
-            if self._usable(target, wanted, answer):
+        held: list[tuple[Wanted, bytes]] = []
+        room = PIECE
+        try:
+            for wanted, answer in zip(to_read, answers, strict=True):
+                if not self._usable(target, wanted, answer):
+                    continue
                 assert answer.body is not None
-                stored = writer.add_whole(answer.body.read()) if wanted.size <= PIECE else writer.add(_pieces(answer.body))
-                self._pending.add(stored.id)
-                self._keep(target, wanted, stored.id)
-                self.new += 1
-                self._advance(wanted.size)
+                if wanted.size > PIECE:
+                    self._stored(target, wanted, writer.add(_pieces(answer.body)))
+                    continue
+                held.append((wanted, answer.body.read()))
+                room -= wanted.size
+                if room <= 0 or len(held) == TOGETHER:
+                    self._add(writer, target, held)
+                    room = PIECE
+        finally:  # what was read before a connection broke is kept
+            self._add(writer, target, held)
+
+    def _add(self, writer: SegmentWriter, target: Target, held: list[tuple[Wanted, bytes]]) -> None:
+        """A few small messages at a time, so that the inventory is asked once for all of them. Empties `held`."""
+        batch, held[:] = list(held), []
+        named = [digests(data) for _, data in batch]
+        known = self.inventory.known_contents([id_ for id_, _ in named])
+        self._known = {id_: id_ in known for id_, _ in named}
+        for (wanted, data), names in zip(batch, named, strict=True):
+            self._stored(target, wanted, writer.add_whole(data, names))
+            self._known[names[0]] = True  # the segment may be sealed before the next one
+
+    def _stored(self, target: Target, wanted: Wanted, stored: Stored) -> None:
+        self._pending.add(stored.id)
+        self._keep(target, wanted, stored.id)
+        self.new += 1
+        self._advance(wanted.size)
+
+    def _is_known(self, id_: str) -> bool:
+        known = self._known.get(id_)
+        return self.inventory.has_content(id_) if known is None else known
 
     def _advance(self, size: int) -> None:
         self.progress.advance(size)

@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from failsafe.backup.inventory import Inventory, raw, text
+from failsafe.backup.inventory import Inventory, raw
 from failsafe.backup.listing import PATIENT, ROUNDS, is_exact, is_unchanged
 from failsafe.backup.protocol import Facts, FolderFacts, FolderPass, Listed, MailboxFacts, ServerSession
 from failsafe.backup.restless import Restless
-from failsafe.mail.maildir import UidList, folder_name, parse_uidlist, split_name
+from failsafe.mail.maildir import UidList, folder_name, parse_uidlist, split_raw
 from failsafe.mail.manifest import Missing
 from failsafe.ports import Clock, Progress
 
@@ -187,7 +187,7 @@ class Gatherer:
         """A file that passes missed and the server found when it was asked for it by name."""
         sub, _, rest = name.partition("/")
         self.inventory.db.execute("DELETE FROM pass")
-        found = Listed(sub, raw(rest), facts)
+        found = (sub, raw(rest), facts.size, facts.mtime_ns, facts.inode)
         self.inventory.db.executemany("INSERT INTO pass VALUES (?, ?, ?, ?, ?, ?, ?)", _pass_rows(target.id, [found]))
         self._merge(target.id)
 
@@ -222,8 +222,7 @@ def read_control(session: ServerSession, mailbox: str, path: str) -> bytes | Non
 
 
 def _pass_rows(folder: int, part: Iterable[Listed]) -> Iterator[tuple[object, ...]]:
-    for file in part:
-        base, letters = split_name(text(file.name))
-        facts = file.facts
-        inode = facts.inode if facts.inode < 2**63 else facts.inode - 2**64  # SQLite's integers are signed
-        yield folder, raw(base), facts.size, facts.mtime_ns // 10**9, inode, file.sub, letters
+    for sub, name, size, mtime_ns, inode in part:
+        base, letters = split_raw(name)
+        signed = inode if inode < 2**63 else inode - 2**64  # SQLite's integers are signed
+        yield folder, base, size, mtime_ns // 10**9, signed, sub, letters

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
@@ -227,6 +227,12 @@ class Inventory:
 
     def has_content(self, id_: str) -> bool:
         return self.db.execute("SELECT 1 FROM content WHERE id = ?", (bytes.fromhex(id_),)).fetchone() is not None
+
+    def known_contents(self, ids: Sequence[str]) -> set[str]:
+        """Those of them that are in the archive: one question for a few dozen costs a tenth of one for each."""
+        marks = ",".join("?" * len(ids))
+        rows = self.rows(f"SELECT id FROM content WHERE id IN ({marks})", *map(bytes.fromhex, ids))
+        return {id_.hex() for (id_,) in rows}
 
     def learn_segment(self, name: str, lines: Iterable[tuple[str, str]]) -> None:
         """A durable segment and its messages (id, canonical); for a message that is in two, the newest counts."""

@@ -34,13 +34,8 @@ class Facts:
     inode: int
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """One file of a folder, as one pass saw it."""
-
-    sub: str  # cur or new
-    name: bytes
-    facts: Facts
+# One file of a folder, as one pass saw it: cur or new, name, size in bytes, mtime in ns since the epoch, inode.
+Listed = tuple[str, bytes, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,13 +319,12 @@ def _object(data: bytes) -> dict[str, Any]:
 
 
 def _entries(data: bytes) -> Iterator[Listed]:
-    place = 0
+    place, end, head, unpack = 0, len(data), ENTRY.size, ENTRY.unpack_from
     try:
-        while place < len(data):
-            sub, size, mtime_ns, inode, length = ENTRY.unpack_from(data, place)
-            place += ENTRY.size + length
-            name = data[place - length : place]
-            yield Listed("new" if sub else "cur", name, Facts(size, mtime_ns, inode))
+        while place < end:
+            sub, size, mtime_ns, inode, length = unpack(data, place)
+            place += head + length
+            yield "new" if sub else "cur", data[place - length : place], size, mtime_ns, inode
     except struct.error as error:
         raise ServerSideError(f"a damaged listing: {error}") from error
 

@@ -8,7 +8,11 @@ from __future__ import annotations
 import gc
 import sys
 
-SHORT_LIFE = (100_000, 50, 100)  # objects, rounds, rounds: most verbs end before they leave much behind; `live_long` for the others
+SHORT_LIFE = (
+    100_000,
+    50,
+    100,
+)  # objects, rounds, rounds: most verbs end before they leave much behind; `live_long` for the others
 
 # verb -> (module with a typer app `app` that holds the verb, one line for the list)
 VERBS: dict[str, tuple[str, str]] = {

@@ -43,6 +43,12 @@ def split_name(name: str) -> tuple[str, str]:
     return (base, letters.partition(",")[0]) if base else (name, "")
 
 
+def split_raw(name: bytes) -> tuple[bytes, str]:
+    """As `split_name`, of a name as the file system has it."""
+    base, _, letters = name.partition(b":2,")
+    return (base, letters.partition(b",")[0].decode("utf-8", "surrogateescape")) if base else (name, "")
+
+
 @lru_cache(4096)
 def flags_of(letters: str) -> str:
     """The standard flags among the letters, sorted and once each."""

@@ -12,6 +12,7 @@ from typing import IO
 from failsafe.errors import ArchiveError
 
 File = IO[bytes]
+BUFFER = 1 << 18  # bytes; most messages are small, and each write is a call of the system's
 
 
 @contextlib.contextmanager
@@ -52,7 +53,7 @@ def open_temporary(folder: Path) -> File:
     """A new file (mode 0600) in the archive's folder for unfinished ones; its `name` is its path."""
     handle, path = tempfile.mkstemp(dir=folder)
     os.close(handle)
-    return Path(path).open("w+b")
+    return Path(path).open("w+b", buffering=BUFFER)
 
 
 def put_in_place(file: File, target: Path) -> None:

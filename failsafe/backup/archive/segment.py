@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
@@ -19,6 +20,7 @@ from failsafe.mail.manifest import is_digest
 
 BLOCK = tarfile.BLOCKSIZE  # 512 bytes: tar's headers, padding and end marks
 END = bytes(2 * BLOCK)  # two empty blocks end a tar file (POSIX ustar)
+ELSEWHERE = -1
 COPY = 1 << 20  # bytes moved at a time
 INDEX_HEAD = b"failsafe index 1\n"
 _INDEX_ID = re.compile(rb"^([0-9a-f]{64}) ", re.MULTILINE)
@@ -173,6 +175,8 @@ class SegmentWriter:
         self._file: IO[bytes] | None = None
         self._lines: dict[str, IndexLine] = {}
         self._end = 0  # where the next header goes
+        self._whole = hashlib.sha256()  # of the file up to there
+        self._place = 0  # where the file stands
         self.sealed: list[Sealed] = []  # all of them; `lines` is empty where `keep_lines` is False
 
     def __enter__(self) -> SegmentWriter:
@@ -198,18 +202,23 @@ class SegmentWriter:
             self._finish(digester)
         return Stored(digester.id, digester.canonical, digester.size, known)
 
-    def add_whole(self, data: bytes) -> Stored:
-        """As `add`, for a message that is in memory: it is written in one go."""
-        id_, canonical = digests(data)
+    def add_whole(self, data: bytes, named: tuple[str, str] | None = None) -> Stored:
+        """As `add`, for a message that is in memory: it is written in one go. `named`: its digests, where they are reckoned already."""
+        id_, canonical = named or digests(data)
         known = id_ in self._lines or (self._known is not None and self._known(id_))
         if not known:
             with durable.disk_errors("write", self._temporary):
                 if self._lines and self._needs(len(data)) > self._limit:
                     self._seal()
+                block = b"".join((tar_header(id_, len(data)), data, bytes(-len(data) % BLOCK)))
                 file = self._opened()
-                file.seek(self._end)
-                file.write(b"".join((tar_header(id_, len(data)), data, bytes(-len(data) % BLOCK))))
+                if self._place != self._end:  # a seek is a write of its own
+                    file.seek(self._end)
+                self._place = ELSEWHERE
+                file.write(block)
+            self._whole.update(block)
             self._note(id_, canonical, len(data))
+            self._place = self._end
         return Stored(id_, canonical, len(data), known)
 
     def close(self) -> None:
@@ -224,7 +233,7 @@ class SegmentWriter:
         with durable.disk_errors("write", self._temporary):
             if self._lines and self._needs(done + len(chunk)) > self._limit:
                 self._roll(done)
-            file = self._opened()
+            file, self._place = self._opened(), ELSEWHERE
             file.seek(self._end + BLOCK + done)
             file.write(chunk)
 
@@ -251,6 +260,7 @@ class SegmentWriter:
         self._file = fresh
 
     def _take_back(self) -> None:
+        self._place = ELSEWHERE
         if self._file is not None:
             with durable.disk_errors("write", self._temporary):
                 self._file.truncate(self._end)
@@ -259,11 +269,15 @@ class SegmentWriter:
         with durable.disk_errors("write", self._temporary):
             if self._lines and self._needs(digester.size) > self._limit:
                 self._roll(digester.size)  # only the padding is too much, or the message is empty
-            file = self._opened()
+            file, self._place = self._opened(), ELSEWHERE
             file.seek(self._end)
             file.write(tar_header(digester.id, digester.size))
             file.seek(digester.size, 1)
             file.write(bytes(-digester.size % BLOCK))
+            whole = self._whole.copy()
+            for piece in read_range(file, self._end, BLOCK + digester.size + (-digester.size % BLOCK)):
+                whole.update(piece)
+        self._whole = whole
         self._note(digester.id, digester.canonical, digester.size)
 
     def _note(self, id_: str, canonical: str, size: int) -> None:
@@ -279,16 +293,19 @@ class SegmentWriter:
             file.truncate(self._end)
             file.seek(self._end)
             file.write(END)
-            whole = hashlib.sha256()
-            for piece in read_range(file, 0, self._end + len(END)):
-                whole.update(piece)
-            name = whole.hexdigest()
+            file.flush()
+            if os.fstat(file.fileno()).st_size != self._end + len(END):
+                raise ArchiveError(
+                    f"{file.name} has another size than what was written", mend="look at the disk that holds state_dir"
+                )
+            self._whole.update(END)
+            name = self._whole.hexdigest()
             target = self._folder / path_of("segments", name)
             durable.replace_file(self._temporary, self._folder / index_path(name), [encode_index(lines)])
             durable.put_in_place(file, target)
             durable.sync_folder(target.parent)
         sealed = Sealed(name, self._end + len(END), lines)
-        self._file, self._lines, self._end = None, {}, 0
+        self._file, self._lines, self._end, self._place, self._whole = None, {}, 0, 0, hashlib.sha256()
         self.sealed.append(sealed if self._keep_lines else replace(sealed, lines=()))
         if self._on_sealed is not None:
             self._on_sealed(sealed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import random
 import signal
@@ -131,6 +132,21 @@ def test_through_changes_in_many_shards_every_past_state_stays_as_it_was(world: 
     for hour, state in enumerate(states, 1):
         assert places(seen(catalog, world, at=moment(hour, 30))) == state
     assert places(seen(catalog, world, gone=True)) == set().union(*states) - states[-1]
+
+
+def test_an_update_that_is_cut_short_is_gone_on_with(tmp_path: Path, world: World, catalog: Catalog) -> None:
+    for hour in range(1, 4):  # a segment each
+        world.commit(moment(hour), {ANN: {"INBOX": [mail(number) for number in range(hour)]}})
+    archive = world.staging.archive
+    asked = itertools.count()
+
+    catalog.catch_up(archive, "vps", lambda: next(asked) > 0)
+    learnt = catalog.connection.execute("SELECT COUNT(*) FROM message").fetchone()[0]
+    catalog.catch_up(archive, "vps")
+
+    assert learnt == 1
+    with open_current(tmp_path / "whole.sqlite", [("vps", archive)]) as whole:
+        assert list(search(catalog, Query())) == list(search(whole, Query()))
 
 
 def test_the_past_is_shown_as_it_was(world: World, catalog: Catalog) -> None:
