@@ -35,6 +35,7 @@ from failsafe.store.duties import BackupRun
 HEAVY_LOCK = "heavy"  # one heavy job at a time on this machine: backup, check, drill
 WAIT_FOR_HEAVY = timedelta(hours=1).total_seconds()
 FULL_LISTING_EVERY = timedelta(days=1)  # folders are listed whatever their stamps say
+CATALOGED_MEANWHILE = 5_000  # new messages; more take longer than restic, and from it one of two processors
 LINGER = 0.5  # seconds for the catalog when all else is done
 MISSING_KEPT = 100  # of a run's missing messages, in the shared database; all of them are in the archive
 
@@ -73,7 +74,8 @@ def back_up(app: App, server: str, progress: Progress, narrate: Narrator, *, by_
 
     def pull_and_catalog(staging: Staging, shown: Progress) -> PullReport:
         pulled = _pull_or_tell(app, server, staging, shown, narrate, began, care_for(app, server, checkpoints))
-        catalog.begin()
+        if pulled.new <= CATALOGED_MEANWHILE:
+            catalog.begin()
         return pulled
 
     job = ServerJob(
@@ -190,7 +192,7 @@ class _Cataloging:
 
     def end(self, *, idle: bool) -> None:
         """`idle`: this run had nothing else to do, and may finish it."""
-        self.begin()  # the pull failed; an earlier one may have been cut off before this
+        self.begin()  # not begun yet: much came, or the pull failed; an earlier one may have been cut off before this
         self._thread.join(None if idle else LINGER)
         if self._thread.is_alive():
             self._enough.set()

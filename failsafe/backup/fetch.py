@@ -5,23 +5,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import IO
 
 from failsafe.backup.archive.segment import Sealed, SegmentWriter, Stored
 from failsafe.backup.archive.staging import Staging
+from failsafe.backup.digesting import Digesting, Names
 from failsafe.backup.gather import Target
 from failsafe.backup.inventory import Inventory, text, tidy_letters
 from failsafe.backup.protocol import Answer, ServerSession
 from failsafe.backup.stretch import EVERYTHING, Slice, Stretch
-from failsafe.mail.identity import digests
 from failsafe.mail.manifest import Missing
 from failsafe.ports import Progress
 
 BATCH = 500  # messages judged at a time
 BATCH_BYTES = 64 << 20  # and asked for in one request: between two of them the disk is looked at, and parts are stored
 PIECE = 1 << 20  # bytes
-TOGETHER = 64  # small messages, of PIECE bytes at most
 
 KNOWN = (  # its content may be in the archive: that name or that file is known elsewhere
     "EXISTS (SELECT 1 FROM entry e WHERE e.base = s.base AND e.size = s.size AND e.mtime = s.mtime) "
@@ -104,14 +105,17 @@ class Fetcher:
         if not waiting:
             return
         self._mailbox = mailbox
-        with self.staging.segment_writer(mailbox, known=self._is_known, on_sealed=self._on_sealed) as writer:
+        with (
+            ThreadPoolExecutor(1, thread_name_prefix="digests") as pool,
+            self.staging.segment_writer(mailbox, known=self._is_known, on_sealed=self._on_sealed) as writer,
+        ):
             for target in waiting:
                 for batch in self._batches(target, part):
                     if self._stretch.look():
                         writer.close()
                         self._checkpoint()
                     try:
-                        self._fetch(writer, target, self._digest(target, batch))
+                        self._fetch(writer, target, self._digest(target, batch), pool)
                     finally:  # what was read before a connection broke is kept
                         self._write(target)
         self.inventory.commit()
@@ -155,10 +159,9 @@ class Fetcher:
                 to_read.append(wanted)
         return to_read
 
-    def _fetch(self, writer: SegmentWriter, target: Target, to_read: Sequence[Wanted]) -> None:
+    def _fetch(self, writer: SegmentWriter, target: Target, to_read: Sequence[Wanted], pool: ThreadPoolExecutor) -> None:
+        small = Digesting[Wanted](pool, partial(self._add, writer, target))
         answers = self.session.read_messages(target.box.path, target.path, [wanted.item for wanted in to_read])
-        held: list[tuple[Wanted, bytes]] = []
-        room = PIECE
         try:
             for wanted, answer in zip(to_read, answers, strict=True):
                 if not self._usable(target, wanted, answer):
@@ -166,22 +169,16 @@ class Fetcher:
                 assert answer.body is not None
                 if wanted.size > PIECE:
                     self._stored(target, wanted, writer.add(_pieces(answer.body)))
-                    continue
-                held.append((wanted, answer.body.read()))
-                room -= wanted.size
-                if room <= 0 or len(held) == TOGETHER:
-                    self._add(writer, target, held)
-                    room = PIECE
+                else:
+                    small.put(wanted, answer.body.read())
         finally:  # what was read before a connection broke is kept
-            self._add(writer, target, held)
+            small.finish()
 
-    def _add(self, writer: SegmentWriter, target: Target, held: list[tuple[Wanted, bytes]]) -> None:
-        """A few small messages at a time, so that the inventory is asked once for all of them. Empties `held`."""
-        batch, held[:] = list(held), []
-        named = [digests(data) for _, data in batch]
-        known = self.inventory.known_contents([id_ for id_, _ in named])
-        self._known = {id_: id_ in known for id_, _ in named}
-        for (wanted, data), names in zip(batch, named, strict=True):
+    def _add(self, writer: SegmentWriter, target: Target, batch: Sequence[tuple[Wanted, bytes, Names]]) -> None:
+        """The inventory is asked once for all of them."""
+        known = self.inventory.known_contents([names[0] for _, _, names in batch])
+        self._known = {names[0]: names[0] in known for _, _, names in batch}
+        for wanted, data, names in batch:
             self._stored(target, wanted, writer.add_whole(data, names))
             self._known[names[0]] = True  # the segment may be sealed before the next one
 

@@ -16,7 +16,7 @@ from failsafe.errors import ArchiveError
 from failsafe.mail.manifest import Generation, Missing
 from failsafe.ports import Clock
 
-LONG = 256 << 20  # bytes still to come from which a pull goes by age: less is minutes on a home line
+LONG = 2 << 30  # bytes still to come from which a pull goes by age: less is minutes on a home line (6 MB/s: 6)
 DAY = 86_400  # seconds
 AGES = (timedelta(days=30), timedelta(days=365))  # the newest of every mailbox first, then the last year, then the rest
 EVERY = timedelta(minutes=45)  # between two checkpoints: with the time that a snapshot takes, one an hour

@@ -120,7 +120,7 @@ class ResticRepository:
         return found
 
     def recognises(self, snapshot_id: str) -> bool:
-        known = self._expected_id
+        known = self._expected_id or self.opened_id
         return bool(self._folder and known and self._memory.recognises(self._folder, known, snapshot_id))
 
     def ensure(self) -> str:
