@@ -74,8 +74,7 @@ def back_up(app: App, server: str, progress: Progress, narrate: Narrator, *, by_
 
     def pull_and_catalog(staging: Staging, shown: Progress) -> PullReport:
         pulled = _pull_or_tell(app, server, staging, shown, narrate, began, care_for(app, server, checkpoints))
-        if pulled.new <= CATALOGED_MEANWHILE:
-            catalog.begin()
+        catalog.begin(pulled.new)
         return pulled
 
     job = ServerJob(
@@ -182,21 +181,25 @@ class _Cataloging:
     """
 
     def __init__(self, app: App, server: str, narrate: Narrator) -> None:
-        self._narrate, self._enough = narrate, threading.Event()
+        self._narrate, self._enough, self._much = narrate, threading.Event(), False
         arguments = (app, server, narrate, self._enough.is_set)
         self._thread = threading.Thread(target=_catalog, args=arguments, name="catalog", daemon=True)
 
-    def begin(self) -> None:
-        if self._thread.ident is None:
+    def begin(self, new: int = 0) -> None:
+        """`new`: messages that came in this run."""
+        self._much = new > CATALOGED_MEANWHILE
+        if self._thread.ident is None and not self._much:
             self._thread.start()
 
     def end(self, *, idle: bool) -> None:
         """`idle`: this run had nothing else to do, and may finish it."""
-        self.begin()  # not begun yet: much came, or the pull failed; an earlier one may have been cut off before this
-        self._thread.join(None if idle else LINGER)
-        if self._thread.is_alive():
+        if idle or not self._much:
+            self.begin()  # the pull failed, or nothing came: an earlier run may have been cut off before this
+            self._thread.join(None if idle else LINGER)
+        if self._much or self._thread.is_alive():
             self._enough.set()
-            self._thread.join()
+            if self._thread.ident is not None:
+                self._thread.join()
             self._narrate("the catalog for `failsafe search` is not complete yet: the next runs go on with it, or a search does")
 
 

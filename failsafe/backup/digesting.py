@@ -13,8 +13,8 @@ from typing import Generic, TypeVar
 from failsafe.mail.identity import digests
 
 TOGETHER = 64  # messages in a batch
-BYTES = 1 << 20  # in a batch; one message more may come on top
-AHEAD = 3  # batches under way
+BYTES = 1 << 18  # in a batch; one message more may come on top
+AHEAD = 2  # batches under way: what a kill may cost beside the segment that is open
 
 T = TypeVar("T")
 Names = tuple[str, str]  # as `digests` gives them

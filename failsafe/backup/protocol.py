@@ -17,12 +17,14 @@ from failsafe.backup.reach import Reach, Skipped
 from failsafe.errors import ServerSideError
 from failsafe.ports import Channel, MailHost
 
-VERSION = 2  # of the protocol; serverside.VERSION is the other end
+VERSION = 3  # of the protocol; serverside.VERSION is the other end
 BOOTSTRAP = "import sys,zlib;s=sys.stdin.buffer;exec(compile(zlib.decompress(s.read(int(s.readline()))),'failsafe','exec'),{'__name__':'__main__','SENT':True})"
-WHOLE = struct.Struct(">H")  # length of the head that stands before the content
+WHOLE = struct.Struct(">QqQH")  # as in serverside.py; the name and the content of a small file follow
 ENTRY = struct.Struct(">BQqQH")  # as in serverside.py
 SPOOL = 1 << 20  # bytes of a message that stay in memory; a larger one waits in a temporary file
-BATCH = 500  # messages or folders asked for in one request; far below the 1 MiB a request may have
+BATCH = 500  # folders asked for in one request; far below the 1 MiB a request may have
+FILES = 250  # asked for in one request
+AHEAD = 32 << 10  # bytes of a request that is sent ahead: a pipe takes 64 KiB while nobody reads, SSH's first window is larger
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ class ServerSession:
 
     def __init__(self, host: MailHost, reach: Reach) -> None:
         self.host = host
-        self._asked = False  # a request whose answer has not been read to its end
+        self._asked = 0  # requests whose answers have not been read to their ends
         program = zlib.compress(Path(__file__).with_name("serverside.py").read_bytes(), 9)
         self._channel: Channel = host.open(["python3", "-I", "-c", BOOTSTRAP])
         self._frames = Frames(self._channel, host.name)
@@ -222,9 +224,14 @@ class ServerSession:
     # ------------------------------------------------------------ frames
 
     def _files(self, verb: str, what: str, place: Sequence[str], items: Sequence[str]) -> Iterator[Answer]:
-        for start in range(0, len(items), BATCH):
-            frames = self._ask(verb, what, *place, *items[start : start + BATCH])
-            yield from self._answers(frames)
+        """One request is sent ahead, so that the server reads files while we still work on those before."""
+        portions = [items[start : start + FILES] for start in range(0, len(items), FILES)]
+        sent = 0
+        for number in range(len(portions)):
+            while sent <= number or (sent == number + 1 < len(portions) and _is_light(portions[sent])):
+                self._send(verb, what, *place, *portions[sent])
+                sent += 1
+            yield from self._answers(self._replies())
 
     def _answers(self, frames: Iterable[tuple[bytes, bytes]]) -> Iterator[Answer]:
         head: dict[str, Any] = {}
@@ -245,16 +252,24 @@ class ServerSession:
     def _ask(self, *fields: str) -> Iterator[tuple[bytes, bytes]]:
         """Sends one request and yields its frames to the last, which is of kind E."""
         assert not self._asked, "an answer was left half read: the session can only be closed"
-        self._asked = True
+        self._send(*fields)
+        yield from self._replies()
+
+    def _send(self, *fields: str) -> None:
         self._frames.request(*fields)
-        while True:
+        self._asked += 1
+
+    def _replies(self) -> Iterator[tuple[bytes, bytes]]:
+        """The frames that answer the oldest request. Where it was refused, those sent after it are read to their ends first."""
+        kind = b""
+        while kind != b"E":
             kind, data = self._frames.next()
-            self._asked = kind not in (b"X", b"E")
+            self._asked -= kind in (b"X", b"E")
             if kind == b"X":
+                while self._asked:
+                    self._asked -= self._frames.next()[0] in (b"X", b"E")
                 raise ServerSideError(f"{self.host.name}: {_object(data).get('error', 'no reason given')}")
             yield kind, data
-            if kind == b"E":
-                return
 
     def _hello(self) -> dict[str, Any]:
         kind, data = self._frames.next()
@@ -267,6 +282,10 @@ class ServerSession:
                 mend="install the server's program of this version, or remove the one that is there", transient=False,
             )  # fmt: skip
         return hello
+
+
+def _is_light(fields: Sequence[str]) -> bool:
+    return sum(len(field.encode("utf-8", "surrogateescape")) + 1 for field in fields) < AHEAD
 
 
 class _Body:
@@ -284,12 +303,14 @@ class _Body:
 
 
 def _whole(data: bytes) -> Answer:
-    """A small file, head and content in one frame."""
+    """A small file, head, name and content in one frame."""
     try:
-        end = WHOLE.size + WHOLE.unpack_from(data)[0]
+        size, mtime_ns, inode, length = WHOLE.unpack_from(data)
     except struct.error as error:
         raise ServerSideError(f"a damaged answer: {error}") from error
-    return _answer(_object(data[WHOLE.size : end]), io.BytesIO(data[end:]))
+    end = WHOLE.size + length
+    name = data[WHOLE.size : end].decode("utf-8", "surrogateescape")
+    return Answer("ok", facts=Facts(size, mtime_ns, inode), name=name, body=io.BytesIO(data[end:]))
 
 
 def _answer(head: Mapping[str, Any], body: IO[bytes]) -> Answer:

@@ -35,7 +35,7 @@ import time
 import urllib.parse
 import zlib
 
-VERSION = 2
+VERSION = 3
 SETTINGS = "/etc/failsafe-server.json"
 CHUNK = 262144
 QUIET_NS = 2 * 10**9  # a folder's mtime tells every change only when it is this old: ext3 and HFS+ count whole seconds, FAT two
@@ -45,6 +45,7 @@ PLACES = 5000  # files and folders of a mailbox that are no mail, and are looked
 FILES = 200000  # below one extra path
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 ENTRY = struct.Struct(">BQqQH")  # 0 cur or 1 new, size, mtime in ns, inode, length of the name that follows
+WHOLE = struct.Struct(">QqQH")  # size, mtime in ns, inode, length of the name that follows
 SUBS = (b"cur", b"new")
 BESIDE = (b"dovecot.", b"dovecot-", b"maildirfolder", b"courierimap")  # files that servers keep beside messages
 DBOX = 'messages of an sdbox or mdbox store, whose files are no backup: set layout = "imap" for this server, or move away what is old'
@@ -601,7 +602,7 @@ def send_content(frames, fd):
 
 
 def send_whole(frames, fd, name):
-    """A small file that stood still, in one frame: length of the head, head, content. False where it is none: nothing was sent."""
+    """A small file that stood still, in one frame: head, name, content. False where it is none: nothing was sent."""
     before, content = os.fstat(fd), b""
     while before.st_size <= CHUNK and len(content) <= before.st_size:
         block = os.read(fd, CHUNK + 1)
@@ -611,8 +612,7 @@ def send_whole(frames, fd, name):
     if before.st_size > CHUNK or len(content) != before.st_size or facts(before) != facts(os.fstat(fd)):
         os.lseek(fd, 0, os.SEEK_SET)
         return False
-    head = json.dumps({"facts": facts(before), "name": text(name), "status": "ok"}, separators=(",", ":")).encode()
-    frames.send(b"W", struct.pack(">H", len(head)) + head + content)
+    frames.send(b"W", b"".join((WHOLE.pack(*facts(before), len(name)), name, content)))
     return True
 
 
