@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from failsafe.adapters.local import LocalHost
-from failsafe.backup import fetch
-from failsafe.backup import digesting
+from failsafe.backup import digesting, fetch
 from failsafe.backup.archive import staging
 from failsafe.backup.archive.staging import Staging
 from failsafe.backup.job import ServerJob, run_backup
