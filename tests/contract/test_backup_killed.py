@@ -180,7 +180,7 @@ def test_nothing_is_pulled_into_a_full_staging_disk_and_nothing_is_lost(store: S
         big = store.put(ANNA, "", "big.host:2,S", os.urandom(4_000_000))
         job = start(store, program)
         _, said = job.communicate(timeout=200)
-        assert job.returncode == 4
+        assert job.returncode == 4, said
         assert "No space left on device" in said
         subprocess.run(["mount", "-o", "remount,size=20m", str(small)], check=True)
 

@@ -12,7 +12,6 @@ from typing import IO
 from failsafe.errors import ArchiveError
 
 File = IO[bytes]
-BUFFER = 1 << 18  # bytes; most messages are small, and each write is a call of the system's
 
 
 @contextlib.contextmanager
@@ -53,7 +52,7 @@ def open_temporary(folder: Path) -> File:
     """A new file (mode 0600) in the archive's folder for unfinished ones; its `name` is its path."""
     handle, path = tempfile.mkstemp(dir=folder)
     os.close(handle)
-    return Path(path).open("w+b", buffering=BUFFER)
+    return Path(path).open("w+b")
 
 
 def put_in_place(file: File, target: Path) -> None:
@@ -78,5 +77,6 @@ def replace_file(temporary_folder: Path, target: Path, pieces: Iterable[bytes]) 
 
 
 def discard(file: File) -> None:
-    file.close()
+    with contextlib.suppress(OSError):  # a full disk does not take what was still to be written, and need not
+        file.close()
     Path(file.name).unlink(missing_ok=True)
