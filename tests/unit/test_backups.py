@@ -45,7 +45,7 @@ def app(tmp_path: Path) -> App:
     made = App(load_config(tmp_path / "failsafe.toml"), tmp_path / "failsafe.toml")
     proofs = Proofs(proofs_file(made, "vps"))
     for name, generation in (("nas", 7), ("offsite", 5)):
-        proofs.put(name, Proof("id", generation, "state", NOW - timedelta(hours=9 - generation), NOW))
+        proofs.put(name, Proof("id", generation, "state", NOW - timedelta(hours=9 - generation), NOW, NOW))
     return made
 
 
