@@ -1,5 +1,6 @@
 """Helpers that tests of every kind share. Standard library only: the lab and the demo use them too."""
 
+import random
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -34,3 +35,32 @@ def wait_until(predicate: Callable[[], T], seconds: float, what: str, every: flo
         if last_try:
             raise NotInTimeError(f"not within {seconds:g} s: {what}; last seen: {last!r}")
         time.sleep(every)
+
+
+class Moments:
+    """When to kill a job: at random fractions of how long an uninterrupted run takes.
+
+    The first run is left to its end, to be measured; so is every one that ends before its kill, since later ones may have less to do or
+    the machine may have become faster. So most kills land whatever the machine is.
+    """
+
+    def __init__(self, chance: random.Random) -> None:
+        self._chance = chance
+        self._whole = 0.0
+        self.measured_now = False  # the last run came to its end
+        self.tried: list[str] = []
+
+    def __repr__(self) -> str:
+        return f"tried: {', '.join(self.tried)}"
+
+    def try_once(self, run: Callable[[float], bool], longest: float = 120.0) -> bool:
+        """`run` gets the seconds after which to kill, and says whether it did. Gives its answer."""
+        patience = self._chance.uniform(0.1, 0.9) * self._whole if self._whole else longest
+        started = time.monotonic()
+        killed = run(patience)
+        took = time.monotonic() - started
+        self.measured_now = not killed
+        if not killed:
+            self._whole = took
+        self.tried.append(f"{'killed after' if killed else 'ended after'} {took:.2f} s")
+        return killed

@@ -20,6 +20,7 @@ import pytest
 
 from tests.contract.dovecot import PASSWORD, Dovecot, look, running
 from tests.contract.restics import put_empty_repository
+from tests.support import Moments
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -329,25 +330,33 @@ def test_a_restore_killed_at_any_moment_ends_the_same_when_it_is_run_again(home:
     fill(home.server, ANN, 120)
     home.backup()
     before = look(home.server, ANN)
-    wipe(home.server, ANN)
-    chance = random.Random(4)
     words = ("restore", "--mailbox", ANN, "--to", "imap", "--imap-password-file", str(home.folder / "imap.password"), "--yes")
-    kills, partly = 0, 0
-    for _ in range(10):
+
+    def restore(patience: float) -> bool:
+        """Whether it was killed, still running after so many seconds."""
         with (home.folder / "log").open("w") as log:
             child = home.start(*words, stdout=log, stderr=log, start_new_session=True)
             try:
-                child.wait(chance.uniform(0.3, 1.5))
+                child.wait(patience)
             except subprocess.TimeoutExpired:
                 os.killpg(child.pid, signal.SIGKILL)
                 child.wait()
-                kills += 1
+                return True
+        assert child.returncode == 0, (home.folder / "log").read_text()
+        return False
+
+    kills, partly = 0, 0
+    moments = Moments(random.Random(4))
+    for _ in range(30):
+        if kills == 8:
+            break
         held = sum(len(rows) for rows in look(home.server, ANN).values())
         partly += 0 < held < 120
         if held == 120:
             wipe(home.server, ANN)  # it was done: begin again
+        kills += moments.try_once(restore)
     report = home.imap("--mailbox", ANN)
-    assert kills >= 1
+    assert kills == 8, moments
     assert report["missing"] == []
     assert look(home.server, ANN) == before
     assert not (home.folder / "state" / "restore").exists()
