@@ -12,15 +12,12 @@ from itertools import islice
 from failsafe.backup.archive.staging import Staging
 from failsafe.backup.belongings import Belongings
 from failsafe.backup.clocks import judge_clocks
-from failsafe.backup.extras import Extras
 from failsafe.backup.imap_ahead import Fetch, Survey
 from failsafe.backup.imap_keep import ImapKeeper
 from failsafe.backup.imap_ledger import ImapLedger, path_of_mailbox
 from failsafe.backup.imap_pace import LongPull, Pace, Stage
 from failsafe.backup.imap_read import MailboxReader, Reading, Seen
 from failsafe.backup.inventory import Inventory, mailbox_name, text
-from failsafe.backup.losses import judge_losses
-from failsafe.backup.protocol import ServerSession
 from failsafe.backup.pull import PullOptions, PullReport, PullRun, Work
 from failsafe.backup.source import open_source
 from failsafe.backup.stretch import NoRoom, plan_slices, sum_up
@@ -154,15 +151,14 @@ class _ImapPull(PullRun):
         gone, excluded = self._gone_folders(names)
         self.keeper.gather_leaving(gone, excluded)
         losses = self.keeper.loss_by_mailbox({path_of_mailbox(name) for name in names}, now)
-        for mailbox, guard in judge_losses(losses, self.keeper.rebuilt_by(len(self.renewed), len(names)), self.options.server):
-            self.inventory.raise_guard(mailbox, guard.code, guard.text, at)
-            self.narrate(f"{guard.code}: {guard.text}")
+        self._raise_guards(losses, self.keeper.rebuilt_by(len(self.renewed), len(names)), now)
         self.moved, self.new = self.keeper.moves()
         self.gone = max(0, self.keeper.let_leave(at) - self.moved)
         for seen in self.seen.values():
             for folder in set(seen.listed) - set(seen.unread):
                 whole = folder in seen.states and folder not in seen.restless
                 self.ledger.end_folder(folder, seen.states[folder] if whole else None, list(seen.lacking.get(folder, ())), at)
+        self._keep_news()
 
     def _gone_folders(self, names: set[str]) -> tuple[set[int], set[int]]:
         """Folders that their mailbox no longer lists, those of mailboxes that are no longer there; and the excluded ones."""
@@ -190,23 +186,15 @@ class _ImapPull(PullRun):
             with open_source(host, options.wanted(reads_mail=False)) as (session, source):
                 self.belongings = Belongings(self.inventory, self.staging, options.layout, source)
                 self.belongings.tell(newest, self.narrate)
-                there = session.clock()
-                judge_clocks(self.inventory, newest, self.clock.now(), None if options.same_clock else there, options.server)
-                self._pull_files(session, there)
+                extras = self._extras(session)
+                self._take_belongings(extras, self._look_at_clocks(session))
+                self.missing += extras.missing
                 return session.received
         except (SshError, ProcessError, ServerSideError) as error:  # mail goes another way
             self.stranger = error if isinstance(error, HostKeyError) else None
             wanted = (*options.extra_paths, *(f"commands/{name}" for name in options.commands))
             self.missing += [Missing("", "", path, str(error)) for path in wanted or ("files of the server",)]
             return 0
-
-    def _pull_files(self, session: ServerSession, now: int) -> None:
-        options = self.options
-        extras = Extras(session, self.inventory, self.staging, file_limit=options.file_limit, total_limit=options.total_limit)
-        self.belongings.take(extras, now)
-        if self.inventory.has_news:
-            self.inventory.commit()
-        self.missing += extras.missing
 
     def _found_missing(self) -> Iterator[Missing]:
         yield from (*self.missing, *self.belongings.missing)

@@ -109,7 +109,7 @@ class Inventory:
         """Never `db.commit()`: with the first commit of a pull, the inventory is ahead of the newest generation."""
         if self._is_clean:
             self.db.execute("DELETE FROM meta WHERE key = 'clean'")
-            self._is_clean = False
+        self._is_clean = self.has_news = False
         self.db.commit()
 
     def finish(self, generation: int) -> None:

@@ -20,7 +20,7 @@ from failsafe.backup.gather import Gatherer, Target, World
 from failsafe.backup.inventory import Inventory, mailbox_name
 from failsafe.backup.keep import Keeper
 from failsafe.backup.layouts import Source, Wanted
-from failsafe.backup.losses import judge_losses
+from failsafe.backup.losses import Loss, Rebuilt, judge_losses
 from failsafe.backup.merging import Merger
 from failsafe.backup.protocol import FileFacts, ServerSession
 from failsafe.backup.source import open_source
@@ -144,6 +144,30 @@ class PullRun(ABC):
         """For the report, before those of both ways."""
         return ()
 
+    def _look_at_clocks(self, session: ServerSession) -> int:
+        """Gives the server's own, ns."""
+        there = session.clock()
+        at = None if self.options.same_clock else there
+        judge_clocks(self.inventory, self.staging.newest(), self.clock.now(), at, self.options.server)
+        return there
+
+    def _extras(self, session: ServerSession) -> Extras:
+        limits = {"file_limit": self.options.file_limit, "total_limit": self.options.total_limit}
+        return Extras(session, self.inventory, self.staging, **limits)
+
+    def _take_belongings(self, extras: Extras, there: int) -> None:
+        self.belongings.take(extras, there)
+        self._keep_news()
+
+    def _raise_guards(self, losses: tuple[Loss, ...], rebuilt: Rebuilt, now: datetime) -> None:
+        for mailbox, guard in judge_losses(losses, rebuilt, self.options.server):
+            self.inventory.raise_guard(mailbox, guard.code, guard.text, now.isoformat())
+            self.narrate(f"{guard.code}: {guard.text}")
+
+    def _keep_news(self) -> None:
+        if self.inventory.has_news:
+            self.inventory.commit()
+
     def checkpoint(self) -> None:
         """A generation of what has arrived, `incomplete`, with what has not as one line a mailbox. The pull goes on afterwards."""
         draft = self._draft(self.keeper.waiting_by_mailbox())
@@ -220,11 +244,11 @@ class PullRun(ABC):
 class _Pull(PullRun):
     def __init__(self, work: Work, session: ServerSession, source: Source) -> None:
         super().__init__(work)
-        options, staging, inventory = self.options, self.staging, self.inventory
+        staging, inventory = self.staging, self.inventory
         self.session = session
         self.fetcher = Fetcher(session, inventory, staging, self.progress, self.stretch, self.checkpoint)
-        self.extras = Extras(session, inventory, staging, file_limit=options.file_limit, total_limit=options.total_limit)
-        self.belongings = Belongings(inventory, staging, options.layout, source)
+        self.extras = self._extras(session)
+        self.belongings = Belongings(inventory, staging, self.options.layout, source)
         self.belongings.tell(staging.newest(), self.narrate)
         self.keeper = Keeper(inventory, staging)
         self.root = source.reach.root
@@ -267,8 +291,7 @@ class _Pull(PullRun):
         self.keeper.note_uids(self.world)
         unsure = {folder for folder, _ in self.fetcher.missing} | {target.id for target, _ in self.fetcher.left}
         self.keeper.note_stamps(self.world, unsure, at)
-        if self.inventory.has_news:
-            self.inventory.commit()
+        self._keep_news()
 
     def _fetch(self, gatherer: Gatherer) -> None:
         """What is missing: the newest of every mailbox first, where it is much."""
@@ -298,20 +321,14 @@ class _Pull(PullRun):
     def _judge(self) -> None:
         now = self.clock.now()
         losses = self.keeper.losses(self.world, now)
-        for mailbox, guard in judge_losses(losses, self.keeper.rebuilt(self.world), self.options.server):
-            self.inventory.raise_guard(mailbox, guard.code, guard.text, now.isoformat())
-            self.narrate(f"{guard.code}: {guard.text}")
+        self._raise_guards(losses, self.keeper.rebuilt(self.world), now)
 
     def files(self) -> None:
         """Control files, extra paths, commands."""
         self.progress.stage("files")
-        self.there = self.session.clock()
-        at = None if self.options.same_clock else self.there
-        judge_clocks(self.inventory, self.staging.newest(), self.clock.now(), at, self.options.server)
+        self.there = self._look_at_clocks(self.session)
         self._control_files()
-        self.belongings.take(self.extras, self.there)
-        if self.inventory.has_news:
-            self.inventory.commit()
+        self._take_belongings(self.extras, self.there)
 
     def _control_files(self) -> None:
         for box in self.world.boxes.values():
