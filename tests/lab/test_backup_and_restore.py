@@ -203,7 +203,7 @@ def test_a_missing_restic_is_named_with_the_way_to_get_it(controller: Controller
     controller.lab.primary.seed(ALICE, 5)
     controller.nas.sh("mkdir -p /srv/nopath && for p in env python3 sh ssh; do ln -sf $(command -v $p) /srv/nopath/$p; done")
 
-    answer = controller.nas.sh("PATH=/usr/local/bin:/srv/nopath failsafe backup vps", check=False)
+    answer = controller.nas.sh("PATH=/usr/local/bin:/srv/nopath failsafe backup vps", check=False, timeout=120)
 
     assert answer.returncode == 4
     assert "restic" in answer.stderr
