@@ -265,6 +265,36 @@ def test_a_cut_costs_nothing_that_had_arrived_and_parts_stay(server: Dovecot, st
     assert store.archived() == store.on_server()
 
 
+@pytest.mark.usefixtures("small_batches")
+def test_a_kill_while_mail_comes_by_age_costs_what_came_since_the_last_part(store: ImapStore) -> None:
+    for mailbox in store.mailboxes:
+        fill(store, mailbox, "INBOX", "a", 20, size=50_000)
+    child = os.fork()
+    if not child:
+        taken = 0
+
+        class Deadly:
+            def stage(self, text: str, total: int | None = None, unit: str = "") -> None: ...
+
+            def advance(self, amount: int) -> None:
+                nonlocal taken
+                taken += amount
+                if taken > 1_000_000:
+                    os.kill(os.getpid(), 9)
+
+        try:
+            store.pull(progress=Deadly(), care=Care(long=1, every=ALWAYS))
+        finally:
+            os._exit(77)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -9
+    kept = len(store.stored_ids())
+    assert kept >= 15
+    report = store.pull(care=Care(long=1))
+    assert (report.result, report.total, report.guards) == (Result.OK, 40, ())
+    assert report.bytes_pulled < (41 - kept) * 55_000
+    assert store.archived() == store.on_server()
+
+
 # ---------------------------------------------------------------- room
 
 

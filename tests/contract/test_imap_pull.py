@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from failsafe.adapters.imap import ImapMailbox
+from failsafe.backup.stretch import Care
 from failsafe.mail.identity import digests
 from failsafe.model import Result
 from tests.contract.dovecot import BY_DOMAIN, Dovecot, look, running
@@ -556,6 +557,30 @@ def test_every_message_that_was_there_throughout_is_in_a_pull_that_says_ok_while
             lost = wanted - {row[2] for row in store.archived()}
             assert report.result is Result.INCOMPLETE or not lost
             assert report.result is Result.OK or any(missing.folder in ("INBOX", "A", "B") for missing in report.missing)
+            results.append(report.result)
+    assert Result.OK in results
+    assert store.pull().result is Result.OK
+    assert store.archived() == store.on_server()
+
+
+def test_a_long_pull_under_fire_that_says_ok_has_every_message_that_was_there_throughout(mdbox: ImapStore) -> None:
+    """By age: what moved meanwhile has come by another way than in other pulls."""
+    store, server = mdbox, mdbox.server
+    (mailbox,) = store.mailboxes
+    box = server.open(mailbox)
+    steady = [message(f"steady {number}", b"x" * 3000) for number in range(60)]
+    for folder in ("A", "B"):
+        box.create_folder(folder)
+    for number, one in enumerate(steady):
+        box.append(("INBOX", "A", "B")[number % 3], one, frozenset({"Steady"}), DATE)
+    box.close()
+    results = []
+    wanted = {digests(one)[0] for one in steady}
+    with Traffic(server, mailbox, len(steady)):
+        for _ in range(PULLS):
+            report = store.pull(care=Care(long=1))
+            lost = wanted - {row[2] for row in store.archived()}
+            assert report.result is Result.INCOMPLETE or not lost
             results.append(report.result)
     assert Result.OK in results
     assert store.pull().result is Result.OK
