@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
-from failsafe.backup.inventory import Inventory, raw
+from failsafe.backup.inventory import UNNUMBERED, Inventory, raw
 from failsafe.backup.listing import PATIENT, ROUNDS, is_exact, is_unchanged
 from failsafe.backup.protocol import Facts, FolderFacts, FolderPass, Listed, MailboxFacts, ServerSession
 from failsafe.backup.restless import Restless
@@ -14,6 +15,7 @@ from failsafe.mail.maildir import UidList, folder_name, parse_uidlist, split_raw
 from failsafe.mail.manifest import Missing
 from failsafe.ports import Clock, Progress
 
+MANY_NEWS = 5_000  # lines of a list of UIDs; with more of them all of it is taken
 PAUSE = 2.1  # seconds: a folder that now holds still is then old enough for its mtimes to tell
 
 
@@ -49,6 +51,7 @@ class World:
     excluded: set[int] = field(default_factory=set)
     touched: set[int] = field(default_factory=set)  # folders listed in this pull
     uidlists: dict[int, UidList] = field(default_factory=dict)  # headers; the names are in table `uid`
+    grown: set[int] = field(default_factory=set)  # folders of which `uid` has only what is new
     unreadable: dict[tuple[int, str], Missing] = field(default_factory=dict)  # files that no listing could make sense of
 
     @property
@@ -191,8 +194,11 @@ class Gatherer:
         self.inventory.db.executemany("INSERT INTO pass VALUES (?, ?, ?, ?, ?, ?, ?)", _pass_rows(target.id, [found]))
         self._merge(target.id)
 
-    def read_uidlist(self, target: Target) -> bool:
-        """Its names go to table `uid`. False where there is none that can be read."""
+    def read_uidlist(self, target: Target, *, news: bool = False) -> bool:
+        """Its names go to table `uid`; with `news` only those that say something new, where it is the list that we know, grown.
+
+        False where there is none that can be read.
+        """
         path = f"{target.path}/dovecot-uidlist".lstrip("/")
         for _ in range(3):  # it is appended to in place
             answers = list(_contents(self.session, target.box.path, path))
@@ -202,11 +208,27 @@ class Gatherer:
         else:
             return False
         self.inventory.db.execute("DELETE FROM uid WHERE folder = ?", (target.id,))
+        fresh = self._news(target.id, listed) if news else None
+        (self.world.grown.discard if fresh is None else self.world.grown.add)(target.id)
+        pairs = listed.uids if fresh is None else fresh
         self.inventory.db.executemany(
-            "INSERT OR REPLACE INTO uid VALUES (?, ?, ?)", ((target.id, raw(base), uid) for base, uid in listed.uids)
+            "INSERT OR REPLACE INTO uid VALUES (?, ?, ?)", ((target.id, raw(base), uid) for base, uid in pairs)
         )
-        self.world.uidlists[target.id] = UidList(listed.uid_validity, listed.uid_next, listed.guid, ())
+        self.world.uidlists[target.id] = UidList(listed.uid_validity, listed.uid_next, listed.guid)
         return True
+
+    def _news(self, folder: int, listed: UidList) -> Sequence[tuple[str, int]] | None:
+        """What it says of messages without a number, and of numbers given since it was read last. None: all of it is to be taken.
+
+        A UID never means another message while UIDVALIDITY stays (RFC 3501 section 2.3.1.1): a file that is numbered anew gets a higher one.
+        """
+        ((validity, following),) = self.inventory.rows("SELECT uid_validity, uid_next FROM folder WHERE id = ?", folder)
+        if validity is None or following is None or validity != listed.uid_validity or not listed.uids:
+            return None
+        found = [*islice(listed.uids.since(following), MANY_NEWS)]
+        named = {raw(base) for base, _ in found}
+        waiting = self.inventory.rows(f"SELECT base FROM entry WHERE folder = ? AND {UNNUMBERED}", folder)
+        return found if len(found) < MANY_NEWS and all(base in named for (base,) in waiting) else None
 
 
 def _contents(session: ServerSession, mailbox: str, path: str) -> Iterator[bytes]:

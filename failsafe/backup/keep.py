@@ -232,11 +232,13 @@ class Keeper:
             if folder not in world.targets:
                 continue
             number = "(SELECT uid FROM uid u WHERE u.folder = e.folder AND u.base = e.base)"
+            which = "base IN (SELECT base FROM uid u WHERE u.folder = e.folder)" if folder in world.grown else "TRUE"
             changed = self.db.execute(
-                f"UPDATE entry AS e SET uid = {number} WHERE folder = ? AND gone_at IS NULL AND uid IS NOT {number}", (folder,)
+                f"UPDATE entry AS e SET uid = {number} WHERE folder = ? AND {which} AND gone_at IS NULL AND uid IS NOT {number}",
+                (folder,),
             ).rowcount
             self.db.execute(  # two files of one name cannot have one UID: the server will give the second another
-                "UPDATE entry AS e SET uid = NULL WHERE folder = ? AND uid IS NOT NULL AND EXISTS (SELECT 1 FROM entry o WHERE "
+                f"UPDATE entry AS e SET uid = NULL WHERE folder = ? AND {which} AND uid IS NOT NULL AND EXISTS (SELECT 1 FROM entry o WHERE "
                 "o.folder = e.folder AND o.base = e.base AND o.gone_at IS NULL "
                 "AND (o.size, o.mtime, o.twin) < (e.size, e.mtime, e.twin))",
                 (folder,),

@@ -280,7 +280,7 @@ class _Pull(PullRun):
             self.narrate(words)
         uidlists = self.keeper.restless(self.world)
         for target in uidlists:
-            gatherer.read_uidlist(target)
+            gatherer.read_uidlist(target, news=True)
         self._judge()
         at = self.clock.now().isoformat()
         self.reflagged = self.keeper.reflag()

@@ -30,7 +30,7 @@ class UidList:
     uid_validity: int | None
     uid_next: int | None
     guid: str
-    uids: Iterable[tuple[str, int]]  # (base name, UID); a name that comes twice is there twice, as in the file
+    uids: Uids | tuple[()] = ()  # (base name, UID); a name that comes twice is there twice, as in the file
 
 
 def text(raw: bytes) -> str:
@@ -91,10 +91,10 @@ def parse_uidlist(data: bytes) -> UidList | None:
     if header is None:
         return None
     version, validity, following, guid = header
-    return UidList(validity, following, guid, _Uids(data, len(first) + 1, version))
+    return UidList(validity, following, guid, Uids(data, len(first) + 1, version))
 
 
-class _Uids:
+class Uids:
     """The lines of a list, parsed as they are asked for: 500,000 of them would be 200 MB."""
 
     def __init__(self, data: bytes, start: int, version: int) -> None:
@@ -104,6 +104,17 @@ class _Uids:
         lines = io.BytesIO(self._data)
         lines.seek(self._start)
         return _uid_lines((line[:-1] for line in lines if line.endswith(b"\n")), self._version)
+
+    def since(self, uid: int) -> Iterator[tuple[str, int]]:
+        """Those with this UID or a higher one, the last first: a list is in the order of its UIDs, so what is new stands at its end."""
+        end = self._data.rfind(b"\n") + 1
+        while end > self._start:
+            begin = max(self._data.rfind(b"\n", self._start, end - 1) + 1, self._start)
+            for base, number in _uid_lines([self._data[begin : end - 1]], self._version):
+                if number < uid:
+                    return
+                yield base, number
+            end = begin
 
 
 def _header(line: bytes) -> tuple[int, int | None, int | None, str] | None:

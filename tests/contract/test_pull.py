@@ -411,6 +411,33 @@ def test_a_vanished_mailbox_and_an_empty_store_raise_guards(store: Store) -> Non
     assert sum(len(entries) for entries in store.entries().values()) == 10
 
 
+def test_numbers_that_a_server_gave_since_the_last_pull_are_learnt(store: Store) -> None:
+    def number(**uids: int) -> None:
+        lines = sorted((uid, name) for name, uid in uids.items())
+        text = f"3 V1 N{lines[-1][0] + 1}\n" + "".join(f"{uid} :{name}.host\n" for uid, name in lines)
+        (store.folder(ANNA) / "dovecot-uidlist").write_text(text)
+
+    def numbers() -> dict[str, int | None]:
+        with store.open_staging() as staging:
+            (folder,) = staging.archive.mailbox(staging.archive.generation(), ANNA).folders
+            return {entry.name.removesuffix(".host"): entry.uid for entry in staging.archive.entries(folder)}
+
+    for name in ("a", "b", "late"):
+        store.put(ANNA, "", f"{name}.host:2,")
+    number(a=1, b=2)
+    store.pull()
+    assert numbers() == {"a": 1, "b": 2, "late": None}
+
+    store.put(ANNA, "", "c.host:2,")
+    number(a=1, b=2, c=3)
+    store.pull()
+    assert numbers() == {"a": 1, "b": 2, "c": 3, "late": None}
+
+    number(b=2, c=3, late=4, a=5)  # a was numbered anew
+    store.pull()
+    assert numbers() == {"a": 5, "b": 2, "c": 3, "late": 4}
+
+
 def test_many_new_uidvalidities_raise_a_guard(store: Store) -> None:
     def write(validity: int) -> None:
         for directory in ("", ".A", ".B"):

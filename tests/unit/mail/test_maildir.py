@@ -83,6 +83,15 @@ def test_the_old_uidlist_is_read_and_another_is_not() -> None:
     assert parse_uidlist(b"") is None
 
 
+@given(st.lists(st.integers(1, 60), unique=True, max_size=30), st.integers(1, 70), st.booleans())
+def test_what_is_new_in_a_uidlist_is_read_from_its_end(uids: list[int], since: int, half_written: bool) -> None:
+    lines = "".join(f"{uid} {'W7 ' if uid % 3 else ''}:m{uid}.host{':2,S' if uid % 2 else ''}\n" for uid in sorted(uids))
+    listed = parse_uidlist(f"3 V1 N99\n{lines}{'98 :half' if half_written else ''}".encode())
+    assert listed is not None
+    assert listed.uids
+    assert list(listed.uids.since(since)) == [(name, uid) for name, uid in reversed(list(listed.uids)) if uid >= since]
+
+
 @given(st.binary(max_size=200))
 def test_no_bytes_break_the_readers(data: bytes) -> None:
     parse_keywords(data)
