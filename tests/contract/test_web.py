@@ -15,7 +15,7 @@ from failsafe.status.values import Status
 from failsafe.store.glance import Glance
 from failsafe.web.page import make_page
 from tests.unit.status.test_words import WARSAW
-from tests.unit.status.world import NOW, ROSTER, healthy, state
+from tests.unit.status.world import NOW, ROSTER, ago, duty, healthy, state
 
 
 def client(glance: Glance, password_file: Path | None = None) -> TestClient:
@@ -36,6 +36,16 @@ def test_the_page_answers_the_three_questions_at_the_top() -> None:
         )
     ]
     assert places == sorted(places)
+
+
+def test_the_page_shows_a_prune_that_is_under_way() -> None:
+    note = {"done": 3, "total": 5, "unit": "packs repacked", "moved_at": ago(minutes=1).isoformat()}
+    row = {**duty("prune:nas", ago(days=8)), "started_at": ago(hours=1), "details": note}
+    shown = healthy()
+    text = client(healthy(duty=(*shown.all("duty"), row))).get("/").text
+    assert "prune runs since" in text
+    assert "3 of 5 packs repacked" in text
+    assert "prune runs since" not in client(shown).get("/").text
 
 
 def test_the_page_needs_no_script_and_fits_a_phone() -> None:
