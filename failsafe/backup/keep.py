@@ -232,7 +232,7 @@ class Keeper:
             if folder not in world.targets:
                 continue
             number = "(SELECT uid FROM uid u WHERE u.folder = e.folder AND u.base = e.base)"
-            which = "base IN (SELECT base FROM uid u WHERE u.folder = e.folder)" if folder in world.grown else "TRUE"
+            which = f"e.base IN (SELECT base FROM uid WHERE folder = {int(folder)})" if folder in world.grown else "TRUE"
             changed = self.db.execute(
                 f"UPDATE entry AS e SET uid = {number} WHERE folder = ? AND {which} AND gone_at IS NULL AND uid IS NOT {number}",
                 (folder,),
