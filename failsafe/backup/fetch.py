@@ -5,24 +5,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import IO
 
 from failsafe.backup.archive.segment import Sealed, SegmentWriter, Stored
 from failsafe.backup.archive.staging import Staging
-from failsafe.backup.digesting import Digesting, Names
 from failsafe.backup.gather import Target
 from failsafe.backup.inventory import Inventory, text, tidy_letters
 from failsafe.backup.protocol import Answer, ServerSession
 from failsafe.backup.stretch import EVERYTHING, Slice, Stretch
+from failsafe.mail.identity import digests
 from failsafe.mail.manifest import Missing
 from failsafe.ports import Progress
 
 BATCH = 2_000  # messages judged at a time
 BATCH_BYTES = 64 << 20  # and asked for in one request: between two of them the disk is looked at, and parts are stored
 PIECE = 1 << 20  # bytes
+TOGETHER, HELD = 64, 1 << 18  # small messages, bytes of them (and one more): they are added at once, and lost by a kill
 
 KNOWN = (  # its content may be in the archive: that name or that file is known elsewhere
     "EXISTS (SELECT 1 FROM entry e WHERE e.base = s.base AND e.size = s.size AND e.mtime = s.mtime) "
@@ -105,17 +104,14 @@ class Fetcher:
         if not waiting:
             return
         self._mailbox = mailbox
-        with (
-            ThreadPoolExecutor(1, thread_name_prefix="digests") as pool,
-            self.staging.segment_writer(mailbox, known=self._is_known, on_sealed=self._on_sealed) as writer,
-        ):
+        with self.staging.segment_writer(mailbox, known=self._is_known, on_sealed=self._on_sealed) as writer:
             for target in waiting:
                 for batch in self._batches(target, part):
                     if self._stretch.look():
                         writer.close()
                         self._checkpoint()
                     try:
-                        self._fetch(writer, target, self._digest(target, batch), pool)
+                        self._fetch(writer, target, self._digest(target, batch))
                     finally:  # what was read before a connection broke is kept
                         self._write(target)
         self.inventory.commit()
@@ -159,9 +155,10 @@ class Fetcher:
                 to_read.append(wanted)
         return to_read
 
-    def _fetch(self, writer: SegmentWriter, target: Target, to_read: Sequence[Wanted], pool: ThreadPoolExecutor) -> None:
-        small = Digesting[Wanted](pool, partial(self._add, writer, target))
+    def _fetch(self, writer: SegmentWriter, target: Target, to_read: Sequence[Wanted]) -> None:
         answers = self.session.read_messages(target.box.path, target.path, [wanted.item for wanted in to_read])
+        held: list[tuple[Wanted, bytes]] = []
+        room = HELD
         try:
             for wanted, answer in zip(to_read, answers, strict=True):
                 if not self._usable(target, wanted, answer):
@@ -169,16 +166,22 @@ class Fetcher:
                 assert answer.body is not None
                 if wanted.size > PIECE:
                     self._stored(target, wanted, writer.add(_pieces(answer.body)))
-                else:
-                    small.put(wanted, answer.body.read())
+                    continue
+                held.append((wanted, answer.body.read()))
+                room -= wanted.size
+                if room <= 0 or len(held) == TOGETHER:
+                    self._add(writer, target, held)
+                    room = HELD
         finally:  # what was read before a connection broke is kept
-            small.finish()
+            self._add(writer, target, held)
 
-    def _add(self, writer: SegmentWriter, target: Target, batch: Sequence[tuple[Wanted, bytes, Names]]) -> None:
-        """The inventory is asked once for all of them."""
-        known = self.inventory.known_contents([names[0] for _, _, names in batch])
-        self._known = {names[0]: names[0] in known for _, _, names in batch}
-        for wanted, data, names in batch:
+    def _add(self, writer: SegmentWriter, target: Target, held: list[tuple[Wanted, bytes]]) -> None:
+        """Some dozens of small messages, so that the inventory is asked once for all of them. Empties `held`."""
+        batch, held[:] = list(held), []
+        named = [digests(data) for _, data in batch]
+        known = self.inventory.known_contents([names[0] for names in named])
+        self._known = {names[0]: names[0] in known for names in named}
+        for (wanted, data), names in zip(batch, named, strict=True):
             self._stored(target, wanted, writer.add_whole(data, names))
             self._known[names[0]] = True  # the segment may be sealed before the next one
 

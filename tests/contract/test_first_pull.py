@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from failsafe.adapters.local import LocalHost
-from failsafe.backup import digesting, fetch
+from failsafe.backup import fetch
 from failsafe.backup.archive import staging
 from failsafe.backup.archive.staging import Staging
 from failsafe.backup.job import ServerJob, run_backup
@@ -177,9 +177,9 @@ def test_a_cut_costs_nothing_that_had_arrived(store: Store) -> None:
 
 @pytest.mark.parametrize("number", [9, 15], ids=["kill -9", "SIGTERM"])
 def test_a_kill_costs_at_most_the_segment_that_was_open(store: Store, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    """And the messages whose digests are being reckoned. Segments of 100 kB and batches of 10 kB here, of 16 MB and 256 KiB in life."""
-    limit, batch = 100_000, 10_000
-    monkeypatch.setattr(digesting, "BYTES", batch)
+    """And the small messages that were about to be added. Segments of 100 kB and 10 kB of them here, 16 MB and 256 KiB in life."""
+    limit, held = 100_000, 10_000
+    monkeypatch.setattr(fetch, "HELD", held)
     monkeypatch.setattr(staging, "SEGMENT_LIMIT", limit)
     monkeypatch.setattr(staging.Staging.segment_writer, "__kwdefaults__", {"known": None, "on_sealed": None, "limit": limit})
     store.fill(ANNA, "", 60, size=10_000)
@@ -205,8 +205,7 @@ def test_a_kill_costs_at_most_the_segment_that_was_open(store: Store, monkeypatc
     host = Tapped()
     assert pulled(store, Care(), host).result is Result.OK
     again = host.received - (whole - whole // 2)
-    waiting = (digesting.AHEAD + 2) * batch
-    assert again < limit + waiting + 40_000, "program, listing and what the pipe held beside them"
+    assert again < limit + 2 * held + 40_000, "program, listing and what the pipe held beside them"
     assert store.archived() == store.on_server()
 
 
