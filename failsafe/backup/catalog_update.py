@@ -10,19 +10,20 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
 from failsafe.backup.archive import Archive, Location
-from failsafe.backup.archive.layout import path_of
+from failsafe.backup.archive.layout import UIDS_PER_SHARD, path_of
 from failsafe.backup.archive.segment import read_range
+from failsafe.errors import ArchiveError
 from failsafe.mail.headers import HEAD_BYTES, HEAD_LIMIT, Headers, head_is_whole, parse_headers
 from failsafe.mail.manifest import Entry, FolderManifest, Generation, MailboxManifest
 
 PARSED_AT_ONCE = 50_000  # new messages looked for in one walk over a mailbox's index files: 6 MB
+FAMILIAR = 200  # old shards whose messages are held in memory: 10 MB
 ASKED_AT_ONCE = 500  # values in one query; SQLite takes 999 in its oldest limit
 PRESENT = "UPDATE place SET shard = ?1 WHERE id = ?2"  # nothing else about it changed
 CHANGED = (
@@ -60,7 +61,7 @@ class Update:
     ) -> None:
         self.db, self.archive, self.generation, self._enough = connection, archive, generation, enough
         self.at = seconds(generation.at)
-        self._heirs: dict[int, set[int]] = {}  # rows of shards that have another name now, and the places seen in them
+        self._left: list[tuple[int, int, Entry]] = []  # (folder, shard, entry) that the shard has no more
 
     def run(self) -> None:
         with transaction(self.db):
@@ -92,16 +93,15 @@ class Update:
         manifest = self.archive.manifest(manifest_name)
         known = {} if row is None else self._known_shards(row[0])
         for folder in manifest.folders:
-            self._learn(manifest, folder, (shard for shard in folder.shards if (folder.name, shard) not in known))
+            fresh = (shard for shard in folder.shards if (folder.name, shard) not in known)
+            self._learn(manifest, folder, fresh, self._familiar(_replaced(folder, known)))
         with transaction(self.db):
             id_ = self._row_id("mailbox", "server", self.server, bytes_of(name))
             kept: set[int] = set()
-            self._heirs.clear()
-            newest = self.db.execute("SELECT coalesce(max(id), 0) FROM place").fetchone()[0]
+            self._left = []
             for folder in manifest.folders:
                 kept |= self._folder(id_, folder, known)
-            for shard, seen in self._heirs.items():
-                self._close_unseen(shard, seen, newest)
+            self._close_left()
             for shard in set(known.values()) - kept:
                 self._close("shard = ?", shard)
                 self.db.execute("DELETE FROM shard WHERE id = ?", (shard,))
@@ -117,39 +117,38 @@ class Update:
         """Takes in the shards that are new; gives the ids of all shards that the folder has now."""
         id_ = self._row_id("folder", "mailbox", mailbox, bytes_of(folder.name))
         self.db.execute("UPDATE folder SET directory = ? WHERE id = ?", (bytes_of(folder.directory), id_))
-        named, kept = set(folder.shards), set()
-        free = {shard for (other, name), shard in known.items() if other == folder.name and name not in named}
+        old = {self._bucket(name): (name, known[folder.name, name]) for name in _replaced(folder, known)}
+        kept = set()
         for name in folder.shards:
             shard = known.get((folder.name, name))
-            kept.add(self._shard(id_, name, free) if shard is None else shard)
+            kept.add(self._shard(id_, name, old.pop(self._bucket(name), None)) if shard is None else shard)
         return kept
 
-    def _shard(self, folder: int, name: str, free: set[int]) -> int:
-        """Takes in a new shard. Mostly it is an old one with some entries changed: then it has that one's row, and only these are written."""
-        shard, seen = 0, set[int]()
-        entries = self.archive.shard(name)
-        while batch := list(islice(entries, ASKED_AT_ONCE)):
-            known = self._places(folder, {bytes_of(entry.name) for entry in batch})
-            shard = shard or self._row_of_shard(folder, name, known, free)
-            seen |= self._place(folder, shard, batch, known)
-        if shard in self._heirs:
-            self._heirs[shard] = seen
-        return shard or self._row_id("shard", "folder", folder, name)
-
-    def _row_of_shard(self, folder: int, name: str, known: Mapping[tuple[bytes, int], _Known], free: set[int]) -> int:
-        before = Counter(place.shard for place in known.values() if place.shard in free).most_common(1)
-        if not before or before[0][0] is None:
-            return self._row_id("shard", "folder", folder, name)
-        shard = before[0][0]
-        free.discard(shard)
-        self._heirs[shard] = set()
-        self.db.execute("UPDATE shard SET name = ? WHERE id = ?", (name, shard))
+    def _bucket(self, shard: str) -> object:
+        """What a shard and the one that takes its place have in common; one that cannot be read has nothing."""
+        with contextlib.suppress(ArchiveError):
+            for entry in self.archive.shard(shard):
+                return None if entry.uid is None else entry.uid // UIDS_PER_SHARD
         return shard
 
-    def _place(self, folder: int, shard: int, entries: Sequence[Entry], known: dict[tuple[bytes, int], _Known]) -> set[int]:
-        """Gives the places that were known and are in this shard."""
+    def _shard(self, folder: int, name: str, old: tuple[str, int] | None) -> int:
+        """Takes in a new shard. Mostly it is an old one with some lines changed: then it has that one's row, and only these are looked at."""
+        if old is None:
+            shard, entries = self._row_id("shard", "folder", folder, name), self.archive.shard(name)
+        else:
+            shard = old[1]
+            fresh, left = self.archive.shard_changes(old[0], name)
+            self.db.execute("UPDATE shard SET name = ? WHERE id = ?", (name, shard))
+            still = {(entry.name, entry.id) for entry in fresh}
+            self._left += [(folder, shard, entry) for entry in left if (entry.name, entry.id) not in still]
+            entries = iter(fresh)
+        while batch := list(islice(entries, ASKED_AT_ONCE)):
+            self._place(folder, shard, batch)
+        return shard
+
+    def _place(self, folder: int, shard: int, entries: Sequence[Entry]) -> None:
         messages = self._messages(bytes.fromhex(entry.id) for entry in entries)
-        seen: set[int] = set()
+        known = self._places(folder, {bytes_of(entry.name) for entry in entries})
         present: list[tuple[object, ...]] = []
         changed: list[tuple[object, ...]] = []
         added: list[tuple[object, ...]] = []
@@ -161,7 +160,6 @@ class Update:
             facts = (entry.uid, entry.internal_date, entry.flags, json.dumps(entry.keywords) if entry.keywords else "[]")
             old = known.get((name, message))
             if old is not None and (old.shard is not None or gone is not None):
-                seen.add(old.id)
                 if old.facts == facts and old.gone is None and gone is None and not old.ended:
                     if old.shard != shard:
                         present.append((shard, old.id))
@@ -175,7 +173,6 @@ class Update:
             known[name, message] = _Known(0, shard, facts, gone, ended=False, known_since=since)
         for query, rows in ((PRESENT, present), (CHANGED, changed), (AWAY, away), (ADDED, added)):
             self.db.executemany(query, rows)
-        return seen
 
     def _messages(self, digests: Iterable[bytes]) -> dict[bytes, int]:
         """The number of each of these messages that is known."""
@@ -196,12 +193,17 @@ class Update:
             )
         }
 
-    def _close_unseen(self, shard: int, seen: set[int], newest: int) -> None:
-        """`newest`: of the places there were before; what was added since is in the shard, too."""
-        rows = self.db.execute("SELECT id FROM place WHERE shard = ? AND id <= ?", (shard, newest)).fetchall()
-        for (place,) in rows:
-            if place not in seen:
-                self._close("id = ?", place)
+    def _close_left(self) -> None:
+        """What left a shard that goes on is gone, unless another shard took it in: then it has that one's number by now."""
+        while self._left:
+            batch, self._left = self._left[:ASKED_AT_ONCE], self._left[ASKED_AT_ONCE:]
+            messages = self._messages(bytes.fromhex(entry.id) for _, _, entry in batch)
+            for folder in {folder for folder, _, _ in batch}:
+                known = self._places(folder, {bytes_of(entry.name) for other, _, entry in batch if other == folder})
+                for other, shard, entry in batch:
+                    place = known.get((bytes_of(entry.name), messages.get(bytes.fromhex(entry.id), 0)))
+                    if other == folder and place is not None and place.shard == shard:
+                        self._close("id = ?", place.id)
 
     def _close(self, where: str, value: int) -> None:
         """What still hangs on a shard that is no more was not in any of the new ones: it is gone since this generation."""
@@ -218,11 +220,19 @@ class Update:
         row = self.db.execute(f"SELECT id FROM {table} WHERE {parent} = ? AND name = ?", (parent_id, name)).fetchone()
         return int(row[0])
 
-    def _learn(self, manifest: MailboxManifest, folder: FolderManifest, shards: Iterable[str]) -> None:
+    def _familiar(self, shards: Sequence[str]) -> set[str]:
+        """Messages that these shards named, which are known for that: there is no need to ask for each."""
+        found: set[str] = set()
+        for shard in shards[:FAMILIAR]:
+            with contextlib.suppress(ArchiveError):
+                found |= self.archive.shard_ids(shard)
+        return found
+
+    def _learn(self, manifest: MailboxManifest, folder: FolderManifest, shards: Iterable[str], familiar: set[str]) -> None:
         """Reads the headers of messages never seen, whole portions at a time: each portion is one walk over index files."""
         portion: set[str] = set()
         for shard in shards:
-            ids = self.archive.shard_ids(shard)
+            ids = self.archive.shard_ids(shard) - familiar
             known = self._messages(map(bytes.fromhex, ids))
             portion |= {id_ for id_ in ids if bytes.fromhex(id_) not in known}
             if len(portion) >= PARSED_AT_ONCE:
@@ -305,6 +315,12 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         connection.rollback()
         raise
     connection.commit()
+
+
+def _replaced(folder: FolderManifest, known: Mapping[tuple[str, str], int]) -> list[str]:
+    """Shards that the folder had and has no more."""
+    named = set(folder.shards)
+    return [shard for other, shard in known if other == folder.name and shard not in named]
 
 
 def bytes_of(name: str) -> bytes:

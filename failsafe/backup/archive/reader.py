@@ -105,6 +105,14 @@ class Archive:
         for line in self._checked("shards", name).splitlines():
             yield self._translated(path_of("shards", name), decode_entry, line)
 
+    def shard_changes(self, old: str, new: str) -> tuple[list[Entry], list[Entry]]:
+        """(what `new` has and `old` has not, what `old` has and `new` has not): only lines that differ are decoded."""
+        before, now = (self._checked("shards", name).splitlines() for name in (old, new))
+        known, still = set(before), set(now)
+        path = path_of("shards", new)
+        fresh = [self._translated(path, decode_entry, line) for line in now if line not in known]
+        return fresh, [self._translated(path, decode_entry, line) for line in before if line not in still]
+
     def shard_ids(self, name: str) -> set[str]:
         """The messages that a shard names, at a fraction of the cost of its entries."""
         data = self._checked("shards", name)
