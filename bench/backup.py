@@ -6,7 +6,7 @@ import shutil
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -171,10 +171,13 @@ def _tell(report: Report, prefix: str, ours: Side, peer: Side, aims: dict[str, f
         report.lines.append(Line("on the wire for 1,000 flag changes", f"{share:.0%} of rsync's", "<= 20%", share <= 0.2))
     fetched = {json.loads(taken.run.output.splitlines()[-1])["messages"]["new"] for taken in ours.taken["1,000 flag changes"]}
     report.lines.append(Line(f"{prefix}messages fetched for 1,000 flag changes", f"{max(fetched)}", "<= 0", max(fetched) == 0))
-    taken = ours.taken["nothing changed"]
-    report.fact(
-        f"{prefix}an unchanged run", f"{min(t.run.seconds for t in taken):.2f} to {max(t.run.seconds for t in taken):.2f} s"
-    )
+    for what in ours.taken:
+        ranges = " / ".join(_range([taken.run.seconds for taken in side.taken[what]]) for side in (ours, peer))
+        report.fact(f"{prefix}{what}: shortest and longest", f"{ranges} s")
+
+
+def _range(seconds: Sequence[float]) -> str:
+    return f"{min(seconds):.2f} to {max(seconds):.2f}"
 
 
 def _growth(report: Report, store: MailStore, ours: Side, peer: Side, *, whole: bool) -> None:
