@@ -15,6 +15,7 @@ from failsafe.adapters.restic import commands
 from failsafe.adapters.restic.capabilities import Capabilities
 from failsafe.adapters.restic.driver import PATIENCE, Access, Driver, Narrator, Patience
 from failsafe.adapters.restic.glance import Memory, find_whole
+from failsafe.adapters.restic.listeners import BackupLines, PruneLines
 from failsafe.adapters.restic.parse import (
     Failure,
     Summary,
@@ -22,16 +23,11 @@ from failsafe.adapters.restic.parse import (
     is_refusal,
     judge_failure,
     parse_config_id,
-    parse_counted,
     parse_node,
     parse_packs,
     parse_prune,
     parse_snapshot,
     parse_snapshots,
-    parse_status,
-    parse_summary,
-    parse_taken,
-    unread_items,
     words,
 )
 from failsafe.adapters.restic.place import (
@@ -144,7 +140,7 @@ class ResticRepository:
     def backup(self, request: SnapshotRequest, progress: Progress) -> SnapshotTaken:
         self._demand_writable()
         started = time.monotonic()
-        listener = _BackupLines(progress, f"snapshot into {self.name}")
+        listener = BackupLines(progress, f"snapshot into {self.name}")
         argv = commands.backup(request.host, request.tags, request.excludes, request.at)
 
         def attempt(more: tuple[str, ...]) -> Finished:
@@ -231,7 +227,7 @@ class ResticRepository:
 
     def prune(self, progress: Progress | None = None) -> PruneReport:
         self._demand_writable()
-        listener = None if progress is None else _PruneLines(progress, f"prune of {self.name}")
+        listener = None if progress is None else PruneLines(progress, f"prune of {self.name}")
         finished = self._driver.locking(partial(self._maintain, commands.prune(), listener=listener))
         if finished.code != 0:
             raise self._refused(self._driver.failed(finished, "prune"))
@@ -247,7 +243,7 @@ class ResticRepository:
 
     # Inside
 
-    def _maintain(self, argv: tuple[str, ...], more: tuple[str, ...], *, listener: _PruneLines | None = None) -> Finished:
+    def _maintain(self, argv: tuple[str, ...], more: tuple[str, ...], *, listener: PruneLines | None = None) -> Finished:
         return self._driver.run((*argv, *more), deadline=LONGEST, silence=self._silence, on_stdout=listener)
 
     def _demand_gone(self, snapshot_ids: Sequence[str], finished: Finished) -> None:
@@ -287,7 +283,7 @@ class ResticRepository:
         except ResticError:
             raise self._driver.failed(finished, "init") from None
 
-    def _judge_backup(self, finished: Finished, listener: _BackupLines) -> None:
+    def _judge_backup(self, finished: Finished, listener: BackupLines) -> None:
         if finished.code == 3:
             named = "\n".join(f"  {item}" for item in listener.unread[:NAMED])
             text = f"{len(listener.unread) or 'some'} file(s) could not be read; the snapshot is incomplete\n{named}".rstrip()
@@ -299,7 +295,7 @@ class ResticRepository:
         if listener.unread:  # 0.18 and newer leave out files that vanished, and answer 0
             raise self._error("incomplete", "backup", f"it left out {listener.unread[0]}")
 
-    def _seen(self, listener: _BackupLines) -> tuple[str, tuple[str, ...]] | None:
+    def _seen(self, listener: BackupLines) -> tuple[str, tuple[str, ...]] | None:
         """In a folder of this machine: the snapshot's file itself, whole, and the files that restic named while it took them.
 
         That says no less than `restic ls`, which answers from its cache even where the repository has lost the data (measured on 0.14,
@@ -369,55 +365,6 @@ class ResticRepository:
 
     def _error(self, kind: str, verb: str, text: str, mend: str = "") -> ResticError:
         return self._driver.error(Failure(kind, text, mend), verb)
-
-
-class _BackupLines:
-    """Listens to a backup: progress for a person, the summary, and what could not be read."""
-
-    def __init__(self, progress: Progress, stage: str) -> None:
-        self._progress, self._stage, self._shown = progress, stage, -1
-        self.summary: Summary | None = None
-        self.taken: list[str] = []
-        self.unread: list[str] = []
-
-    def __call__(self, line: str) -> None:
-        value = as_json(line)
-        if value is None:
-            return
-        if (summary := parse_summary(value)) is not None:
-            self.summary = summary
-        elif (taken := parse_taken(value)) is not None:
-            self.taken.append(taken)
-        elif (status := parse_status(value)) is not None:
-            if self._shown < 0:
-                self._progress.stage(self._stage, status.bytes_total or None, "B")
-                self._shown = 0
-            if status.bytes_done > self._shown:
-                self._progress.advance(status.bytes_done - self._shown)
-                self._shown = status.bytes_done
-
-    def complaint(self, line: str) -> None:
-        if len(self.unread) < 1000:
-            self.unread.extend(unread_items([line]))
-
-
-class _PruneLines:
-    """Listens to a prune: each of its steps counts anew."""
-
-    def __init__(self, progress: Progress, stage: str) -> None:
-        self._progress, self._stage = progress, stage
-        self._step, self._shown = ("", 0), 0
-
-    def __call__(self, line: str) -> None:
-        counted = parse_counted(line)
-        if counted is None:
-            return
-        done, total, what = counted
-        if self._step != (what, total):
-            self._step, self._shown = (what, total), 0
-            self._progress.stage(self._stage, total, what)
-        self._progress.advance(max(done - self._shown, 0))
-        self._shown = max(done, self._shown)
 
 
 def _arrived(path: Path, size: int) -> bool:
