@@ -124,7 +124,7 @@ def _how(plan: Plan, store: MailStore) -> str:
         f"{plan.messages:,} messages, {store.size() / 1e9:.2f} GB, half of them in one folder. Ours: `failsafe backup vps --scheduled` as a process "
         "(so the daemon runs it). The peer: `rsync -a --delete` over the same sshd, then `restic backup` of the copy. In turns, on one disk, "
         f"warm caches, one local repository each, no merge due; median of {plan.runs} ({3 if plan.messages <= 100_000 else 1} for the older restic); "
-        "changes are in the large folder, 3 s before a run, flag changes spread evenly over it. Wire: both ways, counted by a forwarder before sshd. "
+        "the catalog of a first pull is made by the first run after it; changes are in the large folder, 3 s before a run, flag changes spread evenly over it. Wire: both ways, counted by a forwarder before sshd. "
         "Ratio: ours / peer."
     )
 

@@ -317,14 +317,19 @@ def may_be_mbox(name, info):
     return info is not None and stat.S_ISREG(info.st_mode) and info.st_size >= 5 and not name.startswith(BESIDE)
 
 
-def is_mbox(fd, name):
+def begins_with(fd, name, magic):
+    """False too where it cannot be read."""
     with contextlib.suppress(OSError, Refusal):
         here = open_regular(fd, name)
         try:
-            return os.read(here, 5) == b"From "
+            return os.read(here, len(magic)) == magic
         finally:
             os.close(here)
     return False
+
+
+def is_mbox(fd, name):
+    return begins_with(fd, name, b"From ")
 
 
 def place_of(mailbox, layout):
@@ -707,15 +712,7 @@ DATABASE_ENDS = (b"-wal", b"-shm", b"-journal")
 def is_database(fd, name, names):
     """A file of SQLite's; only those are opened whose name, or what lies beside them, lets one expect it."""
     likely = name.endswith((b".db", b".sqlite", b".sqlite3", b".db3")) or any(name + end in names for end in DATABASE_ENDS)
-    if not likely:
-        return False
-    with contextlib.suppress(OSError, Refusal):
-        here = open_regular(fd, name)
-        try:
-            return os.read(here, 16) == b"SQLite format 3\0"
-        finally:
-            os.close(here)
-    return False
+    return likely and begins_with(fd, name, b"SQLite format 3\0")
 
 
 def database_facts(fd, name):
