@@ -32,21 +32,16 @@ from failsafe.status.values import Status
 from failsafe.store.glance import glance_file
 from failsafe.store.schema import domain_state
 from failsafe.verification import check_repository
+from tests.contract.configs import MAIL_HERE
 from tests.contract.mailstore import Silent, Store
 from tests.contract.restic_snapshots import put_snapshots
 from tests.contract.restics import PASSWORD, programs, put_empty_repository, restic
 from tests.support import wait_until
 
 pytestmark = pytest.mark.skipif(not programs(), reason="restic is not installed (Debian: restic)")
-CONFIG = """
-[controller]
-id = "nas"
-state_dir = "{folder}/state"
-time_zone = "UTC"
-[mail_server.vps]
-layout = "maildir"
-path = "{folder}/mail"
-[repository.nas]
+CONFIG = (
+    MAIL_HERE
+    + """[repository.nas]
 url = "{folder}/place/repository"
 password_file = "{folder}/place/repository.password"
 {more}
@@ -56,6 +51,7 @@ primary = ["mail.example.org"]
 secondary = ["mx.example.net"]
 strategy = "on-demand"
 """
+)
 KEEP = 'keep = { within = "2d", daily = 3 }\ncheck = { every = "7d", share = "1/2" }'
 ANNA = "anna@example.org"
 

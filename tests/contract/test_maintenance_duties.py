@@ -15,6 +15,7 @@ from failsafe.app import App
 from failsafe.backup.guardbook import GuardBook
 from failsafe.config.load import load_config
 from failsafe.store.duties import DutyRecord
+from tests.contract.configs import MAIL_HERE
 from tests.contract.restic_snapshots import put_snapshots
 from tests.contract.restics import programs, put_empty_repository, restic
 from tests.contract.test_repositories_apart import daemon, deliver, failsafe
@@ -24,20 +25,15 @@ pytestmark = pytest.mark.skipif(not programs(), reason="restic is not installed 
 PATIENCE = 90.0
 WORDS = "repository password\n"
 ANNA = "a@example.test"
-CONFIG = """
-[controller]
-id = "nas"
-state_dir = "{folder}/state"
-time_zone = "UTC"
-[mail_server.vps]
-layout = "maildir"
-path = "{folder}/mail"
-backup_every = "12h"
+CONFIG = (
+    MAIL_HERE
+    + """backup_every = "12h"
 [repository.nas]
 url = "{folder}/repository"
 password_file = "{folder}/repository.password"
 keep = {{ within = "2d", daily = 3 }}
 """
+)
 
 
 @pytest.fixture

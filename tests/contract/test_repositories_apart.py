@@ -24,6 +24,7 @@ from failsafe.backup.snapshot import Target
 from failsafe.errors import Interrupted
 from failsafe.model import Result, SnapshotTaken
 from failsafe.ports import Progress, SnapshotRequest
+from tests.contract.configs import MAIL_HERE
 from tests.contract.mailstore import Silent, Store
 from tests.contract.restics import programs, put_empty_repository
 from tests.contract.test_backup_job import Bench
@@ -191,15 +192,9 @@ def test_progress_is_the_sum_of_what_all_repositories_do(tmp_path: Path) -> None
 # ---------------------------------------------------------------- as a daemon
 
 
-CONFIG = """
-[controller]
-id = "nas"
-state_dir = "{folder}/state"
-time_zone = "UTC"
-[mail_server.vps]
-layout = "maildir"
-path = "{folder}/mail"
-backup_every = "1s"
+CONFIG = (
+    MAIL_HERE
+    + """backup_every = "1s"
 [repository.nas]
 url = "{folder}/repository"
 password_file = "{folder}/password"
@@ -208,6 +203,7 @@ url = "rest:http://127.0.0.1:{port}/"
 password_file = "{folder}/password"
 every = "1s"
 """
+)
 
 
 @pytest.fixture

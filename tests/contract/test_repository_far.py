@@ -21,20 +21,15 @@ from failsafe.status.roster import roster_of
 from failsafe.status.values import Status
 from failsafe.store.glance import glance_file
 from failsafe.verification import check_repository
+from tests.contract.configs import MAIL_HERE
 from tests.contract.mailstore import Silent, Store
 from tests.contract.restics import PASSWORD, programs, put_empty_repository
 from tests.contract.s3_servers import S3Server, moto_server
 
 pytestmark = pytest.mark.skipif(not programs(), reason="restic is not installed (Debian: restic)")
-CONFIG = """
-[controller]
-id = "nas"
-state_dir = "{folder}/state"
-time_zone = "UTC"
-[mail_server.vps]
-layout = "maildir"
-path = "{folder}/mail"
-[repository.nas]
+CONFIG = (
+    MAIL_HERE
+    + """[repository.nas]
 url = "{folder}/nas"
 password_file = "{folder}/password"
 [repository.offsite]
@@ -42,6 +37,7 @@ url = "{url}"
 password_file = "{folder}/password"
 environment_file = "{folder}/environment"
 """
+)
 
 
 @pytest.fixture(scope="module")
