@@ -28,6 +28,7 @@ from failsafe.config.keep import keep_warning
 from failsafe.domains import Domains
 from failsafe.errors import ExternalError, FailsafeError, ProcessError
 from failsafe.failover.doctor import WRITE_PROOF, DomainCheckup, Exchange, is_ready, judge_domain
+from failsafe.kits.gather import look_at_kit
 from failsafe.maintenance import rules_of
 from failsafe.model import Finding
 from failsafe.ports import MailSource
@@ -271,6 +272,7 @@ def _machine(app: App, now: datetime) -> MachineCheckup:
         notify_configured=app.config.notify.urls_file is not None,
         notices_waiting=sum(pending.attempts > 0 for pending in app.events.pending_notices(now + timedelta(days=1))),
         own_line=(line.answered, line.asked),
+        kit=look_at_kit(app),
     )
 
 

@@ -54,6 +54,12 @@ class SecretError(FailsafeError):
     exit_code = EXIT_CONFIGURATION
 
 
+class KitError(FailsafeError):
+    """A recovery kit cannot be opened: it is none, it was changed, or the passphrase is another one."""
+
+    exit_code = EXIT_CONFIGURATION
+
+
 class NothingFound(FailsafeError):
     """The question was understood and the answer is: nothing."""
 

@@ -43,6 +43,7 @@ NAMES: dict[str, str] = {
     "retention.frozen": "nothing was forgotten or pruned in a repository for a week or longer",
     "repository.checked": "a repository was checked; details say what was read",
     "repository.damaged": "a check found damage",
+    "kit.made": "a recovery kit was made; details say where it was written",
     "probe.changed": "a vantage's view of a server's axis changed",
     "own-line.changed": "our own connection went down or came back",
     "domain.state": "a domain changed its state",

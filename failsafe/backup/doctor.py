@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from failsafe.backup.freeze import REPAIR
 from failsafe.backup.freshness import ALLOWANCE
+from failsafe.backup.kit_state import NO_KIT, KitCheckup, judge_kit
 from failsafe.model import Finding, Severity
 
 FAIL, WARN, OK, SKIPPED = Severity.FAIL, Severity.WARN, Severity.OK, Severity.SKIPPED
@@ -42,16 +43,8 @@ CODES: dict[str, tuple[bool, str]] = {
     "database-place": (False, "the database does not lie on a network file system"),
     "restic-version": (False, "restic is there, and of a version that is known"),
     "notify-path": (False, "notices have an address, and none waits"),
-    "kit": (False, "a recovery kit lies outside this machine (not in this version)"),
+    "kit": (False, "a recovery kit was made after the last change that affects it"),
 }
-
-KIT = Finding(
-    "kit",
-    SKIPPED,
-    "controller",
-    "the recovery kit is not in this version; a repository without its keys/, its config or its password is lost for ever",
-    "keep a copy of each repository's keys/ and config, and of its password, somewhere else",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +111,7 @@ class MachineCheckup:
     notify_configured: bool = False
     notices_waiting: int = 0
     own_line: tuple[int, int] = (0, 0)  # answered, asked
+    kit: KitCheckup = NO_KIT
 
 
 def judge_server(seen: ServerCheckup, now: datetime) -> tuple[Finding, ...]:
@@ -205,7 +199,7 @@ def judge_machine(seen: MachineCheckup) -> tuple[Finding, ...]:
         _judge_restic(seen),
         _judge_notify(seen),
         _judge_own_line(seen),
-        KIT,
+        judge_kit(seen.kit),
     )
 
 

@@ -15,10 +15,18 @@ from failsafe.secrets import mode_fault, modes_are_kept, secret_path
 
 SECRET_KEYS = ("password_file", "environment_file", "token_file", "key_file", "ssh_key", "urls_file", "url_file", "accounts_file")
 
+NAMED_KEYS = ("_file", "ssh_key", "known_hosts")
+
 
 def secret_files(config: Config) -> Iterator[tuple[str, Path]]:
     """(key, path) of every file that holds a secret."""
-    yield from _walk(config, "")
+    yield from _walk(config, "", SECRET_KEYS)
+
+
+def named_files(config: Config) -> Iterator[tuple[str, Path]]:
+    """(key, path) of every file that the configuration names, secret or not, with the password files of accounts."""
+    yield from _walk(config, "", NAMED_KEYS)
+    yield from _files_of_accounts(config)[0]
 
 
 def file_faults(config: Config) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
@@ -53,19 +61,19 @@ def _files_of_accounts(config: Config) -> tuple[list[tuple[str, Path]], list[tup
     return named, faults
 
 
-def _walk(value: Any, key: str) -> Iterator[tuple[str, Path]]:
+def _walk(value: Any, key: str, wanted: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
     if isinstance(value, BaseModel):
         for name in type(value).model_fields:
             inner = getattr(value, name)
             place = f"{key}.{name}" if key else name
             if isinstance(inner, Path):
-                if name.endswith(SECRET_KEYS):
+                if name.endswith(wanted):
                     yield place, inner
             else:
-                yield from _walk(inner, place)
+                yield from _walk(inner, place, wanted)
     elif isinstance(value, dict):
         for name, inner in value.items():
-            yield from _walk(inner, f'{key}."{name}"' if "." in name else f"{key}.{name}")
+            yield from _walk(inner, f'{key}."{name}"' if "." in name else f"{key}.{name}", wanted)
     elif isinstance(value, tuple):
         for number, inner in enumerate(value):
-            yield from _walk(inner, f"{key}[{number}]")
+            yield from _walk(inner, f"{key}[{number}]", wanted)

@@ -20,7 +20,7 @@ from failsafe.failover.guards import BY_HAND, CODES, FORCEABLE
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reference.md"
-DOCTORS_TESTS = ("failover/test_doctor.py", "backup/test_doctor.py", "backup/test_bucket.py")
+DOCTORS_TESTS = ("failover/test_doctor.py", "backup/test_doctor.py", "backup/test_bucket.py", "backup/test_kit.py")
 EXIT_CODES = {
     errors.EXIT_OK: "done",
     errors.EXIT_FINDINGS: "done, with findings (`backup`: incomplete or guarded; `status`, `doctor`, `verify`: any finding; `search`, `restore`: nothing found)",
@@ -102,7 +102,9 @@ def told(module: str) -> dict[str, bool]:
 def test_every_finding_of_the_doctor_is_in_the_list_and_the_other_way_round() -> None:
     assert told("failsafe/failover/doctor.py") == {code: blocks for code, (blocks, _) in DOMAIN_FINDINGS.items()}
     bucket = dict.fromkeys((LOCK, DELETE, CONTENTS), False)
-    assert told("failsafe/backup/doctor.py") | bucket == {code: blocks for code, (blocks, _) in FINDINGS.items()}
+    assert told("failsafe/backup/doctor.py") | told("failsafe/backup/kit_state.py") | bucket == {
+        code: blocks for code, (blocks, _) in FINDINGS.items()
+    }
 
 
 @pytest.mark.parametrize("code", [*DOMAIN_FINDINGS, *FINDINGS])

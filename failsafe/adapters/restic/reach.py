@@ -20,10 +20,10 @@ def sftp_options(url: str, key: Path | None, known_hosts: Path | None) -> tuple[
 
     () for another kind of URL. What is not given comes from ~/.ssh, as for ssh by hand: aliases of ~/.ssh/config work.
     """
-    found = _LONG.match(url) or _SHORT.match(url)
-    if found is None:
+    place = sftp_place(url)
+    if place is None:
         return ()
-    user, host, *rest = found.groups()
+    user, host, port = place
     settings = [
         "BatchMode=yes",
         "StrictHostKeyChecking=yes",
@@ -37,9 +37,18 @@ def sftp_options(url: str, key: Path | None, known_hosts: Path | None) -> tuple[
         settings.append("IdentitiesOnly=yes")
     words = ["ssh", *(part for setting in settings for part in ("-o", setting))]
     words += ["-i", str(key)] if key is not None else []
-    words += ["-p", rest[0]] if rest and rest[0] else []
+    words += ["-p", port] if port else []
     words += ["-l", user] if user else []
-    return ("-o", f"sftp.command={shlex.join([*words, host.strip('[]'), '-s', 'sftp'])}")
+    return ("-o", f"sftp.command={shlex.join([*words, host, '-s', 'sftp'])}")
+
+
+def sftp_place(url: str) -> tuple[str, str, str] | None:
+    """(user, host or alias, port) of an sftp: URL, "" where one is not named; None for another kind of URL."""
+    found = _LONG.match(url) or _SHORT.match(url)
+    if found is None:
+        return None
+    user, host, *rest = found.groups()
+    return user or "", host.strip("[]"), (rest[0] or "") if rest else ""
 
 
 def with_credentials(url: str, environment: Mapping[str, Secret]) -> str:

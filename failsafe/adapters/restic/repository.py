@@ -14,6 +14,7 @@ from failsafe.adapters.process import Finished
 from failsafe.adapters.restic import commands
 from failsafe.adapters.restic.capabilities import Capabilities
 from failsafe.adapters.restic.driver import PATIENCE, Access, Driver, Narrator, Patience
+from failsafe.adapters.restic.escrow import Files, ask_files, copy_files, prove
 from failsafe.adapters.restic.glance import Memory, find_whole
 from failsafe.adapters.restic.listeners import BackupLines, PruneLines
 from failsafe.adapters.restic.parse import (
@@ -240,6 +241,20 @@ class ResticRepository:
 
     def unlock(self) -> None:
         self._driver.demand(commands.unlock())
+
+    def key_files(self) -> Files:
+        """Its config and keys/ as files, proved: a repository made of them alone was opened with our password. Raises ResticError."""
+        restic_id, access = self.open(), self._driver.access
+        files = copy_files(self._folder) if self._folder is not None else ask_files(self._driver)
+
+        def open_alone(folder: Path) -> str:
+            cache = folder.parent / "cache"
+            return ResticRepository(
+                self.name, str(folder), password=access.password, cache_dir=cache, program=access.program
+            ).open()
+
+        prove(files, restic_id, open_alone)
+        return files
 
     # Inside
 
