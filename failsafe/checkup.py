@@ -22,6 +22,7 @@ from failsafe.backup.doctor import (
     judge_retention,
     judge_server,
 )
+from failsafe.backup.drill_doctor import DrillCheckup, judge_drill
 from failsafe.backup.protocol import MailboxFacts
 from failsafe.buckets import look_at_bucket
 from failsafe.config.keep import keep_warning
@@ -32,6 +33,7 @@ from failsafe.kits.gather import look_at_kit
 from failsafe.maintenance import rules_of
 from failsafe.model import Finding
 from failsafe.ports import MailSource
+from failsafe.status.drilled import Drilled
 from failsafe.status.upkeep import reading_of
 from failsafe.store.duties import DoctorRun
 
@@ -76,6 +78,7 @@ def run_checkup(app: App) -> Diagnosis:
         *(finding for found in by_domain.values() for finding in found),
         *(finding for facts in server_facts for finding in judge_server(facts, now)),
         *(finding for facts in _repositories(app) for finding in (judge_repository(facts, now), judge_retention(facts))),
+        *(judge_drill(facts, now) for facts in _drills(app)),
         *(finding for look in buckets for finding in look.result()),
         *shared,
     )
@@ -240,6 +243,23 @@ def _repositories(app: App) -> Iterable[RepositoryCheckup]:
             keep="" if rules_of(table).is_empty else str(rules_of(table)),
             maintenance_here=table.maintenance == "here",
             keep_warning=keep_warning(table),
+        )
+
+
+def _drills(app: App) -> Iterable[DrillCheckup]:
+    known, duties = app.duties.repositories(), app.duties.all()
+    for name, table in sorted(app.config.repository.items()):
+        state, duty = known.get(name), duties.get(f"drill:{name}")
+        details = {} if state is None else state.details
+        drill, since = Drilled.of(details), (details.get("added") or {}).get("since")
+        first = None if state is None else state.last_snapshot_at if since is None else datetime.fromisoformat(since)
+        yield DrillCheckup(
+            name,
+            table.drill_every,
+            first,
+            None if duty is None else duty.ok_at,
+            "" if drill is None else drill.describe(),
+            failed=drill is not None and not drill.passed,
         )
 
 

@@ -44,6 +44,8 @@ NAMES: dict[str, str] = {
     "repository.checked": "a repository was checked; details say what was read",
     "repository.damaged": "a check found damage",
     "kit.made": "a recovery kit was made; details say where it was written",
+    "drill.passed": "mail was brought back from a repository and was as its manifests say; details hold the evidence",
+    "drill.failed": "a restore drill could not bring mail back as its manifests say, or could not be made",
     "probe.changed": "a vantage's view of a server's axis changed",
     "own-line.changed": "our own connection went down or came back",
     "domain.state": "a domain changed its state",

@@ -10,6 +10,7 @@ from typing import Any
 from failsafe.adapters.lock import FileLock
 from failsafe.app import App
 from failsafe.backup.coverage import Coverage
+from failsafe.backup.drill_report import drill_failed_at
 from failsafe.backup.freeze import RepositoryView, ServerView, judge_repository, judge_server, pins_of
 from failsafe.backup.guardbook import GuardBook
 from failsafe.backup.maintain import ForgetReport, Planner, PruneOutcome, ServerPlan, plan_forget, run_forget, run_prune
@@ -46,7 +47,7 @@ def forget_repository(app: App, name: str, *, only: Collection[str] | None = Non
     """Forgets what `keep` lets go. Refused, with its guards, where maintenance is elsewhere; LockBusy while another job is there."""
     _demand_here(app, name, "forget")
     app.duties.started(f"forget:{name}", app.clock.now())
-    with _alone(app, name, "forget"):
+    with alone(app, name, "forget"):
         frozen = repository_freezes(app, name)
         report = run_forget(_maintained(app, name), _planner(app, name), frozen, clock=app.clock, record=app.record, only=only)
     result = "failed" if report.trouble is not None else "frozen" if report.frozen else "ok"
@@ -59,7 +60,7 @@ def prune_repository(app: App, name: str, progress: Progress | None = None) -> P
     """Removes what no snapshot needs. Any server's freeze stops it: its data lies among that of the others. `status` shows how far it is."""
     _demand_here(app, name, "prune")
     app.duties.started(f"prune:{name}", app.clock.now())
-    with _alone(app, name, "prune"):
+    with alone(app, name, "prune"):
         servers = (guard for server in sorted(app.config.mail_server) for guard in judge_server(view_server(app, server)))
         frozen = tuple(dict.fromkeys((*repository_freezes(app, name), *servers)))
         course = OnCourse(app, f"prune:{name}", progress)
@@ -89,7 +90,8 @@ def repository_freezes(app: App, name: str) -> tuple[Guard, ...]:
     state, table = app.duties.repositories().get(name), app.config.repository[name]
     coverage = Coverage.of({} if state is None else state.details, table.check.share)
     known = state is not None and bool(state.restic_id)
-    return judge_repository(RepositoryView(name, known, coverage.damaged_at, table.maintenance == "here"))
+    failed_at = drill_failed_at({} if state is None else state.details)
+    return judge_repository(RepositoryView(name, known, coverage.damaged_at, table.maintenance == "here", failed_at))
 
 
 def plan_server(app: App, name: str, server: str, snapshots: Sequence[SnapshotInfo], frozen: Sequence[Guard] = ()) -> ServerPlan:
@@ -146,8 +148,8 @@ def _demand_here(app: App, name: str, verb: str) -> None:
 
 
 @contextmanager
-def _alone(app: App, name: str, what: str) -> Iterator[None]:
-    """As a check: no other job of ours in that repository, and nothing heavy beside it on this machine."""
+def alone(app: App, name: str, what: str) -> Iterator[None]:
+    """No other job of ours in that repository; and on this machine nothing heavy beside it. A slow line far away keeps no pull waiting."""
     with ExitStack() as held:
         if not app.is_far(name):
             held.enter_context(FileLock(app.lock_file(HEAVY_LOCK), f"{what} of {name}").hold(wait_seconds=WAIT_FOR_HEAVY))

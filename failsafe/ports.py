@@ -138,6 +138,10 @@ class Repository(Protocol):
         """Paths of the files below `folder` (relative to the staging folder, "" for all)."""
         ...
 
+    def list_sizes(self, snapshot_id: str) -> Mapping[str, int]:
+        """All files of a snapshot, with their sizes in bytes."""
+        ...
+
     def check(self, *, part: int = 0, parts: int = 0) -> CheckReport:
         """`restic check`; with parts > 0 also reads the data of part `part` (1…parts, at most 256). Damage is a report, not an exception."""
         ...

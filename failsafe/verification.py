@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from failsafe.adapters.lock import FileLock
 from failsafe.app import App
 from failsafe.backup.archive.layout import GENERATIONS
 from failsafe.backup.archive.reader import Archive
@@ -17,9 +15,9 @@ from failsafe.backup.coverage import Coverage
 from failsafe.backup.report import Trouble
 from failsafe.backup.rot import watch_of
 from failsafe.backup.verify import ArchiveVerdict, RepositoryVerdict, newest_snapshot, verify_repository, verify_staging
-from failsafe.backups import HEAVY_LOCK, WAIT_FOR_HEAVY
 from failsafe.buckets import look_at_bucket
 from failsafe.errors import ArchiveError, ExternalError, NothingFound
+from failsafe.maintenance import alone
 from failsafe.model import Severity, SnapshotInfo
 from failsafe.ports import Progress, Repository
 from failsafe.repositories import proofs_file
@@ -38,7 +36,7 @@ def check_repository(
     state = app.duties.repositories().get(name)
     part = _next_part(state, parts)
     app.duties.started(f"check:{name}", app.clock.now())
-    with _alone(app, name):
+    with alone(app, name, f"check of {name}"):
         progress.stage(f"checking {name}, reading " + ("everything" if whole else f"part {part} of {parts}"))
         asked = (1, 1) if whole else (part, parts)
         verdict = verify_repository(repository, part=asked[0], parts=asked[1], clock=app.clock, record=app.record)
@@ -67,16 +65,6 @@ def _next_part(state: RepositoryState | None, parts: int) -> int:
     if state is None or (state.details.get("check") or {}).get("parts", parts) != parts:
         return 1
     return min(state.next_check_part, parts)
-
-
-@contextlib.contextmanager
-def _alone(app: App, name: str) -> Iterator[None]:
-    """No other job of ours in that repository; and on this machine nothing heavy beside it. A slow line far away keeps no pull waiting."""
-    with contextlib.ExitStack() as held:
-        if not app.is_far(name):
-            held.enter_context(FileLock(app.lock_file(HEAVY_LOCK), f"check of {name}").hold(wait_seconds=WAIT_FOR_HEAVY))
-        held.enter_context(app.hold_repository(name, f"check of {name}", wait_seconds=WAIT_FOR_HEAVY))
-        yield
 
 
 def _with_bucket(app: App, verdict: RepositoryVerdict) -> RepositoryVerdict:

@@ -31,6 +31,7 @@ CODES: dict[str, tuple[bool, str]] = {
     "recovery-point": (False, "the age of the last complete backup"),
     "accounts-covered": (False, "the secondary knows every recipient (not in this version)"),
     "repository-check": (False, "the repository was checked in time, and is sound"),
+    "drill-restore": (False, "mail was brought back from the repository in time, and was right"),
     "retention": (False, "what is kept, and whether an append-only repository can be attacked by it"),
     "bucket-lock": (False, "versioning, object lock and lifecycle rules of the bucket"),
     "bucket-delete": (False, "what this machine's credential can delete there"),

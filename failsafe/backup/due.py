@@ -12,6 +12,7 @@ from typing import Any
 
 # After a run that failed or was killed; doubled for each further failure, up to the duty's own interval.
 FIRST_RETRY = timedelta(seconds=30)
+SELDOM = 12  # counted as so many failures: a run that is not worth repeating within some 17 hours
 LONGEST_SEARCH = timedelta(days=2)  # a daily window opens within that, whatever the clocks do
 
 

@@ -11,7 +11,7 @@ from failsafe.backup.retention import Pin, find_pinned
 from failsafe.model import DomainState, Guard, SnapshotInfo
 
 NAMED = 3  # guards told one by one
-DAMAGED, ELSEWHERE, UNKNOWN = "damaged", "maintenance-elsewhere", "unknown"
+DAMAGED, DRILL, ELSEWHERE, UNKNOWN = "damaged", "drill-failed", "maintenance-elsewhere", "unknown"
 REPAIR = "docs/retention.md says how to repair it; then: failsafe verify --repository {0} --whole"
 
 
@@ -33,6 +33,7 @@ class RepositoryView:
     is_known: bool  # by its id, from a backup of ours
     damaged_at: datetime | None = None  # a check found damage that no later one has shown to be mended
     maintenance_here: bool = True
+    drill_failed_at: datetime | None = None  # the last drill did not bring mail back as it should be
 
 
 def judge_server(view: ServerView) -> tuple[Guard, ...]:
@@ -66,6 +67,9 @@ def judge_repository(view: RepositoryView) -> tuple[Guard, ...]:
     if view.damaged_at is not None:
         text = f"a check of {name} found damage on {view.damaged_at:%Y-%m-%d}"
         found.append(Guard(DAMAGED, text, REPAIR.format(name)))
+    if view.drill_failed_at is not None:
+        text = f"the restore drill of {view.drill_failed_at:%Y-%m-%d} failed, so older snapshots may be needed"
+        found.append(Guard(DRILL, text, f"failsafe drill restore --repository {name}"))
     return tuple(found)
 
 

@@ -26,6 +26,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "search": ("failsafe.cli.search", "Find messages across all snapshots."),
     "restore": ("failsafe.cli.restore", "Bring messages back, to files or to a server."),
     "kit": ("failsafe.cli.kit", "Make the recovery kit: all that is needed to restore without this machine."),
+    "drill": ("failsafe.cli.drill", "Rehearse a restore: bring mail back, open it, compare it."),
     "failover": ("failsafe.cli.failover", "Send mail to the secondary, by hand."),
     "failback": ("failsafe.cli.failover", "Send mail to the primary again, by hand."),
     "hold": ("failsafe.cli.failover", "Forbid flips of a domain for a while."),

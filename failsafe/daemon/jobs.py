@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from failsafe.app import App
-from failsafe.backup.due import Duty, LastRun, plan_due
+from failsafe.backup.due import SELDOM, Duty, LastRun, plan_due
 from failsafe.errors import EXIT_FINDINGS, EXIT_INTERRUPTED, EXIT_OK, EXIT_REFUSED
 from failsafe.logs import get_log
 from failsafe.repositories import has_something
@@ -75,9 +75,13 @@ class Jobs:
     def _possible(self) -> list[Duty]:
         """A repository that holds nothing yet cannot be checked or tidied; one on this machine gets its snapshots from the backup itself."""
         used = {name for name, state in self._app.duties.repositories().items() if state.last_snapshot_at is not None}
-        kinds = ("check", "forget", "prune")
+        kinds = ("check", "drill", "forget", "prune")
         duties = [duty for duty in self._duties if (part := duty.name.partition(":"))[0] not in kinds or part[2] in used]
         duties = [duty for duty in duties if not duty.name.startswith("snapshot:") or self._is_a_job(duty)]
+        if not any(self._app.duties.last_backup(server, result="ok") for server in self._app.config.mail_server):
+            duties = [
+                duty for duty in duties if not duty.name.startswith("drill:")
+            ]  # while a first pull goes on nothing is complete
         last = self._app.duties.last_doctor_run()
         if last is not None and not all(last.ready.values()):  # a fault that was mended must not stand in the way for a day
             duties = [replace(duty, every=DOCTOR_AGAIN) if duty.name == "doctor" else duty for duty in duties]
@@ -157,6 +161,8 @@ class Jobs:
             code, f"exit {code}"
         )
         failures = job.failures if code == EXIT_INTERRUPTED else job.failures + 1
+        if kind == "drill" and code == EXIT_FINDINGS:
+            failures = max(failures, SELDOM)  # the same mail would come back in the same way
         self._record(job.duty.name, now, failures, ok=ok, result=result)
         if ok:
             get_log().info("job.ended", duty=job.duty.name, result=result)
@@ -176,6 +182,8 @@ def verb_of(duty: str) -> list[str]:
         return ["backup", "--repository", subject, "--scheduled"]
     if kind == "check":
         return ["verify", "--repository", subject]
+    if kind == "drill":
+        return ["drill", "restore", "--repository", subject]
     if kind == "forget":
         return ["forget", "--repository", subject, "--yes"]
     if kind == "prune":

@@ -15,7 +15,7 @@ from failsafe.failover.notices import BOUNCED, GOES_PRIMARY, QUEUED, thread_of
 from failsafe.logs import get_log
 from failsafe.model import DomainState, Notice, Severity, Verdict
 from failsafe.render import spoken_age
-from failsafe.status.build import build_status, last_runs
+from failsafe.status.build import begun_at, build_status, last_runs
 from failsafe.status.roster import Roster, roster_of
 from failsafe.status.values import DomainStatus, Status
 from failsafe.status.watched import watches_all
@@ -120,7 +120,8 @@ class People:
         self._beat_at = now
         glance = self._glance()
         first = glance.one("first_event")
-        fresh = may_send_heartbeat(self.roster.duties, last_runs(glance), now, None if first is None else first["at"])
+        since = None if first is None else first["at"]
+        fresh = may_send_heartbeat(self.roster.duties, last_runs(glance), now, since, begun_at(glance))
         if not fresh or not watches_all(self.roster, glance, now):
             self._beat_at = now - HEARTBEAT_EVERY + HEARTBEAT_AGAIN
             return
@@ -141,6 +142,7 @@ def _overdue_event(late: Overdue, now: datetime) -> Event:
         "backup": f"failsafe backup {subject}",
         "snapshot": f"failsafe backup --repository {subject}",
         "check": f"failsafe verify --repository {subject}",
+        "drill": f"failsafe drill restore --repository {subject}",
         "forget": f"failsafe forget --repository {subject}",
         "prune": f"failsafe prune --repository {subject}",
     }

@@ -25,6 +25,7 @@ def to_json(status: Status) -> dict[str, Any]:
                 "last_snapshot_at": instant(each.last_snapshot_at),
                 "last_check_at": instant(each.last_check_at),
                 "last_drill_at": instant(each.last_drill_at),
+                "last_drill": None if each.drill is None else each.drill.to_json(),
                 **({"upload": _upload_json(each.upload)} if each.upload else {}),
                 **({"work": each.work.to_json()} if each.work is not None else {}),
                 **({"bucket": dict(each.bucket)} if each.bucket else {}),

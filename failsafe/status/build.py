@@ -5,11 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from failsafe.backup.drill_report import drill_failed_at
 from failsafe.backup.due import LastRun
+from failsafe.backup.freeze import DAMAGED, DRILL
 from failsafe.backup.freshness import is_on_course, judge_freshness
 from failsafe.backup.space import SPACE, expect_full_at, read_samples
 from failsafe.model import DomainState, Guard, Severity, Side, Verdict
 from failsafe.status.course import read_pull, read_work
+from failsafe.status.drilled import Drilled
 from failsafe.status.findings import (
     domain_findings,
     other_findings,
@@ -39,7 +42,7 @@ def build_status(roster: Roster, glance: Glance, now: datetime) -> Status:
     """Everything that is configured, whether or not anything is known of it."""
     runs = last_runs(glance)
     first = glance.one("first_event")
-    overdue = judge_freshness(roster.duties, runs, now, None if first is None else first["at"])
+    overdue = judge_freshness(roster.duties, runs, now, None if first is None else first["at"], begun_at(glance))
     late = {duty.name for duty in overdue}
     lease = glance.one("lease")
     servers = tuple(_server(name, glance, late, now) for name in roster.servers)
@@ -80,6 +83,19 @@ def last_runs(glance: Glance) -> dict[str, LastRun]:
     return {
         row["name"]: LastRun.of(row["started_at"], row["ended_at"], row["ok_at"], row["details"]) for row in glance.all("duty")
     }
+
+
+def begun_at(glance: Glance) -> dict[str, datetime | None]:
+    """Since when each repository could be drilled: since its first snapshot. None: there is none yet."""
+    found: dict[str, datetime | None] = {}
+    for row in glance.all("repository_state"):
+        since = ((row.get("details") or {}).get("added") or {}).get("since")
+        name = f"drill:{row['repository']}"
+        if row["last_snapshot_at"] is None:
+            found[name] = None
+        elif since is not None:
+            found[name] = datetime.fromisoformat(since)
+    return found
 
 
 def _server(name: str, glance: Glance, late: set[str], now: datetime) -> ServerStatus:
@@ -129,9 +145,10 @@ def _repository(
     every = {duty.name: duty.every for duty in roster.duties}
     reading = reading_of(details, every.get(f"check:{name}"), row["last_check_at"])
     damaged = reading is not None and reading.coverage.damaged_at is not None
-    stops |= {"damaged"} if damaged else set()
-    status = "ok" if f"check:{name}" not in late else "overdue"
-    status = "failed" if failed or damaged else "never" if row["last_snapshot_at"] is None else status
+    drill, broken = Drilled.of(details), drill_failed_at(details) is not None
+    stops |= {code for code, stands in ((DAMAGED, damaged), (DRILL, broken)) if stands}
+    status = "overdue" if {f"check:{name}", f"drill:{name}"} & late else "ok"
+    status = "failed" if failed or damaged or broken else "never" if row["last_snapshot_at"] is None else status
     return RepositoryStatus(
         name,
         status,
@@ -145,6 +162,7 @@ def _repository(
         details.get("bucket", {}),
         reading,
         retention_of(details, is_ours=f"forget:{name}" in every, standing=stops),
+        drill,
         read_work(glance.by("duty", "name"), name, now),
     )
 

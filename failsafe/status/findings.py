@@ -9,13 +9,16 @@ from failsafe.backup.guards import ALIKE, mend_of
 from failsafe.model import DomainState, Finding, Guard, Severity, Verdict
 from failsafe.render import spoken_age
 from failsafe.status.course import describe_pull
+from failsafe.status.drilled import drill_findings
 from failsafe.status.roster import DomainRow, Roster
 from failsafe.status.upkeep import upkeep_findings
 from failsafe.status.values import DomainStatus, RepositoryStatus, ServerStatus
 from failsafe.status.watched import is_stale
 from failsafe.store.glance import Glance
 
-JUDGED_HERE = frozenset({"recovery-point", "repository-check"})  # the doctor's word on these is a day old, ours is fresh
+JUDGED_HERE = frozenset(
+    {"recovery-point", "repository-check", "drill-restore"}
+)  # the doctor's word on these is a day old, ours is fresh
 SPACE_WARNED = timedelta(days=60)  # before staging's disk is full: time to buy another
 NOTICE_PATIENCE = timedelta(minutes=15)  # a notice that waits longer has no way out
 PASSING = frozenset(
@@ -127,7 +130,7 @@ def _guard_findings(server: ServerStatus) -> list[Finding]:
 def repository_findings(repository: RepositoryStatus, now: datetime, *, pulling: bool = False) -> list[Finding]:
     """`pulling`: a first pull is under way, so that an empty repository is no reason to do anything."""
     upkeep = upkeep_findings(repository.repository, repository.reading, repository.retention, now)
-    return [*_use_findings(repository, pulling=pulling), *upkeep]
+    return [*_use_findings(repository, pulling=pulling), *upkeep, *drill_findings(repository.repository, repository.drill)]
 
 
 def _use_findings(repository: RepositoryStatus, *, pulling: bool) -> list[Finding]:
@@ -135,7 +138,8 @@ def _use_findings(repository: RepositoryStatus, *, pulling: bool) -> list[Findin
         mend = "nothing: the first pull is under way" if pulling else "failsafe backup"
         return [Finding("repository", Severity.WARN, repository.repository, "holds no snapshot yet", mend)]
     damaged = repository.reading is not None and repository.reading.coverage.damaged_at is not None
-    if repository.status == "failed" and (repository.error or not damaged):
+    drilled = repository.drill is not None and not repository.drill.passed
+    if repository.status == "failed" and (repository.error or not (damaged or drilled)):
         return [
             Finding(
                 "repository",
@@ -153,6 +157,7 @@ def overdue_findings(overdue: tuple[Overdue, ...], now: datetime) -> list[Findin
         "backup": "failsafe backup {0}",
         "snapshot": "failsafe backup --repository {0}",
         "check": "failsafe verify --repository {0}",
+        "drill": "failsafe drill restore --repository {0}",
         "forget": "failsafe forget --repository {0}",
         "prune": "failsafe prune --repository {0}",
         "doctor": "failsafe doctor",

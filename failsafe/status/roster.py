@@ -23,7 +23,7 @@ from failsafe.backup.due import Duty, Window
 if TYPE_CHECKING:
     from failsafe.config.schema import Config
 
-FORMAT = 3  # grows when a field changes, so that an older memory is not read
+FORMAT = 4  # grows when a field changes, so that an older memory is not read
 OFFSITE_EVERY = timedelta(hours=6)  # between snapshots in a repository across a network, where `every` is left out
 DOCTOR_EVERY = timedelta(days=1)  # a failover relies on findings of at most 7 days
 FORGET_EVERY = timedelta(days=1)
@@ -106,8 +106,13 @@ def duties_of(config: Config) -> tuple[Duty, ...]:
         Duty(f"check:{name}", table.check.every, rank=2, heavy=table.is_path, window=table.window)
         for name, table in config.repository.items()
     ]
+    drills = [
+        Duty(f"drill:{name}", table.drill_every, rank=3, heavy=table.is_path, window=table.window)
+        for name, table in config.repository.items()
+        if config.mail_server
+    ]
     doctor = [Duty("doctor", DOCTOR_EVERY, rank=1, heavy=False)] if config.mail_server or config.domain else []
-    return (*backups, *_snapshots_of(config), *doctor, *checks, *_maintenance_of(config))
+    return (*backups, *_snapshots_of(config), *doctor, *checks, *drills, *_maintenance_of(config))
 
 
 def _maintenance_of(config: Config) -> list[Duty]:
@@ -115,8 +120,8 @@ def _maintenance_of(config: Config) -> list[Duty]:
     duties = []
     for name, table in config.repository.items():
         if table.maintenance == "here" and table.keep is not None and any(table.keep.model_dump().values()):
-            duties.append(Duty(f"forget:{name}", FORGET_EVERY, rank=3, heavy=table.is_path, window=table.window))
-            duties.append(Duty(f"prune:{name}", PRUNE_EVERY, rank=4, heavy=table.is_path, window=table.window))
+            duties.append(Duty(f"forget:{name}", FORGET_EVERY, rank=4, heavy=table.is_path, window=table.window))
+            duties.append(Duty(f"prune:{name}", PRUNE_EVERY, rank=5, heavy=table.is_path, window=table.window))
     return duties
 
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from failsafe.backup.coverage import Cost, Coverage, Size, estimate_cost, estimate_size, render_reading
-from failsafe.backup.freeze import REPAIR
+from failsafe.backup.freeze import DAMAGED, DRILL, REPAIR
 from failsafe.backup.guards import CODES
 from failsafe.model import Finding, Guard, Severity
 
@@ -100,7 +100,7 @@ def retention_of(details: Mapping[str, Any], *, is_ours: bool, standing: frozens
     kept = details.get("retention") or {}
     if not kept:
         return Retention(is_ours=is_ours)
-    live = {"domain-state", "damaged", *CODES} - {"repository-unknown"}  # of the latter only the repository itself can tell
+    live = {"domain-state", DAMAGED, DRILL, *CODES} - {"repository-unknown"}  # of the latter only the repository itself can tell
     frozen = tuple(
         Guard(each["code"], each["text"], each["mend"])
         for each in kept.get("frozen", ())

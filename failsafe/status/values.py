@@ -10,6 +10,7 @@ from typing import Any
 from failsafe.backup.freshness import Overdue
 from failsafe.model import DomainState, Finding, Guard, Side, Verdict
 from failsafe.status.course import Pull, Work
+from failsafe.status.drilled import Drilled
 from failsafe.status.upkeep import Reading, Retention
 from failsafe.store.glance import Row
 
@@ -86,6 +87,7 @@ class RepositoryStatus:
     bucket: Mapping[str, Any] = field(default_factory=dict)  # what its S3 bucket said of itself when it was last looked at
     reading: Reading | None = None
     retention: Retention = field(default_factory=Retention)
+    drill: Drilled | None = None  # the last one
     work: Work | None = None  # a forget or prune that is under way, or was killed on its way
 
 

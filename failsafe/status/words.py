@@ -10,6 +10,7 @@ from typing import Any
 from failsafe.model import DomainState, Severity, Side
 from failsafe.render import spoken_age, spoken_instant
 from failsafe.status.course import describe_pull, describe_work
+from failsafe.status.drilled import render_drill
 from failsafe.status.findings import MOVING
 from failsafe.status.values import DomainStatus, MailboxStatus, RepositoryStatus, Status, Upload
 
@@ -149,6 +150,7 @@ def render_plain(status: Status, zone: tzinfo, *, mailboxes: bool = False) -> li
         at = "never" if repository.last_snapshot_at is None else spoken_instant(repository.last_snapshot_at, zone)
         checked = "never" if repository.last_check_at is None else spoken_instant(repository.last_check_at, zone)
         lines.append(f"repository {repository.repository}: {repository.status}; last snapshot {at}; last check {checked}")
+        lines += [f"  {render_drill(repository.drill, zone)}"] if repository.last_snapshot_at is not None else []
         lines += [f"  {_render_upload(repository.upload, zone)}"] if repository.upload else []
         lines += [f"  {describe_work(repository.work, status.at, zone)}"] if repository.work is not None else []
         lines += [f"  {render_bucket(repository.bucket)}"] if repository.bucket else []

@@ -9,9 +9,10 @@ from typing import Any
 from sqlalchemy import delete, insert, select, update
 
 from failsafe.store.engine import Store
-from failsafe.store.schema import backup_run, doctor_run, duty, repository_state
+from failsafe.store.schema import backup_run, doctor_run, drill_run, duty, repository_state
 
 RUNS_KEPT = 500  # per server
+DRILLS_KEPT = 500  # per repository: some ten years of weekly ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +150,24 @@ class DutyStore:
             merged = {key: {**before.get(key, {}), **value} if key == "holds" else value for key, value in details.items()}
             values = {"details": {**before, **merged}}
             connection.execute(update(repository_state).where(repository_state.c.repository == name).values(values))
+
+    # -- drills ----------------------------------------------------------------------------------------------------------
+
+    def add_drill(self, repository: str, started_at: datetime, ended_at: datetime, result: str, report: dict[str, Any]) -> None:
+        values = {"repository": repository, "started_at": started_at, "ended_at": ended_at, "result": result, "report": report}
+        of_this = drill_run.c.repository == repository
+        with self._store.begin() as connection:
+            connection.execute(insert(drill_run).values(values))
+            kept = select(drill_run.c.id).where(of_this).order_by(drill_run.c.id.desc()).offset(DRILLS_KEPT).limit(1)
+            oldest = connection.execute(kept).scalar()
+            if oldest is not None:
+                connection.execute(delete(drill_run).where(of_this, drill_run.c.id <= oldest))
+
+    def drills(self, repository: str) -> tuple[dict[str, Any], ...]:
+        """The reports of all drills that are remembered, newest first."""
+        query = select(drill_run.c.report).where(drill_run.c.repository == repository).order_by(drill_run.c.id.desc())
+        with self._store.read() as connection:
+            return tuple(row.report for row in connection.execute(query))
 
     # -- doctor ----------------------------------------------------------------------------------------------------------
 

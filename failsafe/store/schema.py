@@ -194,6 +194,18 @@ repository_state = Table(
     Column("details", Json, nullable=False, default=dict),
 )
 
+drill_run = Table(  # the evidence of restore drills, and so what is to be drilled next
+    "drill_run",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("repository", Text, nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("ended_at", Instant, nullable=False),
+    Column("result", Text, nullable=False),  # passed | failed
+    Column("report", Json, nullable=False),  # as `drill restore --json`
+)
+Index("ix_drill_run_repository", drill_run.c.repository, drill_run.c.ended_at)
+
 doctor_run = Table(
     "doctor_run",
     metadata,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from failsafe import __version__
@@ -51,4 +53,19 @@ def render_metrics(status: Status) -> str:
             snapshot.labels(repository.repository).set(repository.last_snapshot_at.timestamp())
         if repository.last_check_at is not None:
             check.labels(repository.repository).set(repository.last_check_at.timestamp())
+    _drills(gauge, status)
     return generate_latest(registry).decode()
+
+
+def _drills(gauge: Callable[..., Gauge], status: Status) -> None:
+    passed = gauge("repository_drill_ok", "1 if the last restore drill passed.", "repository")
+    at = gauge("repository_drill_timestamp_seconds", "When the last restore drill ended.", "repository")
+    seconds = gauge("repository_drill_recovery_seconds", "How long it took until mail could be read again.", "repository")
+    messages = gauge("repository_drill_messages", "Messages that it brought back and compared.", "repository")
+    for repository in status.repositories:
+        if (drill := repository.drill) is None:
+            continue
+        passed.labels(repository.repository).set(drill.passed)
+        at.labels(repository.repository).set(drill.at.timestamp())
+        seconds.labels(repository.repository).set(drill.seconds)
+        messages.labels(repository.repository).set(drill.messages)

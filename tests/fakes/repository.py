@@ -77,6 +77,9 @@ class FakeRepository:
     def list_files(self, snapshot_id: str, folder: str = "") -> tuple[str, ...]:
         return tuple(sorted(path for path in self._files(snapshot_id) if not folder or path.startswith(f"{folder}/")))
 
+    def list_sizes(self, snapshot_id: str) -> dict[str, int]:
+        return {path: len(content) for path, content in self._files(snapshot_id).items()}
+
     def fetch(self, snapshot_id: str, paths: Sequence[str], target: Path) -> None:
         files = self._files(snapshot_id)
         absent = [path for path in paths if path not in files]

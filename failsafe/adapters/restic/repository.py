@@ -87,6 +87,7 @@ class ResticRepository:
         self._memory = Memory(access.cache_dir / "known" / f"{name}.json")
         self._expected_id, self._silence, self._narrate = expected_id, patience.silence, narrate
         self.opened_id = ""  # of the last `open`
+        self._listed: tuple[SnapshotInfo, dict[str, int]] | None = None
 
     @property
     def name(self) -> str:
@@ -179,6 +180,9 @@ class ResticRepository:
 
     def list_files(self, snapshot_id: str, folder: str = "") -> tuple[str, ...]:
         return tuple(sorted(self._sizes(snapshot_id, folder)[1]))
+
+    def list_sizes(self, snapshot_id: str) -> Mapping[str, int]:
+        return self._sizes(snapshot_id)[1]
 
     def fetch(self, snapshot_id: str, paths: Sequence[str], target: Path) -> None:
         """See the port. Asks first whether the snapshot has each file, and afterwards whether each one arrived in its full size."""
@@ -339,7 +343,9 @@ class ResticRepository:
             raise self._error("failed", "snapshots", "its list of snapshots makes no sense") from error
 
     def _sizes(self, snapshot_id: str, folder: str = "") -> tuple[SnapshotInfo, dict[str, int]]:
-        """The snapshot itself, and the size of each of its files."""
+        """The snapshot itself, and the size of each of its files. A whole list is remembered until another snapshot is asked for: none ever changes."""
+        if self._listed is not None and self._listed[0].id == snapshot_id and not folder:
+            return self._listed
         nodes: dict[str, int] = {}
         found: list[SnapshotInfo] = []
 
@@ -353,6 +359,7 @@ class ResticRepository:
         self._driver.demand(commands.ls(snapshot_id, folder), deadline=LISTING, on_stdout=listen)
         if not found:  # 0.14 ignores a snapshot that it does not have, and answers 0
             raise self._error("failed", "ls", f"there is no snapshot {snapshot_id[:8]}", "run `failsafe verify`")
+        self._listed = self._listed if folder else (found[0], nodes)
         return found[0], nodes
 
     def _portions(self, wanted: Mapping[str, None], sizes: Mapping[str, int]) -> Iterator[tuple[str, ...]]:
