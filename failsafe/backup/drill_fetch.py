@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from failsafe.backup.drill_report import Fault
@@ -10,15 +10,16 @@ from failsafe.errors import ResticError
 from failsafe.model import SnapshotInfo
 from failsafe.ports import Repository
 
-ATTEMPTS = 60  # restic runs to find out which files of a damaged repository can be had
+ATTEMPTS = 24  # failed restic runs, to find out which files of a damaged repository can be had
+PATIENCE = 300.0  # seconds for the same: restic asks again for what is not there, newer ones for a quarter of an hour
 
 
 class Fetcher:
     """One snapshot's files in one folder. Raises ResticError where it is not the repository's data that is at fault."""
 
-    def __init__(self, repository: Repository, snapshot: SnapshotInfo, folder: Path) -> None:
-        self._repository, self._snapshot, self.folder = repository, snapshot, folder
-        self._left = ATTEMPTS
+    def __init__(self, repository: Repository, snapshot: SnapshotInfo, folder: Path, monotonic: Callable[[], float]) -> None:
+        self._repository, self._snapshot, self.folder, self._monotonic = repository, snapshot, folder, monotonic
+        self._attempts, self._lost = ATTEMPTS, 0.0
         self._sizes: Mapping[str, int] | None = None
         self.faults: list[Fault] = []
 
@@ -45,17 +46,20 @@ class Fetcher:
         """All at once; where that fails, by halves: a damaged pack costs the files that lie in it, not their neighbours."""
         if not paths:
             return
+        began = self._monotonic()
         try:
             self._repository.fetch(self._snapshot.id, paths, self.folder)
             return
         except ResticError as error:
             if error.kind != "failed":
                 raise
-            self._left -= 1
+            self._attempts -= 1
+            self._lost += self._monotonic() - began
             for path in paths:
                 (self.folder / path).unlink(missing_ok=True)
-            if len(paths) == 1 or self._left <= 0:
-                self.faults += [Fault(f"{path} could not be fetched: {_first_line(error)}") for path in paths]
+            if len(paths) == 1 or self._attempts <= 0 or self._lost > PATIENCE:
+                more = f" and {len(paths) - 1} more files" if len(paths) > 1 else ""
+                self.faults.append(Fault(f"{paths[0]}{more} could not be fetched: {_first_line(error)}"))
                 return
         middle = len(paths) // 2
         self._fetch(paths[:middle])

@@ -19,7 +19,7 @@ from failsafe.backup.drill_fetch import Fetcher
 from failsafe.backup.drill_open import Opening
 from failsafe.backup.drill_parts import Chosen, Parts
 from failsafe.backup.drill_report import FAULTS_NAMED, Fault, MailboxDrill, ServerDrill, Timing
-from failsafe.backup.opening import MailOpener, Rebuilder
+from failsafe.backup.opening import MailOpener, Rebuilder, Rebuilt
 from failsafe.backup.report import Trouble
 from failsafe.backup.snapshot import host_of, read_tags
 from failsafe.errors import ArchiveError, ExternalError, FailsafeError, Interrupted, LeaseLost, MailError, ProcessError
@@ -28,6 +28,7 @@ from failsafe.model import Result, SnapshotInfo
 from failsafe.ports import Clock, Progress, Repository
 
 RESERVE = 64 << 20  # bytes of disk that a drill leaves free, and that its own lists and indexes may take
+STOPPED = "stopped early: [Errno"  # rebuild.py's word for what the disk did to it
 REBUILD_SAID = 20  # problems of rebuild.py that are told; the comparison names each message
 
 
@@ -98,7 +99,7 @@ class _Drill:
             return
         with self.timed("restic"):
             self._stage("fetching manifests")
-            fetcher = Fetcher(self.job.repository, self.snapshot, self.archive.folder)
+            fetcher = Fetcher(self.job.repository, self.snapshot, self.archive.folder, self.job.clock.monotonic)
             try:
                 chosen = self._choose(fetcher)
                 self._demand_room(fetcher, chosen)
@@ -214,6 +215,7 @@ class _Drill:
             said = self.job.rebuild(
                 self.archive.folder, self._target, mailboxes, generation=generation, size=chosen.message_bytes
             )
+            _demand_end(said)
             for problem in said.problems[:REBUILD_SAID]:
                 self.fault(Fault(f"rebuild.py: {problem}"))
             self.notes += [f"rebuild.py: {note}" for note in said.notes[:REBUILD_SAID]]
@@ -224,16 +226,18 @@ class _Drill:
         self._stage(f"opening {mailbox} with {self.job.opener.name}")
         before = self.fault_count
         opening = Opening(self.archive, chosen.manifest(mailbox), self._target, self.fault, self.notes.append)
+        who = self.job.files.name
         try:
             with self.timed("compare"):
                 opening.compare_strange(self.job.files)
+            who = self.job.opener.name
             with self.timed("open"):
                 opening.open(self.job.opener)
             self.opened = True
             with self.timed("compare"):
                 opening.compare(self.job.opener)
         except (MailError, ProcessError) as error:
-            self.fault(Fault(f"{self.job.opener.name} could not read it: {error}", mailbox))
+            self.fault(Fault(f"{who} could not read it: {error}", mailbox))
         finally:
             opening.close()
         ok = self.fault_count == before and not any(fault.mailbox == mailbox for fault in self.faults)
@@ -245,6 +249,14 @@ class _Drill:
 
     def _stage(self, text: str) -> None:
         self.job.progress.stage(f"drill of {self.job.server} in {self.job.repository.name}: {text}")
+
+
+def _demand_end(said: Rebuilt) -> None:
+    """Raises ExternalError where the disk ended it, which says nothing about the mail."""
+    stopped = next((problem for problem in said.problems if problem.startswith(STOPPED)), "")
+    if stopped:
+        mend = "make room on the disk that holds controller.state_dir, or look at it; the drill is made again"
+        raise ExternalError(f"rebuild.py {stopped}", mend=mend)
 
 
 def _size_of(fetcher: Fetcher, manifest: MailboxManifest) -> MailboxSize:
