@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from failsafe.backup.opening import SeenMessage
@@ -44,7 +44,11 @@ def compare_folder(expected: Sequence[Entry], seen: Iterable[SeenMessage], sight
             yield describe(entry), "came back with another content"
         else:
             yield from _differences(entry, message, sight)
-    left = [entry for place, entry in enumerate(expected) if place not in found]
+    left = [
+        entry if entry.uid is None or numbered[entry.uid] == place else replace(entry, uid=None)
+        for place, entry in enumerate(expected)
+        if place not in found
+    ]
     yield from _without_number(left, spare, sight)
 
 
@@ -65,21 +69,33 @@ def _without_number(entries: Sequence[Entry], spare: dict[str, list[SeenMessage]
     """Of equal messages the ones that fit best belong together."""
     rest = []
     for entry in entries:
-        alike = spare.get(entry.id) or spare.get(entry.canonical) or []
+        alike = _alike(entry, spare)
         fitting = next((message for message in alike if not list(_differences(entry, message, sight))), None)
-        if fitting is not None:
-            alike.remove(fitting)
-        else:
+        if fitting is None:
             rest.append(entry)
+            continue
+        alike.remove(fitting)
+        yield from _number(entry, fitting)
     for entry in rest:
-        alike = spare.get(entry.id) or spare.get(entry.canonical) or []
-        if alike:
-            yield from _differences(entry, alike.pop(), sight)
+        if alike := _alike(entry, spare):
+            message = alike.pop()
+            yield from _number(entry, message)
+            yield from _differences(entry, message, sight)
         else:
             yield describe(entry), "did not come back"
     for message in (message for messages in spare.values() for message in messages):
         number = "" if message.uid is None else f", UID {message.uid}"
         yield f"(content {(message.id or message.canonical)[:16]}{number})", "is not in the manifest"
+
+
+def _alike(entry: Entry, spare: dict[str, list[SeenMessage]]) -> list[SeenMessage]:
+    return spare.get(entry.id) or spare.get(entry.canonical) or []
+
+
+def _number(entry: Entry, message: SeenMessage) -> Iterator[tuple[str, str]]:
+    """A client would not know it again under another number."""
+    if entry.uid is not None and message.uid is not None and entry.uid != message.uid:
+        yield describe(entry), f"came back as UID {message.uid}"
 
 
 def _differences(entry: Entry, message: SeenMessage, sight: Sight) -> Iterator[tuple[str, str]]:

@@ -20,7 +20,13 @@ from failsafe.failover.guards import BY_HAND, CODES, FORCEABLE
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reference.md"
-DOCTORS_TESTS = ("failover/test_doctor.py", "backup/test_doctor.py", "backup/test_bucket.py", "backup/test_kit.py", "backup/test_drill.py")
+DOCTORS_TESTS = (
+    "failover/test_doctor.py",
+    "backup/test_doctor.py",
+    "backup/test_bucket.py",
+    "backup/test_kit.py",
+    "backup/test_drill.py",
+)
 EXIT_CODES = {
     errors.EXIT_OK: "done",
     errors.EXIT_FINDINGS: "done, with findings (`backup`: incomplete or guarded; `status`, `doctor`, `verify`, `drill restore`: any finding; `search`, `restore`: nothing found)",
@@ -102,14 +108,8 @@ def told(module: str) -> dict[str, bool]:
 def test_every_finding_of_the_doctor_is_in_the_list_and_the_other_way_round() -> None:
     assert told("failsafe/failover/doctor.py") == {code: blocks for code, (blocks, _) in DOMAIN_FINDINGS.items()}
     bucket = dict.fromkeys((LOCK, DELETE, CONTENTS), False)
-<<<<<<< HEAD
-    assert told("failsafe/backup/doctor.py") | told("failsafe/backup/kit_state.py") | bucket == {
-        code: blocks for code, (blocks, _) in FINDINGS.items()
-    }
-=======
-    drills = told("failsafe/backup/drill_doctor.py")
-    assert told("failsafe/backup/doctor.py") | bucket | drills == {code: blocks for code, (blocks, _) in FINDINGS.items()}
->>>>>>> dc21213 (drill: restore drills bring mail back the way that needs no failsafe, open it, compare it, and keep the evidence)
+    beside = told("failsafe/backup/kit_state.py") | told("failsafe/backup/drill_doctor.py") | bucket
+    assert told("failsafe/backup/doctor.py") | beside == {code: blocks for code, (blocks, _) in FINDINGS.items()}
 
 
 @pytest.mark.parametrize("code", [*DOMAIN_FINDINGS, *FINDINGS])
