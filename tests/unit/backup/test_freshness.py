@@ -72,3 +72,22 @@ def test_a_long_run_that_gets_on_is_not_late_and_one_that_stands_still_is() -> N
     assert late(NOW - timedelta(hours=2))
     assert late(NOW + timedelta(hours=2)), "the clock went back"
     assert late(None)
+
+
+def test_what_could_be_done_only_later_is_late_from_then_on() -> None:
+    drill = Duty("drill:nas", timedelta(days=7))
+
+    def late(since: datetime | None) -> bool:
+        return bool(judge_freshness([drill], {}, NOW, LONG_AGO, {"drill:nas": since}))
+
+    assert not late(None)
+    assert not late(NOW - timedelta(days=14))
+    assert late(NOW - timedelta(days=15))
+
+
+def test_the_heartbeat_does_not_wait_for_a_first_time_that_is_not_late() -> None:
+    drill = Duty("drill:nas", timedelta(days=7))
+    last = {"backup:vps": good(timedelta(0))}
+
+    assert may_send_heartbeat([BACKUP, drill], last, NOW, LONG_AGO, {"drill:nas": NOW - timedelta(days=1)})
+    assert not may_send_heartbeat([BACKUP, drill], last, NOW, LONG_AGO, {"drill:nas": NOW - timedelta(days=15)})

@@ -47,6 +47,7 @@ def test_the_json_has_exactly_the_promised_shape() -> None:
         "last_snapshot_at": "2026-11-22T16:55:00Z",
         "last_check_at": "2026-11-22T16:55:00Z",
         "last_drill_at": None,
+        "last_drill": None,
     }
 
 
