@@ -21,7 +21,7 @@ app = verbs_app()
 @app.command()
 def kit(
     output: Path | None = typer.Option(
-        None, "--output", metavar="FILE", help="A new file; default: failsafe-kit-ID-DATE.html in the current folder."
+        None, "--output", metavar="FILE", help="A new file, or a folder; default: failsafe-kit-ID-DATE.html here."
     ),
     plain: bool = typer.Option(
         False, "--plain", help="Do not encrypt it: to be printed at once, or kept where nobody else comes."
@@ -44,7 +44,7 @@ def kit(
     if plain and passphrase_file is not None:
         raise UsageError("--plain encrypts nothing, so it takes no --passphrase-file", mend="say one of them")
     everything = open_app()
-    where = (output or file.default_name(everything.config.controller.id, everything.clock.now(), Path.cwd())).absolute()
+    where = _where(everything, output)
     file.demand_free(where)
     passphrase = None if plain else _passphrase(passphrase_file)
     facts = gather.facts_of(everything)
@@ -61,6 +61,15 @@ def kit(
     _tell(made, where, plain=plain, is_closed=is_closed, as_json=as_json)
     if made.all_lacking or (plain and not is_closed):
         raise typer.Exit(EXIT_FINDINGS)
+
+
+def _where(everything: Any, output: Path | None) -> Path:
+    """A folder gets a file of the default name."""
+    from failsafe.kits.file import default_name
+
+    if output is not None and not output.is_dir():
+        return output.absolute()
+    return default_name(everything.config.controller.id, everything.clock.now(), (output or Path.cwd()).absolute())
 
 
 def _tell(made: Kit, where: Path, *, plain: bool, is_closed: bool, as_json: bool) -> None:

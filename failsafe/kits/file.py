@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from failsafe.backup.kit import Kit
-from failsafe.errors import KitError, UsageError
+from failsafe.errors import ExternalError, KitError, UsageError
 from failsafe.kits.page import MOST_BYTES, parse_kit, parse_locked, render_kit, render_locked
 from failsafe.secrets import Secret
 
@@ -46,7 +46,7 @@ def check_passphrase(passphrase: Secret) -> Secret:
 def write_kit(path: Path, kit: Kit, passphrase: Secret | None) -> bool:
     """Writes it anew with mode 0600, and reads it back; `passphrase` None: not encrypted. True where others cannot read it.
 
-    Raises UsageError where something is there already, KitError where what was written does not read back; nothing is then left.
+    Raises UsageError where something is there already, ExternalError where it cannot be written or does not read back; nothing is then left.
     """
     text = render_kit(kit)
     if passphrase is not None:
@@ -55,27 +55,36 @@ def write_kit(path: Path, kit: Kit, passphrase: Secret | None) -> bool:
         sealed = lock(text.encode(), passphrase)
         text = render_locked(sealed, ITERATIONS, file_name=path.name, controller=kit.controller, made_at=kit.made_at)
     demand_free(path)
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as file:
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
-            mode = os.fstat(file.fileno()).st_mode
-    except FileExistsError:
-        raise UsageError(f"{path} is there already; nothing was written", mend="name another file") from None
-    except OSError as error:
-        path.unlink(missing_ok=True)
-        raise KitError(
-            f"{path} cannot be written: {error.strerror}", mend="name a place with --output where there is room"
-        ) from error
+    mode = _write(path, text.encode())
     try:
         is_right = read_kit(path, lambda: passphrase or Secret("")) == kit
     except KitError:
         is_right = False
     if not is_right:
         path.unlink(missing_ok=True)
-        raise KitError(f"{path} does not read back as it was written", mend="look at the disk, then make it again")
+        raise ExternalError(f"{path} does not read back as it was written", mend="look at the disk, then make it again")
     return not mode & 0o077
+
+
+def _write(path: Path, data: bytes) -> int:
+    """Durable, or nothing is left. Gives the mode that the file system gave it."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    except FileExistsError:
+        raise UsageError(f"{path} is there already; nothing was written", mend="name another file") from None
+    except OSError as error:
+        raise ExternalError(f"{path} cannot be written: {error.strerror}", mend="name another place with --output") from error
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+            return os.fstat(file.fileno()).st_mode
+    except BaseException as error:
+        path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise ExternalError(f"{path} cannot be written: {error.strerror}", mend="name a place with room by --output") from error
+        raise
 
 
 def read_kit(path: Path, passphrase: Callable[[], Secret]) -> Kit:

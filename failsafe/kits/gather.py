@@ -21,9 +21,14 @@ from failsafe.mail.manifest import FORMAT as ARCHIVE_FORMAT
 from failsafe.ports import Narrator
 from failsafe.secrets import read_environment, read_secret, secret_path
 
-DUTY = "kit"
+DUTY = "kit:{}"  # of each controller its own: its digests are under a key that the others have not
 IDENTITIES = ("id_ed25519", "id_ecdsa", "id_rsa")  # in ~/.ssh, where no ssh_key is configured
 UNREAD = "its keys/ and config could not be had: {}"
+NO_SSH_KEY = "the key that its SSH server lets in lies in no file that ssh names (in an agent?)"
+USUAL = {  # kind of place -> (variable that names its file of credentials, where it lies without one, variable that makes it needless)
+    "s3": ("AWS_SHARED_CREDENTIALS_FILE", ".aws/credentials", "AWS_ACCESS_KEY_ID"),
+    "rclone": ("RCLONE_CONFIG", ".config/rclone/rclone.conf", ""),
+}
 
 
 def make_kit(app: App, say: Narrator) -> Kit:
@@ -60,7 +65,6 @@ def facts_of(app: App) -> dict[str, str]:
     key = _key(app)
     known = app.duties.repositories()
     facts = {"the configuration": digest_of(key, app.config.model_dump_json(exclude_unset=True).encode())}
-    facts["the name of the controller"] = digest_of(key, app.config.controller.id.encode())
     for path, keys in _named(app).items():
         file = _read(path)
         facts[f"{path} ({keys[0]})"] = "missing" if isinstance(file, str) else digest_of(key, file.content)
@@ -82,12 +86,14 @@ def remember(app: App, kit: Kit, written_to: Path, *, encrypted: bool, facts: di
         "lacking": list(kit.all_lacking),
         "facts": facts,
     }
-    app.duties.ended(DUTY, app.clock.now(), ok=True, result="incomplete" if kit.all_lacking else "ok", details=details)
+    app.duties.ended(
+        DUTY.format(kit.controller), app.clock.now(), ok=True, result="incomplete" if kit.all_lacking else "ok", details=details
+    )
 
 
 def look_at_kit(app: App) -> KitCheckup:
     """What the doctor judges. Raises StoreError."""
-    row = app.duties.all().get(DUTY)
+    row = app.duties.all().get(DUTY.format(app.config.controller.id))
     details = {} if row is None else row.details
     if not app.config.repository or not details.get("made_at"):
         return KitCheckup(has_repositories=bool(app.config.repository))
@@ -164,24 +170,7 @@ def _key(app: App) -> bytes:
 
 
 def _repository(app: App, name: str) -> KitRepository:
-    from failsafe.adapters.restic.reach import with_credentials
-
-    table = app.config.repository[name]
-    credentials = table.restore_environment_file or table.environment_file
-    secrets = {} if credentials is None else read_environment(credentials)
-    environment = {key: secret.reveal() for key, secret in secrets.items()}
-    known = app.duties.repositories().get(name)
-    restic_id = "" if known is None else known.restic_id
-    attached = [replace(file, path=key) for key, value in environment.items() if (file := _attached(value)) is not None]
-    made = KitRepository(
-        name=name,
-        url=table.url,
-        restic_id=restic_id,
-        password=read_secret(table.password_file).reveal(),
-        address=with_credentials(table.url, secrets).removeprefix("local:"),
-        environment=environment,
-        attached=tuple(attached),
-    )
+    made, table = _access(app, name), app.config.repository[name]
     try:
         made = replace(made, ssh=_ssh(table))
         repository = app.repository(name, environment_file=table.restore_environment_file)
@@ -191,7 +180,31 @@ def _repository(app: App, name: str) -> KitRepository:
     except FailsafeError as error:
         return replace(made, lacking=UNREAD.format(error))
     held = tuple(KitFile(path, 0o400, content) for path, content in files.items())
-    return replace(made, restic_id=repository.opened_id, files=held)
+    has_key = made.ssh is None or any(file.path == "ssh_key" for file in made.ssh.files)
+    return replace(made, restic_id=repository.opened_id, files=held, lacking="" if has_key else NO_SSH_KEY)
+
+
+def _access(app: App, name: str) -> KitRepository:
+    """What opens it, with the credential of a restore. Raises SecretError."""
+    from failsafe.adapters.restic.reach import with_credentials
+
+    table = app.config.repository[name]
+    credentials = table.restore_environment_file or table.environment_file
+    secrets = {} if credentials is None else read_environment(credentials)
+    known = app.duties.repositories().get(name)
+    made = KitRepository(
+        name=name,
+        url=table.url,
+        restic_id="" if known is None else known.restic_id,
+        password=read_secret(table.password_file).reveal(),
+        address=with_credentials(table.url, secrets).removeprefix("local:"),
+    )
+    environment = {key: secret.reveal() for key, secret in secrets.items()}
+    variable, usual, needless = USUAL.get(made.kind, ("", "", ""))
+    if variable and variable not in environment and needless not in environment and (Path.home() / usual).is_file():
+        environment[variable] = str(Path.home() / usual)
+    attached = [replace(file, path=key) for key, value in environment.items() if (file := _attached(value)) is not None]
+    return replace(made, environment=environment, attached=tuple(attached))
 
 
 def _attached(value: str) -> KitFile | None:
