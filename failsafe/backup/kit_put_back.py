@@ -37,6 +37,7 @@ class Place:
         """(status, content) of one request. 404 is an answer, anything else that is no success an error."""
         url = self.base + name
         headers = self.sign(method, url, data or b"") if self.is_s3 else self.login()
+        headers["Content-Type"] = "application/octet-stream"
         request = urllib.request.Request(url, data, headers, method=method)
         context = ssl.create_default_context(cafile=os.environ.get("RESTIC_CACERT"))
         try:
@@ -54,11 +55,8 @@ class Place:
         self.ask("PUT" if self.is_s3 else "POST", name, data)
 
     def login(self) -> dict[str, str]:
-        headers = {"Content-Type": "application/octet-stream"}
-        if self.user:
-            text = ("%s:%s" % (self.user, self.password)).encode("utf-8")
-            headers["Authorization"] = "Basic " + base64.b64encode(text).decode("ascii")
-        return headers
+        text = ("%s:%s" % (self.user, self.password)).encode("utf-8")
+        return {"Authorization": "Basic " + base64.b64encode(text).decode("ascii")} if self.user else {}
 
     def sign(self, method: str, url: str, data: bytes) -> dict[str, str]:
         """Headers with an AWS signature, version 4."""
