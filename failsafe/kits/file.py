@@ -83,7 +83,9 @@ def _write(path: Path, data: bytes) -> int:
     except BaseException as error:
         path.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise ExternalError(f"{path} cannot be written: {error.strerror}", mend="name a place with room by --output") from error
+            raise ExternalError(
+                f"{path} cannot be written: {error.strerror}", mend="name a place with room by --output"
+            ) from error
         raise
 
 
