@@ -27,6 +27,7 @@ from failsafe.backup.snapshot import host_of, read_tags
 from failsafe.backup.stretch import Care
 from failsafe.errors import ArchiveError, ExternalError, FailsafeError
 from failsafe.model import Result, SnapshotInfo
+from failsafe.own_state import carry_own_files, own_files_or_less
 from failsafe.ports import Narrator, Progress
 from failsafe.pulling import care_for, keep_part, keep_space
 from failsafe.repositories import keep_guards, keep_holds, keep_mailboxes, keep_snapshots, proofs_file, settle_duties, target_of
@@ -93,6 +94,7 @@ def back_up(app: App, server: str, progress: Progress, narrate: Narrator, *, by_
         ),
         narrate=narrate,
         checkpoints=checkpoints,
+        carry=lambda staging: carry_own_files(app, server, staging, narrate),
         part_stored=lambda generation, served: keep_part(
             app, server, generation, served, {repository.name: repository.opened_id for repository in repositories}
         ),
@@ -161,7 +163,7 @@ def _pull(
         full_listing=full,
         layout=table.layout,
         same_clock=table.ssh is None,
-        controller={"failsafe.toml": app.config_file.read_bytes()},
+        controller=lambda: own_files_or_less(app, narrate),
     )
     source = app.mail_source(server)
     with Inventory.open(app.inventory_file(server)) as inventory:

@@ -56,6 +56,7 @@ class ServerJob:
     sources: tuple[Repository, ...] = ()  # where lost staging comes back from; left out: `targets` and `others`
     narrate: Narrator = lambda _text: None
     checkpoints: Checkpoints = field(default_factory=Checkpoints)  # the pull calls it with each part that is durable
+    carry: Callable[[Staging], object] = lambda _staging: None  # failsafe's own news, where a pull failed
     part_stored: Callable[[Generation, Served], None] = lambda _generation, _served: None  # called from other threads
     stop: Callable[[], None] = lambda: None  # ends the programs that other threads of this process run
 
@@ -109,6 +110,8 @@ class _Backup:
                 make_whole(staging, self._sources(), self._progress, self._job.narrate, self._job.stop)
                 with self._parts(staging) as parts:
                     pulled = self._pull(staging)
+                    if pulled is None:
+                        self._carry(staging)
                     newest = staging.newest()
                     heavy.close()  # a repository may take days: pulls go on meanwhile
                     if newest is not None:
@@ -172,6 +175,15 @@ class _Backup:
             return None
         self._with_book(lambda book: book.lift(HOST_KEY))  # it is the known one again
         return pulled
+
+    def _carry(self, staging: Staging) -> None:
+        """A failover is in every repository soon, although it happens while the server is dead."""
+        try:
+            self._job.carry(staging)
+        except (Interrupted, LeaseLost):
+            raise
+        except FailsafeError as error:
+            self._job.narrate(f"the journal does not go along into the backup: {error}")
 
     def _look_for_rot(self, staging: Staging, newest: Generation) -> None:
         """After everything else, so that no recovery point waits for it."""

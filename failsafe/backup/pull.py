@@ -7,7 +7,7 @@ the newest generation whole, and the next pull finishes the work.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -22,11 +22,12 @@ from failsafe.backup.keep import Keeper
 from failsafe.backup.layouts import Source, Wanted
 from failsafe.backup.losses import Loss, Rebuilt, judge_losses
 from failsafe.backup.merging import Merger
+from failsafe.backup.own_files import OwnFiles, is_due, read_carried, store_own_files
 from failsafe.backup.protocol import FileFacts, ServerSession
 from failsafe.backup.source import open_source
 from failsafe.backup.stored_as import count_stored
 from failsafe.backup.stretch import Care, NoRoom, Stretch, Waiting, list_outstanding, plan_slices, sum_up
-from failsafe.mail.manifest import FileRef, Generation, GenerationDraft, Missing
+from failsafe.mail.manifest import Generation, GenerationDraft, Missing
 from failsafe.model import Guard, Result
 from failsafe.ports import Clock, MailHost, Narrator, Progress
 
@@ -45,7 +46,7 @@ class PullOptions:
     full_listing: bool = False  # list every folder, whatever its stamps say; once a day
     layout: str = "maildir"
     container: str = ""
-    controller: Mapping[str, bytes] = field(default_factory=dict)  # failsafe's own files of the next generation
+    controller: Callable[[], OwnFiles] = lambda: OwnFiles.fixed({})  # failsafe's own files of the next generation
     same_clock: bool = False  # the server is this machine, so that its clock is no second opinion
     care: Care = field(default_factory=Care)  # of a pull that takes long
     command_seconds: int = 3600
@@ -201,21 +202,18 @@ class PullRun(ABC):
             messages=total,
             mailboxes=mailboxes,
             files=files,
-            controller=self._controller(),
             missing=missing,
             notes=notes,
         )
 
     def _commit(self, draft: GenerationDraft) -> Generation | None:
         """None where the newest generation says the same."""
-        newest = self.staging.newest()
-        if newest and same_state(newest, draft, self.staging):
+        newest, own = self.staging.newest(), self.options.controller()
+        same = newest is not None and same_state(newest, draft, self.staging)
+        if newest and same and not is_due(read_carried(self.staging.archive, newest), own, draft.at):
             return None
-        self.inventory.commit()
-        return self.staging.commit(draft)
-
-    def _controller(self) -> list[FileRef]:
-        return [self.staging.store_file(path, data) for path, data in sorted(self.options.controller.items())]
+        self.inventory.commit()  # before own files are read: guards are among them
+        return self.staging.commit(replace(draft, controller=store_own_files(self.staging, own, draft.at)))
 
     def _notes(self) -> dict[str, object]:
         excluded = sorted(self.options.exclude_folders)

@@ -31,6 +31,20 @@ from failsafe.model import Mode, Strategy
 __all__ = ["Config", "EndpointTable", "ImapTable", "MailServer", "Table"]
 
 
+def _holds_password(url: str) -> bool:
+    """Whether a URL has `user:password@`, or a password among its parameters. The configuration goes into every repository: it holds no secret."""
+    return re.search(r"://[^/@:]*:[^/@?]*@|[?&](ssl)?pass(word|wd|phrase)?=", url, re.IGNORECASE) is not None
+
+
+def _without_password(url: str | None) -> str | None:
+    if url is not None and _holds_password(url):
+        raise ValueError("holds a password; the configuration must not")
+    return url
+
+
+PlainUrl = Annotated[str | None, AfterValidator(_without_password)]
+
+
 class Controller(Table):
     id: str = Field(default_factory=socket.gethostname, pattern=r"^[A-Za-z0-9._-]{1,63}$")
     state_dir: AbsolutePath = Path("/var/lib/failsafe")
@@ -47,7 +61,7 @@ class Controller(Table):
             return value
         if not value.startswith("postgresql+psycopg://"):
             raise ValueError('must be "sqlite" or "postgresql+psycopg://user@host/failsafe"')
-        if re.match(r"postgresql\+psycopg://[^/@]*:[^/@]*@", value):
+        if _holds_password(value) or re.match(r"postgresql\+psycopg://[^/@:]*:[^@?]*@", value):
             raise ValueError("holds a password; put it into a file and name that in database_password_file")
         return value
 
@@ -127,8 +141,13 @@ class RepositoryTable(Table):
     @field_validator("url")
     @classmethod
     def _no_password_in_url(cls, value: str) -> str:
-        if re.match(r"(?i)^rest:https?://[^/@]*:[^/@]*@", value):
-            raise ValueError("holds a password; put RESTIC_REST_USERNAME and RESTIC_REST_PASSWORD into environment_file")
+        if _holds_password(value):
+            names = (
+                "RESTIC_REST_USERNAME and RESTIC_REST_PASSWORD"
+                if value.lower().startswith("rest:")
+                else "the backend's variables"
+            )
+            raise ValueError(f"holds a password; put {names} into environment_file")
         if re.match(r"(?i)^(sftp|s3|rest|rclone|b2|azure|gs|swift):", value) is None and not Path(value).is_absolute():
             raise ValueError(f"{value!r} is neither a restic URL (s3:…, sftp:…, rest:…) nor a whole path")
         return value
@@ -138,7 +157,7 @@ class Dns(Table):
     provider: Literal["cloudflare", "route53", "rfc2136"]
     token_file: AbsolutePath | None = None
     zone_id: str | None = None
-    base_url: str | None = None
+    base_url: PlainUrl = None
     server: Address | None = None
     key_name: str | None = None
     key_algorithm: Literal["hmac-sha256", "hmac-sha384", "hmac-sha512"] = "hmac-sha256"
@@ -256,7 +275,7 @@ class Vantage(Table):
     network: str | None = None
     key_file: AbsolutePath | None = None
     monitor: str | None = None
-    url: str | None = None
+    url: PlainUrl = None
     up_when: str | None = None
 
     @model_validator(mode="after")

@@ -10,11 +10,13 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from failsafe.app import App
+from failsafe.backup.own_files import OwnFiles
 from failsafe.backup.pull import PullOptions, pull
 from failsafe.backups import back_up
 from failsafe.clock import SystemClock
@@ -25,6 +27,7 @@ from tests.contract.imapstore import DATE, ImapStore, message
 from tests.contract.mailstore import Silent, Store
 from tests.contract.restics import put_empty_repository
 
+OWN = partial(OwnFiles.fixed, {"failsafe.toml": b"[controller]\n"})
 PAGE, FRAME, HEAD = 4096, 24, 32
 MAILBOX = "anna@example.org"
 
@@ -59,7 +62,7 @@ def of_files(base: Path) -> Callable[[], bool]:
     for folder in ("", ".Archive", ".Sent"):
         store.fill(MAILBOX, folder, 5)
     store.calm()
-    options = PullOptions("vps", str(store.root), controller={"failsafe.toml": b"[controller]\n"})
+    options = PullOptions("vps", str(store.root), controller=OWN)
 
     def run() -> bool:
         with store.open_staging() as opened, store.open_inventory() as inventory:
@@ -80,7 +83,7 @@ def again(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[
             box.append("INBOX", message(str(number)), frozenset(), DATE)
         box.close()
         store = ImapStore(tmp_path, server, (MAILBOX,))
-        yield lambda: store.pull(controller={"failsafe.toml": b"[controller]\n"}).unchanged
+        yield lambda: store.pull(controller=OWN).unchanged
 
 
 def test_an_unchanged_pull_writes_its_inventory_once_and_staging_not_at_all(again: Callable[[], bool], tmp_path: Path) -> None:

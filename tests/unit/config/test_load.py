@@ -119,6 +119,35 @@ def test_a_password_in_a_database_url_is_refused_without_showing_it() -> None:
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("table", "key"),
+    [
+        ('[controller]\ndatabase = "postgresql+psycopg://u:{0}@h/d"', "controller.database"),
+        ('[controller]\ndatabase = "postgresql+psycopg://u:{0}/x@h/d"', "controller.database"),
+        ('[controller]\ndatabase = "postgresql+psycopg://u@h/d?password={0}"', "controller.database"),
+        ('[repository.r]\npassword_file = "/p"\nurl = "rest:https://u:{0}@h/"', "repository.r.url"),
+        ('[repository.r]\npassword_file = "/p"\nurl = "s3:https://u:{0}@h/b"', "repository.r.url"),
+        ('[vantage.v]\nkind = "http"\nup_when = "up"\nurl = "https://u:{0}@h/"', "vantage.v.url"),
+        ('[dns.c]\nprovider = "cloudflare"\ntoken_file = "/t"\nzone_id = "z"\nbase_url = "https://u:{0}@h/"', "dns.c.base_url"),
+    ],
+)
+def test_no_url_may_hold_a_password_since_the_configuration_goes_into_every_repository(table: str, key: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(table.format("hunter2").encode(), "t.toml")
+
+    assert f"{key}: holds a password" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["s3:https://s3.example.net:9000/b", "sftp://user@host:2222/srv/mail", "rest:https://u@h:8000/", "/mnt/a:b@c"]
+)
+def test_a_url_without_a_password_is_taken(url: str) -> None:
+    text = f'[repository.r]\nurl = "{url}"\npassword_file = "/p"\n'
+
+    assert parse_config(text.encode(), "t.toml").repository["r"].url == url
+
+
 def test_a_dashboard_open_to_the_network_needs_a_password_and_tls() -> None:
     assert "not on loopback" in faults_of(b'[web]\nlisten = "0.0.0.0:8025"\n')["web"]
 
