@@ -24,6 +24,7 @@ class Event:
 NAMES: dict[str, str] = {
     "controller.started": "the daemon or a tick began to act",
     "controller.stopped": "the daemon stopped cleanly",
+    "controller.taken-over": "a new machine became the controller, from a recovery kit",
     "backup.done": "a backup ended; details say how",
     "backup.part": "a pull that takes long stored what has arrived so far, and goes on",
     "backup.incomplete": "a backup ended without proof that every message is in it",
@@ -63,6 +64,7 @@ NAMES: dict[str, str] = {
     "domain.held": "a person put a hold on a domain",
     "domain.released": "a hold ended",
     "domain.reminded": "a person was reminded of a state that lasts",
+    "domain.taken-over": "a new machine took over from a lost one; nothing is written until a person says which side serves",
     "domain.acknowledged": "a person said which side serves",
     "doctor.done": "the doctor looked at everything; details count the findings",
     "duty.overdue": "a duty is late",

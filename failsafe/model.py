@@ -319,3 +319,6 @@ class DomainRecord:
     retry_at: datetime | None = None  # not before
     retried: int | None = None  # the intent that was sent a second time after a read-back
     told: str = ""  # digest of what a person was last told about a waiting flip
+    taken_over_at: datetime | None = (
+        None  # when this machine took over from a lost one; until a person acknowledges, nothing is written
+    )

@@ -51,12 +51,12 @@ class Decision:
 def decide(facts: DomainFacts, now: datetime) -> Decision:
     """What happens next by itself."""
     state = facts.record.state
-    if facts.unfinished is not None:
+    if facts.unfinished is not None and facts.record.taken_over_at is None:
         kind = facts.unfinished.kind
         return Decision(
             orders=(Order.RESUME,), guards=judge_guards(facts, kind, now), reasons=("a journalled plan is unfinished",), kind=kind
         )
-    if state is DomainState.HALTED:
+    if state is DomainState.HALTED or facts.unfinished is not None:  # the latter: begun by a controller that is lost
         domain = facts.policy.domain
         return Decision(
             reasons=(facts.record.reason, f"say what is true: failsafe acknowledge {domain} --serving primary|secondary")
@@ -101,7 +101,7 @@ def still_wanted(facts: DomainFacts, now: datetime) -> bool:
     if intent.by == PERSON:
         return not any(guard.code in BY_HAND - FORCEABLE for guard in guards)
     evidence = judge_down(facts, now) if intent.kind is FlipKind.FAILOVER else judge_well(facts)
-    return evidence and not guards and facts.policy.mode is Mode.AUTO
+    return evidence and not guards and facts.mode is Mode.AUTO
 
 
 def _seen(facts: DomainFacts) -> Trigger | None:
@@ -168,7 +168,7 @@ def _due(facts: DomainFacts, kind: FlipKind, trigger: Trigger, guards: tuple[Gua
 
 
 def _tell_order(facts: DomainFacts, kind: FlipKind, guards: tuple[Guard, ...]) -> Order | None:
-    if facts.policy.mode is Mode.OBSERVE:
+    if facts.mode is Mode.OBSERVE:
         return Order.TELL_OBSERVED
     automatic = not _why_not_automatic(facts, kind)
     standing = guards if automatic else [guard for guard in guards if guard.code != "no-quorum"]

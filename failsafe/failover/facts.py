@@ -133,6 +133,11 @@ class DomainFacts:
     proof_of_life_at: datetime | None = None  # newest message that the primary received from outside, canaries left out
     store_suspect: str = ""  # why the primary's mail store is not trusted; "" if it is
 
+    @property
+    def mode(self) -> Mode:
+        """As configured; after a takeover `observe`, until a person has acknowledged."""
+        return self.policy.mode if self.record.taken_over_at is None else Mode.OBSERVE
+
 
 def fitting(found: MxSet | None, policy: Policy, side: Side) -> bool:
     """Whether a set is known and is the layout in which `side` serves."""

@@ -15,11 +15,11 @@ from failsafe.failover.zone import describe, mx_layout_fault
 from failsafe.model import FlipKind, Guard, MxSet, Side, Verdict
 
 CODES = (
-    "held", "not-leader", "own-line-down", "monitor-banned", "no-quorum", "secondary-not-ready", "dwell", "flip-budget", "unfinished-intent",
+    "taken-over", "held", "not-leader", "own-line-down", "monitor-banned", "no-quorum", "secondary-not-ready", "dwell", "flip-budget", "unfinished-intent",
     "drift", "zone-unreadable", "proof-of-life", "start-grace", "accounts-missing", "store-suspect", "doctor",
 )  # fmt: skip
 BY_HAND = frozenset(
-    {"not-leader", "unfinished-intent", "drift", "zone-unreadable", "secondary-not-ready", "accounts-missing"}
+    {"taken-over", "not-leader", "unfinished-intent", "drift", "zone-unreadable", "secondary-not-ready", "accounts-missing"}
 )  # refuse a person
 FORCEABLE = frozenset({"secondary-not-ready", "accounts-missing"})  # of those, what yields to --force
 OWN_LINE_STALE = 3  # probe intervals after which a reading of our own line says nothing
@@ -62,6 +62,13 @@ def _drift(facts: DomainFacts, kind: FlipKind, found: MxSet) -> str | None:
     if kind is FlipKind.FAILBACK and facts.record.written is not None and not found.same_records(facts.record.written):
         return f"the zone holds {describe(found)}, but failsafe wrote {describe(facts.record.written)}"
     return mx_layout_fault(found, facts.policy.layout, Side.PRIMARY if kind is FlipKind.FAILOVER else Side.SECONDARY)
+
+
+def _taken_over(facts: DomainFacts, _now: datetime) -> Iterator[Guard]:
+    at = facts.record.taken_over_at
+    if at is not None:
+        text = f"this machine took over from a lost controller at {at:%Y-%m-%d %H:%M} UTC; a person must say which side serves"
+        yield Guard("taken-over", text, f"failsafe acknowledge {facts.policy.domain} --serving {facts.record.serving}")
 
 
 def _held(facts: DomainFacts, now: datetime) -> Iterator[Guard]:
@@ -175,6 +182,6 @@ def _primary_proof(facts: DomainFacts, now: datetime) -> Iterator[Guard]:
 
 
 Judge = Callable[[DomainFacts, datetime], Iterator[Guard]]
-_ALWAYS: tuple[Judge, ...] = (_held, _not_leader, _unfinished, _own_line, _dwell, _budget, _start_grace)
+_ALWAYS: tuple[Judge, ...] = (_taken_over, _held, _not_leader, _unfinished, _own_line, _dwell, _budget, _start_grace)
 _FAILOVER: tuple[Judge, ...] = (_banned, _no_quorum, _readiness, _proof_of_life)
 _FAILBACK: tuple[Judge, ...] = (_primary_proof,)

@@ -9,6 +9,7 @@ from failsafe.failover.decide import Decision, Order
 from failsafe.failover.facts import DomainFacts
 from failsafe.failover.machine import Trigger, step
 from failsafe.failover.plan import to_json
+from failsafe.failover.takeover import acknowledge
 from failsafe.model import DomainRecord, FlipKind, Intent, NewIntent, Notice, Severity, Verdict
 
 QUEUED = "no: senders keep it for hours to days (some give up after 24 hours)"
@@ -118,11 +119,12 @@ def told_event(facts: DomainFacts, decision: Decision, now: datetime) -> Event:
     change = decision.plan.sentences if decision.plan is not None else ()
     guards = [f"{guard.code}: {guard.text}" for guard in decision.guards]
     command = f"failsafe {decision.kind} {policy.domain}" if policy.writable else f"at the DNS provider: {'; '.join(change)}"
+    observed = "nothing" if record.taken_over_at is None else acknowledge(policy.domain, record.serving)
     notice = Notice(
         subject=f"{policy.domain}: {decision.kind} {phrase}",
         losing_mail=losing_mail(facts) if failing_over else "no",
         mail_goes=GOES_PRIMARY if failing_over else "to the secondary",
-        must_do={Order.TELL_PREPARED: command, Order.TELL_OBSERVED: "nothing"}.get(order) or _against(decision, command),
+        must_do={Order.TELL_PREPARED: command, Order.TELL_OBSERVED: observed}.get(order) or _against(decision, command),
         since=record.suspected_at,
         thread=thread_of(record),
         details="\n".join([*decision.reasons, *change, *guards]),

@@ -59,7 +59,12 @@ def run_acknowledge(
             f"the zone holds {describe(found)}: senders go to the {seen} first, not to the {side}", mend=f"--serving {seen}"
         )
     changed = replace(
-        record, state=step(record.state, trigger).to, since_at=now, reason=f"a person says that the {side} serves", retried=None
+        record,
+        state=step(record.state, trigger).to,
+        since_at=now,
+        reason=f"a person says that the {side} serves",
+        retried=None,
+        taken_over_at=None,
     )
     if side is Side.PRIMARY:
         changed = (

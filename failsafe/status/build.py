@@ -10,7 +10,7 @@ from failsafe.backup.due import LastRun
 from failsafe.backup.freeze import DAMAGED, DRILL
 from failsafe.backup.freshness import is_on_course, judge_freshness
 from failsafe.backup.space import SPACE, expect_full_at, read_samples
-from failsafe.model import DomainState, Guard, Severity, Side, Verdict
+from failsafe.model import DomainState, Guard, Mode, Severity, Side, Verdict
 from failsafe.status.course import read_pull, read_work
 from failsafe.status.drilled import Drilled
 from failsafe.status.findings import (
@@ -198,6 +198,8 @@ def _domain(row: DomainRow, glance: Glance, now: datetime) -> DomainStatus:
     health = {axis: "unknown" if stale else seen.get("health", {}).get(axis, "unknown") for axis in AXES}
     mx = tuple((int(preference), str(exchange)) for preference, exchange in seen.get("mx", ()))
     guards = tuple(Guard(guard["code"], guard["text"], guard.get("mend", "")) for guard in seen.get("guards", ()))
+    details = state["details"] if state is not None and isinstance(state["details"], dict) else {}
+    taken_over = bool(details.get("taken_over_at"))
     held = state["held_until"] if state is not None else None
     draining = state["draining_until"] if state is not None else None
     return DomainStatus(
@@ -211,6 +213,7 @@ def _domain(row: DomainRow, glance: Glance, now: datetime) -> DomainStatus:
         vantages,
         held if held is not None and held > now else None,
         draining is not None and draining > now,
-        row.mode,
-        str(state["details"].get("reason", "")) if state is not None and isinstance(state["details"], dict) else "",
+        Mode.OBSERVE if taken_over else row.mode,
+        str(details.get("reason", "")),
+        taken_over,
     )

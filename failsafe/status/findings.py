@@ -31,6 +31,8 @@ MOVING = (
 
 
 def _state_mend(row: DomainRow, domain: DomainStatus) -> str:
+    if domain.taken_over:
+        return f"failsafe acknowledge {row.domain} --serving {domain.serving}"
     if domain.state is DomainState.HALTED:
         return f"failsafe acknowledge {row.domain} --serving primary|secondary"
     if domain.state in (DomainState.FAILED_OVER, DomainState.RECOVERING):
@@ -45,6 +47,9 @@ def _state_mend(row: DomainRow, domain: DomainStatus) -> str:
 def domain_findings(row: DomainRow, domain: DomainStatus, glance: Glance, now: datetime) -> list[Finding]:
     findings = []
     name = row.domain
+    if domain.taken_over:
+        text = "was taken over from a lost controller: nothing is written to its zone until a person says which side serves"
+        findings.append(Finding("taken-over", Severity.FAIL, name, text, _state_mend(row, domain)))
     if domain.state is not DomainState.NORMAL:
         severity = Severity.FAIL if domain.state is DomainState.HALTED else Severity.WARN
         mend = _state_mend(row, domain)
@@ -77,7 +82,7 @@ def domain_findings(row: DomainRow, domain: DomainStatus, glance: Glance, now: d
         findings.append(
             Finding("access", Severity.WARN, name, "people cannot read their mail (IMAP is down)", "look at the mail server")
         )
-    if row.mode == "auto" and row.vantages < row.quorum:
+    if domain.mode == "auto" and row.vantages < row.quorum:
         text = f"{row.vantages} of {row.quorum} vantages are configured, so mode auto behaves as manual"
         findings.append(Finding("vantages", Severity.WARN, name, text, "add a [vantage.NAME], or lower quorum"))
     if domain.held_until is not None:

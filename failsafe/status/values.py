@@ -36,6 +36,7 @@ class DomainStatus:
     draining: bool
     mode: str
     reason: str = ""
+    taken_over: bool = False  # from a lost controller; nothing is written until a person says which side serves
 
 
 @dataclass(frozen=True, slots=True)

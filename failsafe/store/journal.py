@@ -165,6 +165,7 @@ def _from_record(record: DomainRecord) -> dict[str, Any]:
         "retry_at": _instant_to_json(record.retry_at),
         "retried": record.retried,
         "told": record.told,
+        "taken_over_at": _instant_to_json(record.taken_over_at),
     }
     return {
         "state": record.state.value,
@@ -199,6 +200,7 @@ def _to_record(row: Row[Any]) -> DomainRecord:
             retry_at=_instant_from_json(details.get("retry_at")),
             retried=details.get("retried"),
             told=details.get("told", ""),
+            taken_over_at=_instant_from_json(details.get("taken_over_at")),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(

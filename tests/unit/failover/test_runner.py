@@ -393,3 +393,23 @@ def test_a_flip_is_ordered_with_its_reasons(world: World) -> None:
     decision = decide(world.facts(), world.clock.now())
     assert decision.orders == (Order.FLIP,)
     assert decision.reasons == ("here says down for 30 min", "vps2 says down for 30 min")
+
+
+def test_after_a_takeover_nothing_is_written_until_the_word_of_a_person_fits_the_zone(world: World) -> None:
+    failed_over(world)
+    world.journal.change(world.record(), replace(world.record(), taken_over_at=NOW), [])
+    world.clock.pass_time(timedelta(hours=2))
+    world.verdict, world.lasts = Verdict.UP, 120
+    for _ in range(40):
+        world.turn()
+        world.clock.pass_time(minutes(1))
+    assert (world.zone.sets[DOMAIN], world.zone.attempts) == (OUTAGE, 1)
+    assert "flip.observed" in world.events()
+    with pytest.raises(Refused, match="to the secondary first"):
+        run_acknowledge(world.journal, world.record(), Side.PRIMARY, world.facts().zone.agreed, LAYOUT, NOW)
+
+    spoken = run_acknowledge(world.journal, world.record(), Side.SECONDARY, world.facts().zone.agreed, LAYOUT, NOW)
+
+    assert (spoken.state, spoken.taken_over_at) == (DomainState.FAILED_OVER, None)
+    world.until(DomainState.NORMAL, turns=60)
+    assert world.zone.sets[DOMAIN] == PEACE
