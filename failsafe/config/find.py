@@ -25,3 +25,9 @@ def find_config(given: Path | None = None) -> Path:
     raise ConfigError(
         "no configuration", [("", f"looked in {places}; make one with `failsafe init`, or name it with --config FILE")]
     )
+
+
+def named_config() -> Path | None:
+    """What --config or $FAILSAFE_CONFIG says; None where nobody named one."""
+    named = os.environ.get("FAILSAFE_CONFIG")
+    return Path(named) if named else None

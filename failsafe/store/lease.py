@@ -54,6 +54,18 @@ class LeaseStore:
                 return None
             raise
 
+    def take_over(self, holder: str, now: datetime, above: int) -> Lease:
+        """Takes it whoever holds it, with an epoch greater than every one before and than `above`: whoever held it is fenced by that."""
+        with self._store.begin() as connection:
+            row = connection.execute(select(lease).where(lease.c.name == NAME)).first()
+            held = Lease(holder, max(above, 0 if row is None else row.epoch) + 1)
+            values = {"holder": holder, "epoch": held.epoch, "acquired_at": now, "expires_at": now + LIFETIME}
+            if row is None:
+                connection.execute(insert(lease).values(name=NAME, **values))
+            else:
+                connection.execute(update(lease).where(lease.c.name == NAME).values(**values))
+            return held
+
     def release(self, held: Lease, now: datetime) -> None:
         with self._store.begin() as connection:
             connection.execute(

@@ -205,10 +205,16 @@ def _values(table: Table, row: Mapping[str, Any]) -> Row:
         values = {column.name: _in(column.type, row.get(column.name)) for column in table.c}
     except (ValueError, TypeError) as error:
         raise StoreError(f"a row of {table.name} makes no sense: {error}", mend="take the journal of another snapshot") from error
-    for name, empty in (("details", {}), ("result", ""), ("transcript", ""), ("last_error", "")):
+    for name, empty in _EMPTY:
         if name in values and values[name] is None:
             values[name] = empty
     return values
+
+
+_EMPTY: tuple[tuple[str, object], ...] = (
+    ("details", {}),
+    *((name, "") for name in ("result", "transcript", "target", "last_error", "last_result", "hold_reason", "outcome_text")),
+)
 
 
 def _in(kind: object, value: Any) -> Any:

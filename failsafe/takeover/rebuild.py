@@ -1,0 +1,79 @@
+"""Staging and catalog of each server from the repositories, never from the server: its mail does not cross the wire again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from failsafe.adapters.lock import FileLock
+from failsafe.adapters.process import interrupt_all
+from failsafe.app import App
+from failsafe.backup.archive.reader import Archive
+from failsafe.backup.archive.staging import Staging
+from failsafe.backup.guardbook import GuardBook
+from failsafe.backup.inventory import Inventory
+from failsafe.backup.refill import make_whole
+from failsafe.backups import HEAVY_LOCK, WAIT_FOR_HEAVY
+from failsafe.errors import ArchiveError, FailsafeError, Interrupted
+from failsafe.ports import Narrator, Progress
+from failsafe.repositories import keep_guards
+from failsafe.takeover.adopt import reading
+
+
+@dataclass(frozen=True, slots=True)
+class RebuiltServer:
+    """`generation` None: nothing came, and `error` says why."""
+
+    server: str
+    generation: int | None = None
+    messages: int = 0
+    at: datetime | None = None
+    error: str = ""
+    mend: str = ""
+
+
+def rebuild_server(
+    app: App, server: str, names: Sequence[str], guards: Sequence[Mapping[str, Any]], progress: Progress, narrate: Narrator
+) -> RebuiltServer:
+    """What is there already is not fetched again. What fails is in the answer; Interrupted raises."""
+    sources = [reading(app, name) for name in names]
+    try:
+        with FileLock(app.lock_file(HEAVY_LOCK), f"takeover of {server}").hold(wait_seconds=WAIT_FOR_HEAVY):
+            with Staging.open(app.staging_folder(server), server, sets_aside=True) as staging:
+                make_whole(staging, sources, progress, narrate, interrupt_all)
+                newest = staging.newest()
+                if newest is None:
+                    raise ArchiveError(
+                        f"{server}: no repository gave a snapshot of it", mend="look at the repositories; then run this again"
+                    )
+                _take_guards(app, server, staging, guards)
+            return RebuiltServer(server, newest.number, newest.messages, newest.at)
+    except Interrupted:
+        raise
+    except FailsafeError as error:
+        return RebuiltServer(server, error=str(error), mend=error.mend)
+
+
+def _take_guards(app: App, server: str, staging: Staging, guards: Sequence[Mapping[str, Any]]) -> None:
+    """The ledger of what was pulled is made from staging; the guards that stood stand again, until a person accepts them."""
+    with Inventory.open(app.inventory_file(server)) as inventory:
+        inventory.begin(staging)
+        standing = {one.place for one in inventory.standing()}
+        for guard in guards:
+            if guard["server"] == server and guard["place"] not in standing:
+                inventory.raise_guard(guard["place"], guard["code"], guard["text"], guard["raised_at"])
+        inventory.commit()
+    keep_guards(app, server, GuardBook(app.inventory_file(server), server).guards())
+
+
+def rebuild_catalog(app: App, servers: Sequence[str]) -> str:
+    """ "" where it is complete, else why not: it is only a copy, and the next search or backup goes on with it."""
+    from failsafe.backup.catalog import open_current
+
+    try:
+        open_current(app.catalog_file, [(server, Archive(app.staging_folder(server))) for server in servers]).close()
+    except FailsafeError as error:
+        return str(error)
+    return ""
