@@ -20,6 +20,7 @@ from failsafe.backup.own_files import Knowledge, read_knowledge
 from failsafe.backup.snapshot import host_of, read_tags
 from failsafe.domains import Domains
 from failsafe.errors import ArchiveError, ExternalError, FailsafeError, Refused
+from failsafe.events import Event
 from failsafe.failover.takeover import Takeover, acknowledge, judge_takeover
 from failsafe.model import DomainState, MxSet, Outcome, Side, SnapshotInfo
 from failsafe.ports import Narrator, Repository
@@ -156,7 +157,7 @@ def fetch_knowledge(repository: Repository, snapshot_id: str, number: int, work:
     return read_knowledge(archive, generation)
 
 
-def import_journal(app: App, kit: Kit, knowledge: Knowledge | None, adopted: Sequence[Adopted], now: datetime) -> int:
+def import_journal(app: App, kit: Kit, journal: Journal, knowledge: Knowledge | None, adopted: Sequence[Adopted]) -> int:
     """Everything in one transaction: a kill leaves either nothing, or a controller that only observes. Gives how many rows came.
 
     Raises Refused where this machine has a journal of its own, ArchiveError where that of the archive is of a later version.
@@ -166,6 +167,7 @@ def import_journal(app: App, kit: Kit, knowledge: Knowledge | None, adopted: Seq
             f"the journal was written by a newer failsafe (schema {knowledge.schema}, known here {HEAD})",
             mend="install the version of failsafe that the lost machine had, or a newer one",
         )
+    now = app.clock.now()
     ids = {each.name: each.restic_id for each in adopted if each.restic_id}
     fresh = is_empty(app.store)
     if not fresh and app.config.controller.database == "sqlite":
@@ -183,9 +185,18 @@ def import_journal(app: App, kit: Kit, knowledge: Knowledge | None, adopted: Seq
         for name, restic_id in ids.items():
             app.duties.change_repository(name, restic_id=restic_id)
         guards = [dict(row) for row in rows if row["table"] == "guard"]
-        details = {"phase": "imported", "kit": kit.made_at.isoformat(), "guards": guards, "rows": count}
+        came = {"snapshot": journal.snapshot, "repository": journal.repository, "rows": count}
+        details = {"phase": "imported", "kit": kit.made_at.isoformat(), "guards": guards, **came}
+        app.record(_taken_over_event(app, journal, now))
         app.duties.ended(DUTY, now, ok=False, result="under way", details=details)
     return count
+
+
+def _taken_over_event(app: App, journal: Journal, now: datetime) -> Event:
+    found = "no repository holds a journal"
+    if journal.at is not None:
+        found = f"the journal of {journal.at:%Y-%m-%d %H:%M} UTC came from {journal.repository}"
+    return Event("controller.taken-over", app.config.controller.id, f"taken over from a recovery kit; {found}", now)
 
 
 def _observed(app: App, rows: Sequence[Mapping[str, Any]], now: datetime) -> Iterator[Row]:

@@ -15,7 +15,6 @@ from failsafe.backup.kit import Kit
 from failsafe.config.load import load_config
 from failsafe.daemon.loop import DAEMON_LOCK
 from failsafe.errors import ExternalError, HostKeyError
-from failsafe.events import Event
 from failsafe.ports import Narrator, Progress
 from failsafe.takeover.adopt import (
     DUTY,
@@ -93,19 +92,7 @@ def _take_journal(app: App, kit: Kit, say: Narrator, remarks: list[str]) -> tupl
     adopted = settle_ids(app, adopted, knowledge)
     if knowledge is not None and knowledge.configuration not in (None, kit.config.content):
         remarks.append(_keep_newer(app.config_file, knowledge.configuration or b""))
-    journal.rows = import_journal(app, kit, knowledge, adopted, app.clock.now())
-    app.duties.ended(
-        DUTY, app.clock.now(), ok=False, result="under way",
-        details={**_duty(app), "snapshot": journal.snapshot, "repository": journal.repository},
-    )  # fmt: skip
-    found = (
-        "no repository holds a journal"
-        if knowledge is None
-        else f"the journal of {journal.at:%Y-%m-%d %H:%M} UTC came from {journal.repository}"
-    )
-    app.record(
-        Event("controller.taken-over", app.config.controller.id, f"taken over from a recovery kit; {found}", app.clock.now())
-    )
+    journal.rows = import_journal(app, kit, journal, knowledge, adopted)
     return adopted, journal
 
 

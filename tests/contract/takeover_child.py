@@ -14,13 +14,9 @@ from typing import Any
 
 MOMENTS = {
     "the first file": ("failsafe.takeover.writing", "_write"),
-    "all files": ("failsafe.takeover.run", "write_files"),
-    "the journal found": ("failsafe.takeover.run", "find_journal"),
     "rows written, not committed": ("failsafe.takeover.adopt", "write_holdings"),
     "the journal imported": ("failsafe.takeover.run", "import_journal"),
-    "domains read": ("failsafe.takeover.run", "take_domains"),
     "staging whole": ("failsafe.takeover.rebuild", "make_whole"),
-    "a server rebuilt": ("failsafe.takeover.run", "rebuild_server"),
 }
 
 
