@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from failsafe.adapters.lock import FileLock
 from failsafe.model import MxSet
 from tests.contract import sshd as ssh
 from tests.contract.dns_servers import NameServer, missing, name_server
@@ -221,6 +222,12 @@ def test_a_machine_that_is_destroyed_while_failed_over_is_taken_over_with_the_ki
     assert again["bytes_pulled"] < SIZE
     assert world.stored() - before < 60_000, "two repositories, and no message stored twice"
 
+    with FileLock(b.folder / "state" / "locks" / "jobs.lock", "the test").hold():  # ticks that only look and decide
+        _until_home(watched, b)
+
+
+def _until_home(watched: Watched, b: Machine) -> None:
+    """A failback is due, and is not made before a person has spoken."""
     wait_until(
         lambda: b.ask("tick").returncode == 0 and "flip.observed" in b.events(), 120, "a failback is due, and only observed"
     )

@@ -100,6 +100,18 @@ def test_every_state_but_normal_is_a_finding(name: DomainState) -> None:
     assert ("domain-state", "example.org") in codes(healthy(domain_state=(state(name, serving="secondary"),)))
 
 
+@pytest.mark.parametrize("name", [DomainState.NORMAL, DomainState.FAILED_OVER, DomainState.HALTED])
+def test_a_domain_that_was_taken_over_is_only_observed_and_says_what_ends_that(name: DomainState) -> None:
+    side = "primary" if name is DomainState.NORMAL else "secondary"
+    taken = state(name, serving=side, details={"taken_over_at": "2026-11-22T16:00:00.000000Z"})
+
+    status = build_status(ROSTER, healthy(domain_state=(taken,)), NOW)
+
+    assert to_json(status)["domains"][0]["mode"] == "observe"
+    assert status.findings[0].code == "taken-over"
+    assert {finding.mend for finding in status.findings} == {f"failsafe acknowledge example.org --serving {side}"}
+
+
 def test_a_hold_and_draining_are_shown_until_they_end() -> None:
     held = state("normal", held_until=NOW + timedelta(hours=1), draining_until=NOW + timedelta(days=1))
     [domain] = build_status(ROSTER, healthy(domain_state=(held,)), NOW).domains

@@ -180,6 +180,21 @@ def test_a_stale_holder_is_fenced_inside_the_transaction(store: Store) -> None:
         demand(connection, stale)
 
 
+def test_who_takes_over_fences_whoever_held_the_lease_also_one_of_the_same_name(store: Store) -> None:
+    leases = LeaseStore(store)
+    stale = leases.acquire("nas", NOW)
+    assert stale is not None
+
+    taken = leases.take_over("nas", NOW, 1000)
+
+    assert taken == Lease("nas", 1001)
+    with store.begin() as connection:
+        demand(connection, taken)
+        with pytest.raises(LeaseLost):
+            demand(connection, stale)
+    assert leases.take_over("other", NOW, 5) == Lease("other", 1002)
+
+
 def test_what_is_written_together_is_seen_there_and_is_all_or_nothing(store: Store) -> None:
     duties = DutyStore(store)
     with store.together():
