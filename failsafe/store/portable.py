@@ -80,15 +80,17 @@ def read_pulse(store: Store) -> Pulse:
         known = connection.execute(
             select(repository_state.c.repository, repository_state.c.restic_id).order_by(repository_state.c.repository)
         ).all()
-    return Pulse((*map(list, plans), *domains), (newest, *map(list, known)))
+    return Pulse((*map(list, plans), *filter(None, domains)), (newest, *map(list, known)))
 
 
 def _standing(row: RowMapping) -> list[object]:
-    """What is lasting about a domain; blips are not."""
+    """What is lasting about a domain; empty for one at peace, with or without blips."""
     details = row["details"] or {}
     held, away = row["held_until"], row["serving"] != "primary"
     moved = [row["previous_mx"], details.get("written")] if away else []
     halted = row["state"] == "halted"
+    if not (away or halted or held or details.get("taken_over_at")):
+        return []
     return [row["domain"], row["serving"], halted, _out(held), details.get("taken_over_at"), *moved]
 
 

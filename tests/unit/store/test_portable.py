@@ -199,7 +199,6 @@ def test_a_flip_a_hold_and_a_halt_press(store: Store) -> None:
 
 
 def test_a_blip_and_the_events_of_every_day_do_not(store: Store) -> None:
-    held_for(store, None)
     before = read_pulse(store)
     book = journal(store)
     record = book.load(DOMAIN, NOW)
