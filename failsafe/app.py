@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from failsafe.store.lease import LeaseStore
 
 
+HOLDER = "holder"  # below state_dir, where this machine took over from a lost one
+
+
 class App:
     """One controller: its configuration and, made on first use, everything that acts for it."""
 
@@ -52,6 +55,14 @@ class App:
     @property
     def restic_cache(self) -> Path:
         return self.state_dir / "cache" / "restic"
+
+    @property
+    def holder(self) -> str:
+        """The name under which this machine holds the lease: its id; after a takeover more than that, since the lost machine has the same id."""
+        try:
+            return (self.state_dir / HOLDER).read_text(encoding="utf-8").strip() or self.config.controller.id
+        except OSError:
+            return self.config.controller.id
 
     def staging_folder(self, server: str) -> Path:
         return self.state_dir / "staging" / _file_name(server)

@@ -159,7 +159,7 @@ def _desk(everything: Any, now: datetime) -> Domains:
     """With the controller's lease, so that a flip by hand and one by the daemon exclude each other by compare-and-set."""
     from failsafe.domains import Domains
 
-    lease = everything.leases.acquire(everything.config.controller.id, now)
+    lease = everything.leases.acquire(everything.holder, now)
     return Domains(everything, lease, now)
 
 

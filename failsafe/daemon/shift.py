@@ -85,7 +85,7 @@ class Shift:
         if self._lease_at is not None and timedelta(0) <= now - self._lease_at < wait:
             return
         self._lease_at = now
-        before, lease = self.lease, self.app.leases.acquire(self.app.config.controller.id, now)
+        before, lease = self.lease, self.app.leases.acquire(self.app.holder, now)
         if lease == before:
             return
         self.domains.take(lease)

@@ -67,7 +67,7 @@ def build_status(roster: Roster, glance: Glance, now: datetime) -> Status:
     return Status(
         now,
         roster.controller,
-        lease is not None and lease["holder"] == roster.controller,
+        lease is not None and lease["holder"].partition(" ")[0] == roster.controller,
         domains,
         servers,
         repositories,

@@ -178,7 +178,7 @@ def import_journal(app: App, kit: Kit, journal: Journal, knowledge: Knowledge | 
     rows = list(_observed(app, () if knowledge is None or not fresh else knowledge.rows, now))
     held = next((int(row["epoch"]) for row in rows if row["table"] == "lease"), 0)
     with app.store.together():
-        lease = app.leases.take_over(app.config.controller.id, now, held + HIGHER)
+        lease = app.leases.take_over(app.holder, now, held + HIGHER)
         count = write_holdings(app.store, rows) if fresh else 0
         if not fresh:
             _mark_all(app, lease, now)
@@ -228,7 +228,7 @@ def _mark_all(app: App, lease: Lease, now: datetime) -> None:
 
 def take_domains(app: App, now: datetime) -> tuple[TakenDomain, ...]:
     """Reads where each domain's mail goes now, and writes it down with what the journal says. One that was acknowledged already is left alone."""
-    lease = app.leases.acquire(app.config.controller.id, now)
+    lease = app.leases.acquire(app.holder, now)
     if lease is None:
         raise Refused("another controller leads", mend="stop it; then run this again")
     desk = Domains(app, lease, now)

@@ -10,7 +10,7 @@ from typing import Any
 
 from failsafe.adapters.host_keys import known_keys
 from failsafe.adapters.lock import FileLock
-from failsafe.app import App
+from failsafe.app import HOLDER, App
 from failsafe.backup.kit import Kit
 from failsafe.config.load import load_config
 from failsafe.daemon.loop import DAEMON_LOCK
@@ -27,7 +27,7 @@ from failsafe.takeover.adopt import (
     settle_ids,
     take_domains,
 )
-from failsafe.takeover.places import Placing
+from failsafe.takeover.places import Placed, Placing
 from failsafe.takeover.rebuild import RebuiltServer, rebuild_catalog, rebuild_server
 from failsafe.takeover.writing import write_files
 
@@ -60,6 +60,9 @@ def run_takeover(kit: Kit, placing: Placing, progress: Progress, say: Narrator) 
     written = write_files(placing.all)
     app = App(load_config(placing.config.path), placing.config.path)
     app.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not os.path.lexists(app.state_dir / HOLDER):
+        name = f"{app.config.controller.id} {app.clock.now():%Y-%m-%dT%H:%M:%SZ}\n"
+        write_files([Placed(app.state_dir / HOLDER, 0o600, name.encode())])
     remarks = list(_host_keys(app, kit))
     with FileLock(app.lock_file(DAEMON_LOCK), "takeover").hold():
         adopted, journal = _take_journal(app, kit, say, remarks)
