@@ -19,7 +19,7 @@ from failsafe.store.portable import Row, read_holdings, read_pulse
 from failsafe.store.version import HEAD
 
 MAXIMUM_BYTES = 1 << 18  # of a known_hosts file
-JOURNAL, NEWEST = "journal.jsonl", "evidence/newest.jsonl"
+JOURNAL, DRILLS, NEWEST = "journal.jsonl", "drills.jsonl", "evidence/newest.jsonl"
 
 
 def own_files(app: App, narrate: Narrator) -> OwnFiles:
@@ -57,6 +57,7 @@ def _state(app: App) -> dict[str, bytes]:
     own = {
         STATE: encode_rows([*held.present, *_guards(app), *new_events]),
         JOURNAL: encode_rows(held.intents),
+        DRILLS: encode_rows(held.drills),
         NEWEST: encode_rows([*new_runs, *new_lines]),
     }
     return {path: data for path, data in {**events, **runs, **lines, **own}.items() if data}

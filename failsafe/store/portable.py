@@ -21,6 +21,7 @@ from failsafe.store.schema import (
     Instant,
     backup_run,
     domain_state,
+    drill_run,
     duty,
     event,
     evidence,
@@ -31,9 +32,10 @@ from failsafe.store.schema import (
 )
 
 TABLES = {
-    table.name: table for table in (domain_state, intent, event, evidence, own_line, duty, backup_run, repository_state)
+    table.name: table
+    for table in (domain_state, intent, event, evidence, own_line, duty, backup_run, repository_state, drill_run)
 }  # in the order in which they are written
-INTENTS = 200  # newest plans
+INTENTS, DRILLS = 200, 100  # newest plans; newest drills of all repositories
 SPAN = 1000  # numbers are let go by whole spans, so that files of them (backup/own_files.py) never change
 EVENTS, RUNS, CHECKS = 3, 1, 0  # whole spans before the present one: of events, of evidence, of checks of our own line
 DETAILS = 400  # characters of an event's details; longer ones are left out, its sentence says what happened
@@ -65,6 +67,7 @@ class Holdings:
 
     present: tuple[Row, ...]
     intents: tuple[Row, ...]
+    drills: tuple[Row, ...]
     events: tuple[Row, ...]
     evidence: tuple[Row, ...]  # runs that have ended; those that go on are in `present`
     lines: tuple[Row, ...]
@@ -111,6 +114,7 @@ def read_holdings(store: Store) -> Holdings:
         return Holdings(
             tuple(_without_transcript(row) for row in present),
             tuple(_rows(connection, intent, unfinished)),
+            tuple(_rows(connection, drill_run, drill_run.c.id > _last(connection, drill_run) - DRILLS)),
             tuple(_short_event(row) for row in _rows(connection, event, _kept(connection, event, EVENTS))),
             tuple(
                 _without_transcript(row)

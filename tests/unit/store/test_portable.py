@@ -78,7 +78,7 @@ def note(store: Store, name: str, text: str = "x", **details: object) -> None:
 
 def everything(store: Store) -> list[Row]:
     held = read_holdings(store)
-    return [*held.present, *held.intents, *held.events, *held.evidence, *held.lines]
+    return [*held.present, *held.intents, *held.drills, *held.events, *held.evidence, *held.lines]
 
 
 def test_another_database_knows_all_that_this_one_knew(store: Store, make: Callable[[str], Store]) -> None:
@@ -87,6 +87,7 @@ def test_another_database_knows_all_that_this_one_knew(store: Store, make: Calla
     duties.change_repository("nas", restic_id="a" * 64, next_check_part=3, details={"holds": {"vps": "2026-11-22"}})
     duties.ended("check:nas", NOW, ok=True)
     duties.add_backup_run(BackupRun("vps", NOW, NOW, "ok", {"messages": {"total": 7}, "missing": ["long"]}))
+    duties.add_drill("nas", NOW, NOW, "passed", {"messages": 3})
     history = HistoryStore(store)
     for number, seen in enumerate((ProbeClass.UP, ProbeClass.DOWN, ProbeClass.UP)):
         at = NOW + timedelta(minutes=number)
@@ -102,6 +103,7 @@ def test_another_database_knows_all_that_this_one_knew(store: Store, make: Calla
     assert EventStore(other).since() == EventStore(store).since()
     assert DutyStore(other).repositories() == duties.repositories()
     assert DutyStore(other).all()["check:nas"].ok_at == NOW
+    assert DutyStore(other).drills("nas") == ({"messages": 3},)
     last = DutyStore(other).last_backup("vps")
     assert last is not None
     assert last.report == {"messages": {"total": 7}}
