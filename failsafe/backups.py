@@ -25,7 +25,7 @@ from failsafe.backup.pull import PullOptions, PullReport, pull
 from failsafe.backup.report import BackupReport
 from failsafe.backup.snapshot import host_of, read_tags
 from failsafe.backup.stretch import Care
-from failsafe.errors import ArchiveError, ExternalError, FailsafeError
+from failsafe.errors import ArchiveError, ExternalError, FailsafeError, Refused
 from failsafe.model import Result, SnapshotInfo
 from failsafe.own_state import carry_own_files, own_files_or_less
 from failsafe.ports import Narrator, Progress
@@ -66,6 +66,7 @@ class StoredSnapshot:
 def back_up(app: App, server: str, progress: Progress, narrate: Narrator, *, by_hand: bool) -> BackupReport:
     """Pull, prove, snapshot, catalog. What fails outside is in the report. Raises Refused while another heavy job runs, ConfigError, StoreError."""
     app.server(server)  # raises UsageError for a name that is not configured
+    _demand_no_restore(app, server)
     began = app.clock.now()
     app.duties.started(f"backup:{server}", began)
     checkpoints = Checkpoints()
@@ -105,6 +106,17 @@ def back_up(app: App, server: str, progress: Progress, narrate: Narrator, *, by_
     catalog.end(idle=report.unchanged)
     _keep(app, report, began, {repository.name: repository.opened_id for repository in ours})
     return report
+
+
+def restore_lock(app: App, server: str) -> FileLock:
+    """Held while the whole server is restored: a pull of half a server would raise guards."""
+    return FileLock(app.lock_file(f"server-restore:{server}"), f"a restore of {server}")
+
+
+def _demand_no_restore(app: App, server: str) -> None:
+    holder = restore_lock(app, server).holder()
+    if holder is not None:
+        raise Refused(f"{server} is being restored by {holder}", mend="its backups begin again when that has ended")
 
 
 def stored_snapshots(

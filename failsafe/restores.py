@@ -167,13 +167,9 @@ def make_destination(app: App, request: Request, found: Sequence[Found], narrate
         return files[kind](Path(place).expanduser().absolute())
     if kind == "imap":
         return ImapDestination(_imap(app, request, place, found), narrate)
-    if kind == "server":
-        raise UsageError(
-            "--to server: is not in this version yet",
-            mend="restore the snapshot with restic and rebuild.py (README.txt in it says how), or the mail alone with --to imap",
-        )
     raise UsageError(
-        f"{request.to!r} is no destination", mend="use maildir:DIR, eml:DIR, mbox:FILE, zip:FILE, imap, or imap:SERVER"
+        f"{request.to!r} is no destination",
+        mend="use maildir:DIR, eml:DIR, mbox:FILE, zip:FILE, imap, imap:SERVER, or server:NAME",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Protocol
 from failsafe.backup.archive import Archive, Location
 from failsafe.backup.archive.layout import generation_path, index_path, path_of
 from failsafe.errors import ArchiveError, ResticError
-from failsafe.mail.manifest import Generation, MailboxManifest
+from failsafe.mail.manifest import Generation, MailboxManifest, is_digest
 from failsafe.model import Result, SnapshotInfo
 from failsafe.ports import Narrator, Repository
 
@@ -50,6 +51,10 @@ class Source(Protocol):
         """A mailbox as it was, with an archive that has all its shards. Raises ArchiveError, ResticError."""
         ...
 
+    def with_files(self, server: str, number: int, paths: Sequence[str]) -> Archive:
+        """An archive in which these files of a generation are (paths as of archive/layout.py)."""
+        ...
+
     def read(self, server: str, number: int, mailbox: str, ids: Sequence[str], narrate: Narrator) -> Iterator[tuple[str, bytes]]:
         """(id, bytes) of those it has whole, in the order they lie; the others are silently not given. One message in memory."""
         ...
@@ -77,6 +82,9 @@ class StagingSource:
         archive = self._archives[server]
         return archive, archive.mailbox(archive.generation(number), mailbox)
 
+    def with_files(self, server: str, number: int, paths: Sequence[str]) -> Archive:  # noqa: ARG002 - staging has them all
+        return self._archives[server]
+
     def read(self, server: str, number: int, mailbox: str, ids: Sequence[str], narrate: Narrator) -> Iterator[tuple[str, bytes]]:
         archive = self._archives[server]
         with archive.held():
@@ -86,10 +94,10 @@ class StagingSource:
 
 
 class RepositorySource:
-    """One restic repository; what is fetched lies below `folder` until the restore ends."""
+    """One restic repository; what is fetched lies below `folder` until the restore ends. `nearby`: archives that may have a file already."""
 
-    def __init__(self, repository: Repository, folder: Path) -> None:
-        self._repository, self._folder = repository, folder
+    def __init__(self, repository: Repository, folder: Path, nearby: Sequence[Path] = ()) -> None:
+        self._repository, self._folder, self._nearby = repository, folder, tuple(nearby)
         self._snapshots: dict[str, dict[int, SnapshotInfo]] = {}
         self._generations: dict[tuple[str, int], Generation] = {}
         self.name = repository.name
@@ -139,6 +147,14 @@ class RepositorySource:
             for segment in batch:
                 (archive.folder / path_of("segments", segment)).unlink(missing_ok=True)
 
+    def with_files(self, server: str, number: int, paths: Sequence[str]) -> Archive:
+        self._fetch(server, number, paths)
+        return self._archive(server, number)
+
+    def snapshot(self, server: str, number: int) -> str:
+        """The whole id of the snapshot that holds a generation."""
+        return self.snapshots(server)[number].id
+
     def close(self) -> None:
         shutil.rmtree(self._folder / self.name, ignore_errors=True)
 
@@ -165,10 +181,23 @@ class RepositorySource:
 
     def _fetch(self, server: str, number: int, paths: Sequence[str]) -> None:
         folder = self._archive(server, number).folder
-        missing = sorted({path for path in paths if not (folder / path).is_file()})
+        lacking = sorted({path for path in paths if not (folder / path).is_file()})
+        missing = [path for path in lacking if not self._borrow(path, folder)]
         if missing:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._repository.fetch(self.snapshots(server)[number].id, missing, folder)
+
+    def _borrow(self, path: str, folder: Path) -> bool:
+        """A file whose name is its digest is the same everywhere; an index proves itself when it is read."""
+        stem = Path(path).stem
+        for near in self._nearby if is_digest(stem) else ():
+            with contextlib.suppress(OSError):
+                data = (near / path).read_bytes()
+                if path.endswith(".idx") or hashlib.sha256(data).hexdigest() == stem:
+                    (folder / path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                    (folder / path).write_bytes(data)
+                    return True
+        return False
 
 
 def generation_of(snapshot: SnapshotInfo) -> int | None:

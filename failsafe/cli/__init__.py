@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections.abc import Sequence
+from itertools import pairwise
 
 SHORT_LIFE = (
     100_000,
@@ -43,6 +45,14 @@ VERBS: dict[str, tuple[str, str]] = {
     "config": ("failsafe.cli.config", "Validate the configuration, or print its schema."),
     "db": ("failsafe.cli.db", "Migrate the database."),
 }
+
+
+def module_of(verb: str, words: Sequence[str]) -> str:
+    """Where a verb lives. `words`: the command line; a whole server is restored with options of its own."""
+    whole = any(word.startswith("--to=server:") for word in words) or any(
+        option == "--to" and value.startswith("server:") for option, value in pairwise(words)
+    )
+    return "failsafe.cli.restore_server" if verb == "restore" and whole else VERBS[verb][0]
 
 
 def main() -> None:

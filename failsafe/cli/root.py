@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from failsafe import __version__
-from failsafe.cli import VERBS
+from failsafe.cli import VERBS, module_of
 
 
 class LazyVerbs(TyperGroup):
@@ -23,7 +24,7 @@ class LazyVerbs(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
         if cmd_name not in VERBS:
             return None
-        module = import_module(VERBS[cmd_name][0])
+        module = import_module(module_of(cmd_name, sys.argv[1:]))
         command: Any = typer.main.get_command(module.app)
         group = getattr(command, "commands", {})
         for each in (command, *group.values()):
