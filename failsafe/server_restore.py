@@ -168,6 +168,7 @@ def make_plan(app: App, request: Request, chosen: Chosen, target: Target, sessio
 def _measure(chosen: Chosen, server: str) -> tuple[Owner | None, int, int, int]:
     """(who owns mail, messages, bytes, those that had vanished), from the manifests and entries themselves."""
     owner, messages, size, gone = None, 0, 0, 0
+    _fetch_all(chosen, server)
     for mailbox in sorted(chosen.generation.mailboxes):
         try:
             archive, manifest = chosen.source.folders(server, chosen.moment.number, mailbox)
@@ -181,6 +182,16 @@ def _measure(chosen: Chosen, server: str) -> tuple[Owner | None, int, int, int]:
         except ArchiveError:
             continue  # the run names it as missing
     return owner, messages, size, gone
+
+
+def _fetch_all(chosen: Chosen, server: str) -> None:
+    """All lists in two requests: each run of restic takes a second, and a server may have hundreds of mailboxes."""
+    source, generation = chosen.source, chosen.generation
+    archive = source.with_files(server, generation.number, [path_of("mailboxes", name) for name in generation.mailboxes.values()])
+    try:
+        source.with_files(server, generation.number, archive.metadata_files(generation))
+    except ArchiveError:
+        return  # a damaged manifest; mailbox by mailbox, what is right comes
 
 
 def _usual(owner: Owner | None, of_backup: Owner | None, sight: Sight) -> Owner:
