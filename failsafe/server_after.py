@@ -12,6 +12,7 @@ from failsafe.mail.manifest import Generation
 from failsafe.model import Finding, Severity
 from failsafe.server_restore import Plan, Report, doveadm_words
 from failsafe.server_target import Service, Target, addresses_of, keep_host_key, leads_there, probe_services
+from failsafe.server_verify import compare_over_imap
 
 CERTIFICATES = ("fullchain", "privkey", "cert.pem", "cert1.pem", "key.pem", "letsencrypt/", "/certs/", "/ssl/")
 DKIM = ("dkim", "rspamd/dkim", "mail.private")
@@ -50,6 +51,9 @@ def after(app: App, plan: Plan, report: Report, newest: Generation) -> Ending:
             kept = f"the new host key could not be kept: {error}"
         notes += [kept] if kept else []
     services = tuple(probe_services(app, server, target))
+    if plan.request.imap_password is not None:
+        expected = report.tally.mailboxes
+        services += (compare_over_imap(app, server, target, expected, plan.request.imap_user, plan.request.imap_password),)
     findings = _diagnose(app, server, target, notes)
     outcome = _outcome(app, plan, report, newest)
     person = person_words(outcome)

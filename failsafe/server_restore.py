@@ -23,6 +23,7 @@ from failsafe.mail.manifest import Generation
 from failsafe.model import Result
 from failsafe.ports import Narrator, Progress
 from failsafe.restores import sources
+from failsafe.secrets import Secret
 from failsafe.server_pull import fetched, repository_for
 from failsafe.server_target import Target, find_placing, find_root
 
@@ -51,6 +52,8 @@ class Request:
     maildir: str | None = None
     start: str | None = None
     doveadm: str | None = None
+    imap_user: str = "{mailbox}"
+    imap_password: Callable[[], Secret] | None = None  # None: nobody logs in afterwards
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,7 +344,7 @@ def doveadm_words(app: App, request: Request) -> str:
 def _resync(app: App, plan: Plan, session: WriteSession, report: Report) -> bool:
     """Indexes and quotas are made anew where doveadm answers; where it does not, a person is told the commands."""
     words = doveadm_words(app, plan.request)
-    users: Sequence[str] = report.tally.mailboxes
+    users: Sequence[str] = list(report.tally.mailboxes)
     if not users:
         return True
     probe = session.run(["/bin/sh", "-c", f'{words} user "$1" >/dev/null', "sh", users[0]], seconds=60)

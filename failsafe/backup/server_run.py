@@ -59,6 +59,16 @@ class ServerJob:
         return {"server": self.server, "generation": generation.number, "at": generation.at.isoformat()}
 
 
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the mail server is to say of a folder. `uid_validity` None: it chooses."""
+
+    folder: str
+    uid_validity: int | None
+    uid_next: int
+    messages: int
+
+
 @dataclass(slots=True)
 class Tally:
     """What a run did. Lists are bounded, counts are not."""
@@ -78,7 +88,7 @@ class Tally:
     kept_uids: int = 0  # folders whose UIDs clients know are valid still
     new_uids: list[str] = field(default_factory=list)  # "MAILBOX FOLDER: why"
     unnumbered: int = 0  # folders that never had UIDs
-    mailboxes: list[str] = field(default_factory=list)
+    mailboxes: dict[str, list[Expected]] = field(default_factory=dict)
     work: str = ""
 
     def miss(self, mailbox: str, folder: str, name: str, why: str) -> None:
@@ -246,7 +256,9 @@ class ServerRun:
 
     def _count(self, plan: MailboxPlan) -> None:
         tally = self.tally
-        tally.mailboxes.append(plan.mailbox)
+        tally.mailboxes[plan.mailbox] = [
+            Expected(one.name, one.uids.uid_validity, one.uids.uid_next, len(one.letters)) for one in plan.folders
+        ]
         tally.notes += [f"{plan.mailbox}: {text}" for text in plan.left_out]
         for folder in plan.folders:
             if folder.uids.is_new:

@@ -47,6 +47,7 @@ FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 ENTRY = struct.Struct(">BQqQH")  # 0 cur or 1 new, size, mtime in ns, inode, length of the name that follows
 WHOLE = struct.Struct(">QqQH")  # size, mtime in ns, inode, length of the name that follows
 SUBS = (b"cur", b"new")
+RESTORING = b".failsafe-restore"  # our own folder, where a restore had to put it among the mailboxes: what it moved aside is no mailbox
 BESIDE = (b"dovecot.", b"dovecot-", b"maildirfolder", b"courierimap")  # files that servers keep beside messages
 DBOX = 'messages of an sdbox or mdbox store, whose files are no backup: set layout = "imap" for this server, or move away what is old'
 MBOX = 'a file of messages (mbox), which is not read: set layout = "imap" for this server, or move it away'
@@ -341,6 +342,8 @@ def place_of(mailbox, layout):
 def flat_mailboxes(root):
     """Mailu's way: one level, USER@DOMAIN."""
     for name in names_in(root):
+        if name == RESTORING:
+            continue
         user, _, domain = name.rpartition(b"@")
         if is_folder(look(root, name)) and user and domain:
             yield domain + b"/" + user
@@ -357,7 +360,7 @@ def mailboxes(root, frames, layout):
         yield from flat_mailboxes(root)
         return
     for domain in names_in(root):
-        if text(domain) in layout["skip"]:
+        if text(domain) in layout["skip"] or domain == RESTORING:
             continue
         if not is_folder(look(root, domain)):
             yield from no_folder(root, domain, domain)

@@ -65,6 +65,13 @@ def restore(
     maildir: str | None = typer.Option(None, "--maildir", metavar="NAME", help="A mailbox's folder that is its Maildir, if any."),
     start: str | None = typer.Option(None, "--start", metavar="COMMAND", help="Run there as soon as people can work."),
     doveadm: str | None = typer.Option(None, "--doveadm", metavar="COMMAND", help="doveadm there (default: in the container)."),
+    imap_user: str = typer.Option("{mailbox}", "--imap-user", metavar="USER", help="Logs in afterwards: '{mailbox}*master'."),
+    imap_password_file: Path | None = typer.Option(
+        None,
+        "--imap-password-file",
+        metavar="FILE",
+        help="Then every mailbox is compared over IMAP; mode 0600, for this run only.",
+    ),
     dry_run: bool = typer.Option(
         False, "--dry-run", help="Show the plan and stop; the machine is looked at, nothing is written."
     ),
@@ -81,6 +88,7 @@ def restore(
               failsafe restore --to server:vps --ssh root@192.0.2.7 --pull-there --repository offsite --credential-file ./read-only.env
     """
     from failsafe.cli.times import parse_time
+    from failsafe.secrets import read_secret
     from failsafe.server_restore import Request
 
     everything = open_app()
@@ -88,7 +96,8 @@ def restore(
     moment = None if at is None else parse_time(at, everything.clock.now(), everything.time_zone)
     request = Request(
         name, moment, snapshot, repository, ssh, ssh_key, pull_there, pull_url, credential_file,
-        mail_owner, mail_root, maildir, start, doveadm,
+        mail_owner, mail_root, maildir, start, doveadm, imap_user,
+        None if imap_password_file is None else lambda: read_secret(imap_password_file),
     )  # fmt: skip
     _run(everything, request, Ways(dry_run, yes, as_json, confirm, host_key))
 
