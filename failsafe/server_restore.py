@@ -255,7 +255,7 @@ def secure_live_target(app: App, plan: Plan, progress: Progress, narrate: Narrat
         why = "; ".join(
             [
                 *(trouble.text for trouble in report.troubles),
-                *(f"{one.folder} {one.name}: {one.why}" for one in report.missing[:3]),
+                *(f"{one.mailbox} {one.folder} {one.name}: {one.why}" for one in report.missing[:3]),
             ]
         )
         raise Refused(

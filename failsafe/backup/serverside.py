@@ -47,7 +47,9 @@ FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 ENTRY = struct.Struct(">BQqQH")  # 0 cur or 1 new, size, mtime in ns, inode, length of the name that follows
 WHOLE = struct.Struct(">QqQH")  # size, mtime in ns, inode, length of the name that follows
 SUBS = (b"cur", b"new")
-RESTORING = b".failsafe-restore"  # our own folder, where a restore had to put it among the mailboxes: what it moved aside is no mailbox
+RESTORING = (
+    b".failsafe-restore"  # our own folder, where a restore had to put it among the mailboxes: what it moved aside is no mailbox
+)
 BESIDE = (b"dovecot.", b"dovecot-", b"maildirfolder", b"courierimap")  # files that servers keep beside messages
 DBOX = 'messages of an sdbox or mdbox store, whose files are no backup: set layout = "imap" for this server, or move away what is old'
 MBOX = 'a file of messages (mbox), which is not read: set layout = "imap" for this server, or move it away'

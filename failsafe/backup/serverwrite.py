@@ -231,6 +231,14 @@ def work_of(root):
     return root + WORK if same else os.path.join(root, WORK)
 
 
+def make_parents(path):
+    parent = os.path.dirname(path)
+    if not os.path.isdir(parent):
+        make_parents(parent)
+        os.mkdir(parent)
+        os.chmod(parent, 0o755)
+
+
 def survey(root):
     place = root
     while not os.path.isdir(place):
@@ -292,9 +300,10 @@ class Restore:
 
     def __init__(self, wire, root, owner):
         self.wire, self.root_path, self.work = wire, root, work_of(root)
-        os.makedirs(os.path.dirname(root), exist_ok=True)
+        make_parents(root)
         if not os.path.isdir(root):
-            os.mkdir(root, 0o755)
+            os.mkdir(root)
+            os.chmod(root, 0o755)
             os.chown(root, *owner)
         self.root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.slash = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -437,10 +446,11 @@ class Restore:
 
     def there(self, scope, path, rows, whole):
         """Of [base name, size, digest]: the state of each: 2 there and right, 1 there and wrong, 0 not there. `whole`: read it."""
-        found = {}
+        found, opened = {}, []
         for sub in SUBS[:2]:
             with contextlib.suppress(FileNotFoundError):
                 fd = descend(self.base(scope), [*parts_of(path), sub])
+                opened.append(fd)
                 for name in os.listdir(fd):
                     found[os.fsencode(name).split(b":2,", 1)[0]] = (fd, os.fsencode(name))
         states = []
@@ -454,7 +464,7 @@ class Restore:
             else:
                 states.append(2)
             self.wire.tick()
-        for fd in {fd for fd, _name in found.values()}:
+        for fd in opened:
             os.close(fd)
         return states
 
@@ -614,20 +624,24 @@ def run_command(wire, words, environment, limit):
     said, ends = b"", time.time() + limit
     try:
         while time.time() < ends:
-            if select.select([child.stdout], [], [], min(5, max(0.01, ends - time.time())))[0]:
+            done = child.poll() is not None  # what it started may live on, and hold the pipe
+            if select.select([child.stdout], [], [], 0 if done else 0.2)[0]:
                 block = os.read(child.stdout.fileno(), CHUNK)
-                if not block:
-                    break
                 said = (said + block)[-4000:]
+                if not block:
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        child.wait(max(0.1, ends - time.time()))
+                    break
+            elif done:
+                break
             wire.tick()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(max(0.1, min(5, ends - time.time())))
         late = child.poll() is None
     finally:
         if child.poll() is None:
             with contextlib.suppress(OSError):
                 os.killpg(child.pid, signal.SIGKILL)
         child.wait()
+        child.stdout.close()
         CHILDREN.discard(child.pid)
     return {"status": child.returncode, "late": late, "said": said.decode("utf-8", "replace")}
 

@@ -137,8 +137,10 @@ class Dovecot:
         wait_until(lambda: answers(self.port), 30, "Dovecot listens")
 
     def stop(self) -> None:
+        """Returns when it has ended, so that it can be started again."""
         words = ["/usr/sbin/dovecot", "-c", str(self.folder / "dovecot.conf"), "stop"]
         subprocess.run(words, check=False, capture_output=True, timeout=60)
+        wait_until(lambda: not (self.folder / "run" / "master.pid").exists(), 30, "Dovecot has ended")
 
     def kill(self) -> None:
         """At once: nothing in it is needed any more."""

@@ -78,7 +78,8 @@ class Client:
         for path in (*(inbox / "cur").iterdir(), *(inbox / "new").iterdir()):
             found = re.search(r",U=(\d+)", path.name)
             assert found is not None, path.name
-            files[int(found[1])] = path.read_bytes().replace(b"\r\n", b"\n")
+            data = path.read_bytes().replace(b"\r\n", b"\n")
+            files[int(found[1])] = re.sub(rb"X-TUID: [^\n]*\n", b"", data, count=1)  # mbsync's own mark
         pairs = [line.split(" ") for line in (inbox / ".mbsyncstate").read_text().partition("\n\n")[2].splitlines()]
         return {int(far): files[int(near)] for far, near, *_ in pairs if int(near) in files and int(far) > 0}
 
