@@ -47,6 +47,8 @@ NAMES: dict[str, str] = {
     "kit.made": "a recovery kit was made; details say where it was written",
     "drill.passed": "mail was brought back from a repository and was as its manifests say; details hold the evidence",
     "drill.failed": "a restore drill could not bring mail back as its manifests say, or could not be made",
+    "kit.proved": "a drill brought mail back from a recovery kit alone, from every repository in it",
+    "kit.failed": "a drill could not bring mail back from a recovery kit alone; details say why",
     "probe.changed": "a vantage's view of a server's axis changed",
     "own-line.changed": "our own connection went down or came back",
     "domain.state": "a domain changed its state",

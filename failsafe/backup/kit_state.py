@@ -17,7 +17,7 @@ MEND = "failsafe kit, then carry the file to another place"
 
 @dataclass(frozen=True, slots=True)
 class KitCheckup:
-    """`made_at` None: never. `then`, `now`: label -> digest of everything that a kit depends on, at that time and now."""
+    """`made_at` None: never; of the newest. `then`, `now`: label -> digest of everything that a kit depends on, at that time and now."""
 
     has_repositories: bool
     made_at: datetime | None = None
@@ -26,6 +26,8 @@ class KitCheckup:
     lacking: tuple[str, ...] = ()
     then: Mapping[str, str] = field(default_factory=dict)
     now: Mapping[str, str] = field(default_factory=dict)
+    proved_at: datetime | None = None  # by a drill that used this kit alone
+    drill_failed: tuple[str, ...] = ()  # what the last such drill could not bring back
 
 
 NO_KIT = KitCheckup(has_repositories=False)
@@ -54,7 +56,12 @@ def judge_kit(seen: KitCheckup) -> Finding:
         return Finding("kit", Severity.WARN, "controller", text, MEND)
     if seen.lacking:
         return Finding("kit", Severity.WARN, "controller", f"{made} lacks something: {'; '.join(seen.lacking[:NAMED])}", MEND)
+    if seen.drill_failed:
+        text = f"with {made} alone mail does not come back: {'; '.join(seen.drill_failed[:NAMED])}"
+        return Finding("kit", Severity.WARN, "controller", text, f"make another: {MEND}")
     kind = "" if seen.encrypted else ", not encrypted"
+    proof = "no drill has proved it yet" if seen.proved_at is None else f"a drill proved it on {seen.proved_at:%Y-%m-%d}"
+    text = f"{made} ({seen.written_to}{kind}) is up to date, {proof}; keep a copy away from this machine"
     return Finding(
-        "kit", Severity.OK, "controller", f"{made} ({seen.written_to}{kind}) is up to date; keep a copy away from this machine"
+        "kit", Severity.OK, "controller", text, "" if seen.proved_at else f"failsafe drill restore --kit {seen.written_to}"
     )

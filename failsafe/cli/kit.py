@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from failsafe.cli.common import JSON_OPTION, answer, answer_json, open_app, say, verbs_app
+from failsafe.cli.passphrase import new_passphrase
 from failsafe.errors import EXIT_FINDINGS, UsageError
 
 if TYPE_CHECKING:
     from failsafe.backup.kit import Kit
-    from failsafe.secrets import Secret
 
 app = verbs_app()
 
@@ -46,7 +45,7 @@ def kit(
     everything = open_app()
     where = _where(everything, output)
     file.demand_free(where)
-    passphrase = None if plain else _passphrase(passphrase_file)
+    passphrase = None if plain else new_passphrase(passphrase_file)
     facts = gather.facts_of(everything)
     made = gather.make_kit(everything, say)
     is_closed = file.write_kit(where, made, passphrase)
@@ -99,24 +98,3 @@ def _json(made: Kit, where: Path, *, plain: bool) -> dict[str, Any]:
         "servers": [each.name for each in made.servers],
         "lacking": list(made.all_lacking),
     }
-
-
-def _passphrase(file: Path | None) -> Secret:
-    """From the file, else typed twice. Raises UsageError where nobody is there to type it."""
-    from failsafe.kits.file import check_passphrase
-    from failsafe.secrets import Secret, read_secret
-
-    if file is not None:
-        return check_passphrase(read_secret(file))
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UsageError(
-            "a passphrase for the kit is asked for, and this is not a terminal",
-            mend="name a file that holds it with --passphrase-file, or say --plain for a kit that is not encrypted",
-        )
-    from getpass import getpass
-
-    say("Choose a passphrase for the kit: four or five words that have nothing to do with each other.")
-    first = check_passphrase(Secret(getpass("Passphrase: "), "typed"))
-    if getpass("Once more: ") != first.reveal():
-        raise UsageError("the two differ; nothing was written", mend="run it again")
-    return first

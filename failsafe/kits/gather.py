@@ -23,6 +23,7 @@ from failsafe.secrets import read_environment, read_secret, secret_path
 
 DUTY = "kit:{}"  # of each controller its own: its digests are under a key that the others have not
 IDENTITIES = ("id_ed25519", "id_ecdsa", "id_rsa")  # in ~/.ssh, where no ssh_key is configured
+DRILL = "kit-drill:{}"
 UNREAD = "its keys/ and config could not be had: {}"
 NO_SSH_KEY = "the key that its SSH server lets in lies in no file that ssh names (in an agent?)"
 USUAL = {  # kind of place -> (variable that names its file of credentials, where it lies without one, variable that makes it needless)
@@ -93,10 +94,12 @@ def remember(app: App, kit: Kit, written_to: Path, *, encrypted: bool, facts: di
 
 def look_at_kit(app: App) -> KitCheckup:
     """What the doctor judges. Raises StoreError."""
-    row = app.duties.all().get(DUTY.format(app.config.controller.id))
+    rows, controller = app.duties.all(), app.config.controller.id
+    row, drill = rows.get(DUTY.format(controller)), rows.get(DRILL.format(controller))
     details = {} if row is None else row.details
     if not app.config.repository or not details.get("made_at"):
         return KitCheckup(has_repositories=bool(app.config.repository))
+    is_drilled = drill is not None and drill.details.get("made_at") == details["made_at"]
     return KitCheckup(
         has_repositories=True,
         made_at=datetime.fromisoformat(str(details["made_at"])),
@@ -105,6 +108,8 @@ def look_at_kit(app: App) -> KitCheckup:
         lacking=tuple(map(str, details.get("lacking", ()))),
         then=dict(details.get("facts", {})),
         now=facts_of(app),
+        proved_at=drill.ended_at if drill is not None and is_drilled and not drill.details["failed"] else None,
+        drill_failed=tuple(map(str, drill.details["failed"])) if drill is not None and is_drilled else (),
     )
 
 

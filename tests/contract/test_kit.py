@@ -17,7 +17,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -325,6 +325,26 @@ def test_what_a_new_controller_needs_is_in_the_kit_too(lost: Lost) -> None:
     assert lost.report["lacking"] == []
 
 
+def test_a_drill_on_any_machine_proves_the_kit_of_a_controller_that_is_gone(lost: Lost, tmp_path: Path) -> None:
+    """No configuration, no state: the kit alone, its passphrase, and the repositories."""
+    words = ("drill", "restore", "--kit", str(lost.locked), "--passphrase-file", str(phrase_file(tmp_path)), "--json")
+
+    answer = json.loads(failsafe(tmp_path, *words))
+
+    assert answer["kit"]["controller"] == "nas"
+    assert {each["repository"]: (each["result"], each["messages"]) for each in answer["repositories"]} == dict.fromkeys(
+        PLACES, ("passed", lost.mail.total())
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["phrase"]
+
+
+def phrase_file(folder: Path) -> Path:
+    path = folder / "phrase"
+    path.touch(mode=0o600)
+    path.write_text(PHRASE + "\n")
+    return path
+
+
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
     """A controller with a repository of its own and one that does not answer; nothing was backed up."""
@@ -381,6 +401,28 @@ def test_a_repository_that_cannot_be_asked_is_named_and_the_kit_is_made_all_the_
     assert parse_kit((small / "kit.html").read_text()).repositories[0].password == PASSWORD
     assert finding(small)[0] == "warn"
     assert PASSWORD not in (small / "state/failsafe.sqlite").read_bytes().decode("latin-1")
+
+
+def test_the_doctor_knows_whether_a_drill_proved_the_newest_kit(small: Path) -> None:
+    config = small / "etc/failsafe.toml"
+    config.write_text(config.read_text() + f'[mail_server.vps]\nlayout = "maildir"\npath = "{small}/mail"\n')
+    store = Store(small)
+    store.fill(ANN, "", 3)
+    store.calm()
+    failsafe(small, "backup")
+    failsafe(small, "kit", "--plain", "--output", "kit.html")
+    assert "no drill has proved it yet" in finding(small)[1]
+
+    failsafe(small, "drill", "restore", "--kit", "kit.html")
+
+    assert "a drill proved it on" in finding(small)[1]
+    assert list((small / "state/drill").iterdir()) == []
+    wrong = parse_kit((small / "kit.html").read_text())
+    write_kit(small / "wrong.html", replace(wrong, repositories=(replace(wrong.repositories[0], password="x"),)), None)
+    answer = json.loads(failsafe(small, "drill", "restore", "--kit", "wrong.html", "--json", status=1))["repositories"][0]
+    assert (answer["result"], answer["servers"][-1]["server"]) == ("failed", "the kit itself")
+    assert "do not open" in answer["servers"][-1]["findings"][0]["text"]
+    assert (finding(small)[0], "mail does not come back" in finding(small)[1]) == ("warn", True)
 
 
 @pytest.mark.parametrize("program", programs(), ids=version_of)

@@ -148,6 +148,14 @@ def test_the_doctor_nags_until_a_kit_was_made_after_the_last_change() -> None:
     assert judge_kit(replace(MADE, lacking=("offsite: no answer",))).severity is Severity.WARN
 
 
+def test_what_a_drill_of_the_kit_showed_is_told() -> None:
+    at = datetime(2026, 11, 20, tzinfo=UTC)
+    assert "a drill proved it on 2026-11-20" in judge_kit(replace(MADE, proved_at=at)).text
+    assert "failsafe drill restore --kit" in judge_kit(MADE).mend
+    failed = judge_kit(replace(MADE, drill_failed=("nas: lost",)))
+    assert (failed.severity, "nas: lost" in failed.text) == (Severity.WARN, True)
+
+
 def test_what_is_new_gone_or_different_is_a_change() -> None:
     assert find_changes({"a": "1", "b": "1", "c": "1"}, {"a": "1", "b": "2", "d": "1"}) == ("b", "c", "d")
 
