@@ -199,8 +199,13 @@ class App:
 
         return Staging.open(self.staging_folder(server), server)
 
-    def repository(self, name: str, *, environment_file: Path | None = None, alone: bool = False) -> ResticRepository:
-        """`environment_file` replaces the everyday credential, for restores and maintenance; `alone`: not with others at the same time."""
+    def repository(
+        self, name: str, *, environment_file: Path | None = None, alone: bool = False, cache_dir: Path | None = None
+    ) -> ResticRepository:
+        """`environment_file` replaces the everyday credential, for restores and maintenance; `alone`: not with others at the same time.
+
+        `cache_dir`: of restic, instead of the one that it always has, which may know what the repository has lost.
+        """
         from failsafe.adapters.restic import ResticRepository
 
         try:
@@ -218,7 +223,7 @@ class App:
             table.url,
             password=lambda: read_secret(table.password_file),
             environment=_environment(credentials),
-            cache_dir=self.restic_cache,
+            cache_dir=cache_dir or self.restic_cache,
             limit_upload=table.limit_upload or self._share(name, controller.limit_upload, alone=alone),
             limit_download=table.limit_download or self._share(name, controller.limit_download, alone=alone),
             expected_id=(known.restic_id or None) if known is not None else None,

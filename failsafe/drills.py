@@ -58,9 +58,9 @@ def run_drill(place: DrillPlace, before: Sequence[dict[str, object]], clock: Clo
     servers: list[ServerDrill] = []
     trouble = None
     try:
-        place.repository.open()
-        took = clock.monotonic() - began
         with workroom(place.folder) as folder:
+            place.repository.open()
+            took = clock.monotonic() - began
             opener, notes = choose_opener(folder / "opened")
             for server in place.servers:
                 room = folder / "server"
@@ -108,10 +108,13 @@ def _places() -> str:
 
 
 def _place(app: App, name: str) -> DrillPlace:
-    """With the credential that a restore would use."""
+    """With the credential that a restore would use, and an empty cache, as on the machine that restores when this one is gone."""
     table = app.config.repository.get(name)
     credentials = table.restore_environment_file if table is not None else None
-    repository = app.repository(name, environment_file=credentials)  # raises UsageError for a name that is not configured
+    folder = app.state_dir / FOLDER / name
+    repository = app.repository(
+        name, environment_file=credentials, cache_dir=folder / "cache"
+    )  # raises UsageError where there is none
     servers = tuple(sorted(app.config.mail_server))
     probes = (probe.recipient for probe in app.config.probe.values())
     canaries = (canary.to for canary in app.config.canary.values())
@@ -120,7 +123,7 @@ def _place(app: App, name: str) -> DrillPlace:
         servers,
         frozenset(server for server in servers if app.duties.last_backup(server, result="ok") is None),
         frozenset(address for address in (*probes, *canaries) if address is not None),
-        app.state_dir / FOLDER / name,
+        folder,
         FAR if app.is_far(name) else NEAR,
     )
 

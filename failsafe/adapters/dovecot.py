@@ -29,6 +29,7 @@ HERE = "/proc/self/cwd"
 PLACES = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 BOX = "box"  # the mailbox's folder has a plain name while it is open: a user's own may hold what a configuration would misread
 SILENCE = 300.0  # seconds without a byte
+SIZES = re.compile(rb",([SW])=(\d{1,18})(?=,|$)")  # what Dovecot puts into names: bytes as a client sees them, and with CRLF
 FLAGS = "DFRST"  # Dovecot knows no P(assed)
 
 COMMON = f"""\
@@ -58,11 +59,13 @@ class DovecotOpener:
         room.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._prove()
 
-    def open(self, maildir: Path, layout: str, folders: Mapping[str, str]) -> OpenedByDovecot:  # noqa: ARG002 - the port's
+    def open(self, maildir: Path, layout: str, folders: Mapping[str, str]) -> OpenedByDovecot:
         box = self._room / BOX
         shutil.rmtree(box, ignore_errors=True)
         (self._room / "run").mkdir(mode=0o700, exist_ok=True)
         maildir.rename(box)
+        for directory in folders.values():
+            set_sizes_aside(box / directory)
         (self._room / "dovecot.conf").write_text(configuration(self._version, layout))
         if os.geteuid() == 0:
             _give(self._room)
@@ -123,6 +126,39 @@ class OpenedByDovecot:
             yield SeenMessage(uid, "", digests(pieces)[1], flags, tuple(sorted(keywords)), seconds)
         if given != len(uids):
             raise MailError(f"{folder}: {len(uids) - given} of {len(uids)} messages could not be read", transient=False)
+
+
+def set_sizes_aside(folder: Path) -> None:
+    """Takes ",S=…,W=…" out of names whose file has another size: the server stores that message compressed or encrypted, as this Dovecot does not.
+
+    It would believe the name and read too little, or too much. dovecot-uidlist knows messages by their names, so it changes with them.
+    """
+    place, renamed = os.fsencode(folder / "cur"), dict[bytes, bytes]()
+    if not os.path.isdir(place):  # noqa: PTH112 - bytes, here and below: names of mail need not be UTF-8
+        return
+    with os.scandir(place) as listing:
+        wrong = [each.name for each in listing if _tells_another_size(each)]
+    for name in wrong:
+        base, colon, rest = name.partition(b":2,")
+        plain = SIZES.sub(b"", base)
+        target = os.path.join(place, plain + colon + rest)  # noqa: PTH118
+        if not os.path.lexists(target):
+            os.rename(os.path.join(place, name), target)  # noqa: PTH104, PTH118
+            renamed[base] = plain
+    uidlist = folder / "dovecot-uidlist"
+    if renamed and uidlist.exists():
+        lines = uidlist.read_bytes().split(b"\n")
+        uidlist.write_bytes(b"\n".join(_with_name(line, renamed) for line in lines))
+
+
+def _tells_another_size(each: os.DirEntry[bytes]) -> bool:
+    told = dict(SIZES.findall(each.name.partition(b":2,")[0]))
+    return b"S" in told and int(told[b"S"]) != each.stat(follow_symlinks=False).st_size
+
+
+def _with_name(line: bytes, renamed: Mapping[bytes, bytes]) -> bytes:
+    uid, colon, name = line.partition(b" :")
+    return uid + colon + renamed.get(name, name)
 
 
 def configuration(version: str, layout: str) -> str:

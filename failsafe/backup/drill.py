@@ -33,7 +33,7 @@ class Bounds:
         return Bounds(max(0, min(self.bytes, room // 3)), self.messages, self.mailboxes)
 
 
-NEAR = Bounds(2 << 30)  # a repository on this machine
+NEAR = Bounds(1 << 30)  # a repository on this machine
 FAR = Bounds(512 << 20)  # across a network: 90 s of a line of 50 Mbit/s
 
 

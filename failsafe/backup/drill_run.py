@@ -22,7 +22,16 @@ from failsafe.backup.drill_report import FAULTS_NAMED, Fault, MailboxDrill, Serv
 from failsafe.backup.opening import MailOpener, Rebuilder, Rebuilt
 from failsafe.backup.report import Trouble
 from failsafe.backup.snapshot import host_of, read_tags
-from failsafe.errors import ArchiveError, ExternalError, FailsafeError, Interrupted, LeaseLost, MailError, ProcessError
+from failsafe.errors import (
+    ArchiveError,
+    ExternalError,
+    FailsafeError,
+    Interrupted,
+    LeaseLost,
+    MailError,
+    ProcessError,
+    ResticError,
+)
 from failsafe.mail.manifest import Generation, MailboxManifest
 from failsafe.model import Result, SnapshotInfo
 from failsafe.ports import Clock, Progress, Repository
@@ -59,8 +68,10 @@ def drill_server(job: DrillJob) -> ServerDrill:
         drill.run()
     except (Interrupted, LeaseLost):
         raise
-    except ArchiveError as error:
-        drill.fault(Fault(str(error)))
+    except (ArchiveError, ResticError) as error:
+        if isinstance(error, ResticError) and error.kind != "failed":
+            return drill.result(Trouble(str(error), error.mend))
+        drill.fault(Fault(str(error)))  # the repository was opened a moment ago, so this is its data
     except FailsafeError as error:
         return drill.result(Trouble(str(error), error.mend))
     except OSError as error:

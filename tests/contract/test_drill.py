@@ -226,6 +226,17 @@ def test_a_damaged_pack_fails_the_drill_names_its_messages_and_stops_forgetting_
     assert [event.name for _, event in house.app.events.since(None)][-2:] == ["drill.failed", "drill.passed"]
 
 
+def test_lists_that_the_repository_has_lost_fail_the_drill_although_this_machine_remembers_them(house: House) -> None:
+    house.app.repository("nas").snapshots()  # its cache knows all lists by now
+    packs = [path for path in (house.folder / "repository" / "data").rglob("*") if path.is_file()]
+    min(packs, key=lambda path: path.stat().st_size).write_bytes(b"nothing of that kind")
+
+    report = house.drill()
+
+    assert (report.result, report.exit_code) == ("failed", 1), said(report)
+    assert "restic ls" in said(report)
+
+
 def test_a_snapshot_that_lacks_a_file_fails_with_the_file_and_its_messages(house: House) -> None:
     lacking = house.segments_of(BOB)[0].relative_to(house.staging).as_posix()
     house.snapshot(lacking)
