@@ -2,9 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A message's bytes in pieces, as often as they are wanted: a large one is never in memory whole.
+
+    `size` bytes; `pieces` begins anew each time it is called. Its pieces are small, but for a message that is in memory anyway.
+    """
+
+    size: int
+    pieces: Callable[[], Iterable[bytes]]
+
+    @classmethod
+    def of(cls, data: bytes) -> Body:
+        return cls(len(data), lambda: (data,))
+
+    def __len__(self) -> int:
+        return self.size
+
+    def head(self, count: int) -> bytes:
+        """The first bytes."""
+        found = b""
+        for piece in self.pieces():
+            found += piece[:count]
+            if len(found) >= count:
+                break
+        return found[:count]
 
 
 class Result(StrEnum):

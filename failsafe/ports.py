@@ -13,6 +13,7 @@ from typing import Protocol
 
 from failsafe.events import Event
 from failsafe.model import (
+    Body,
     DomainRecord,
     Intent,
     MxChange,
@@ -128,7 +129,7 @@ class Repository(Protocol):
         """Oldest first."""
         ...
 
-    def fetch(self, snapshot_id: str, paths: Sequence[str], target: Path) -> None:
+    def fetch(self, snapshot_id: str, paths: Sequence[str], target: Path, progress: Progress | None = None) -> None:
         """Restores exactly these files (paths relative to the staging folder) below `target`; verifies that each one arrived.
 
         Raises ResticError naming what is missing: restic itself answers 0 when nothing matched.
@@ -232,11 +233,11 @@ class MailboxServer(Protocol):
         """Also subscribes; an existing folder is no error."""
 
     def messages(self, folder: str) -> tuple[StoredMessage, ...]: ...
-    def fetch(self, folder: str, uids: Iterable[int]) -> Iterator[tuple[int, bytes]]:
-        """(uid, bytes) with BODY.PEEK[], in batches: sets no flag."""
+    def read(self, folder: str, uids: Iterable[int]) -> Iterator[tuple[int, Iterable[bytes]]]:
+        """(uid, its bytes in pieces) with BODY.PEEK[]: sets no flag. Pieces are to be read before the next message is asked for."""
         ...
 
-    def append(self, folder: str, message: bytes, flags: frozenset[str], internal_date: datetime) -> int | None:
+    def append(self, folder: str, message: Body, flags: frozenset[str], internal_date: datetime) -> int | None:
         """Gives the new UID where the server tells it (UIDPLUS). Raises MailError."""
         ...
 

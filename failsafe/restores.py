@@ -14,6 +14,7 @@ from failsafe.app import App
 from failsafe.backup.archive import Archive
 from failsafe.backup.catalog import Catalog, CatalogDamaged, open_current, rebuild_from
 from failsafe.backup.catalog_search import Found, Query, folders_that_hold, headers_of, search
+from failsafe.backup.coverage import Coverage
 from failsafe.backup.destinations import (
     Destination,
     EmlDestination,
@@ -22,7 +23,7 @@ from failsafe.backup.destinations import (
     MboxDestination,
     ZipDestination,
 )
-from failsafe.backup.past import found_at, moment_at, moment_of
+from failsafe.backup.past import found_at, moment_at, moment_of, read_moment
 from failsafe.backup.recall import Moment, RepositorySource, Source, StagingSource
 from failsafe.backup.restore import RestoreReport, run_restore, unreachable
 from failsafe.backup.restore_plan import Plan, Wanted, plan_restore, wanted_of, without
@@ -33,6 +34,7 @@ from failsafe.ports import MailboxServer, Narrator, Progress
 from failsafe.secrets import Secret
 
 LOCK_WAIT_SECONDS = 5.0
+LINES_TOLD = 1_000  # of one restore: more would be read by nobody
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +106,32 @@ def workroom(app: App) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def sources(app: App, repository: str | None, folder: Path) -> list[Source]:
-    """The nearest first: repositories on this machine, then those across a network, then staging; or only the one that was named."""
+def sources(app: App, repository: str | None, folder: Path, progress: Progress | None = None) -> list[Source]:
+    """The nearest healthy one first: repositories on this machine, then those across a network; those in which the last checks found damage
+    after the others; then staging. Or only the one that was named. `progress` hears of what is fetched."""
     if repository is not None:
-        return [_repository(app, repository, folder)]
-    names = sorted(app.config.repository, key=lambda name: not app.config.repository[name].is_path)
-    return [*(_repository(app, name, folder) for name in names), StagingSource(archives(app))]
+        return [_repository(app, repository, folder, progress)]
+    known = app.duties.repositories()
+
+    def place(name: str) -> tuple[bool, bool]:
+        table, state = app.config.repository[name], known.get(name)
+        damaged = state is not None and Coverage.of(state.details, table.check.share).damaged_at is not None
+        return damaged, not table.is_path
+
+    names = sorted(app.config.repository, key=place)
+    return [*(_repository(app, name, folder, progress) for name in names), StagingSource(archives(app))]
+
+
+def told_once(narrate: Narrator) -> Narrator:
+    """A source that is out is asked for by many steps, and says the same each time."""
+    told: set[str] = set()
+
+    def tell(line: str) -> None:
+        if line not in told and len(told) < LINES_TOLD:
+            told.add(line)
+            narrate(line)
+
+    return tell
 
 
 def choose(app: App, catalog: Catalog, request: Request, origins: Sequence[Source], narrate: Narrator) -> Chosen:
@@ -132,7 +154,8 @@ def choose(app: App, catalog: Catalog, request: Request, origins: Sequence[Sourc
     def headers(ids: Sequence[str]) -> dict[str, tuple[str, str, str, str]]:
         return headers_of(catalog, ids)
 
-    found = tuple(row for source, moment in moments for row in found_at(source, moment, query, headers))
+    read = [read_moment(origins, best, query, headers, narrate) for best in moments]
+    moments, found = [best for best, _ in read], tuple(row for _, rows in read for row in rows)
     state = ", ".join(f"{moment.server} as of {_local(app, moment.at)}" for _, moment in moments) or "no snapshot is that old"
     return Chosen(found, state, _missing_ids(query, found), moment=moments[0] if len(moments) == 1 else None)
 
@@ -218,10 +241,10 @@ def _held_in(catalog: Catalog, chosen: Chosen, wanted: Sequence[Wanted]) -> dict
     return {key: frozenset(folders) for key, folders in held.items()}
 
 
-def _repository(app: App, name: str, folder: Path) -> RepositorySource:
+def _repository(app: App, name: str, folder: Path, progress: Progress | None) -> RepositorySource:
     table = app.config.repository.get(name)
     credentials = table.restore_environment_file if table else None
-    return RepositorySource(app.repository(name, environment_file=credentials, alone=True), folder)
+    return RepositorySource(app.repository(name, environment_file=credentials, alone=True), folder, progress=progress)
 
 
 def _imap(app: App, request: Request, place: str, found: Sequence[Found]) -> Callable[[str], MailboxServer]:

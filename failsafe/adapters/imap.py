@@ -7,13 +7,14 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 from failsafe.adapters.imap_answers import as_bytes
 from failsafe.adapters.imap_line import ANSWER_SECONDS, Meter, connect, faults, hang_up, words_of
 from failsafe.errors import MailError
 from failsafe.mail.headers import parse_headers
-from failsafe.model import Endpoint
+from failsafe.model import Body, Endpoint
 from failsafe.ports import StoredMessage
 from failsafe.secrets import Secret
 
@@ -21,6 +22,7 @@ SEARCHED_AT_ONCE = 50_000  # UIDs, of at most 10 digits and a space
 LISTED_AT_ONCE = 1_000  # messages a FETCH of facts
 FETCHED_BYTES = 16 << 20  # messages a FETCH of bodies: until their sizes reach this, or FETCHED_AT_ONCE
 FETCHED_AT_ONCE = 100
+LARGE = 4 << 20  # bytes: a larger message is read by parts of this size
 MAXIMUM_FOLDERS = 100_000
 _FACTS = ["UID", "RFC822.SIZE", "INTERNALDATE", "FLAGS", "BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]"]
 _HEADER_KEY = b"BODY[HEADER.FIELDS (MESSAGE-ID)]"
@@ -106,21 +108,47 @@ class ImapMailbox:
         return tuple(found)
 
     def fetch(self, folder: str, uids: Iterable[int]) -> Iterator[tuple[int, bytes]]:
-        """A message that vanished meanwhile is not given. A batch of bodies in memory."""
+        """As `read`, each message in one piece."""
+        for uid, pieces in self.read(folder, uids):
+            yield uid, b"".join(pieces)
+
+    def read(self, folder: str, uids: Iterable[int]) -> Iterator[tuple[int, Iterable[bytes]]]:
+        """A message that vanished meanwhile is not given. In memory: a batch of small bodies, or a piece of a large one."""
         wanted = list(uids)
         if not wanted:
             return
-        self._select(folder)
         for batch in self._by_size(wanted):
             self._select(folder)  # the caller may have looked elsewhere between two batches
+            if len(batch) == 1 and self._sizes.get(batch[0], FETCHED_BYTES) > LARGE:
+                pieces = self._pieces(folder, batch[0])
+                first = next(pieces, None)
+                if first is not None:
+                    yield batch[0], chain((first,), pieces)
+                continue
             with self._faults(f"read messages of {folder}"):
                 answers = self._client.fetch(batch, ["BODY.PEEK[]"])
             for uid in batch:
                 data = answers.get(uid, {}).get(b"BODY[]")
                 if data is not None:
-                    yield uid, data
+                    yield uid, (data,)
 
-    def append(self, folder: str, message: bytes, flags: frozenset[str], internal_date: datetime) -> int | None:
+    def _pieces(self, folder: str, uid: int) -> Iterator[bytes]:
+        """A large message by parts, to the first that is shorter than was asked for; nothing of one that is not there."""
+        start = 0
+        while True:
+            with self._faults(f"read a large message of {folder}"):
+                answers = self._client.fetch([uid], [f"BODY.PEEK[]<{start}.{LARGE}>"])
+            data = answers.get(uid, {}).get(b"BODY[]<%d>" % start)
+            if data is None and start == 0:
+                return
+            if data is None:
+                raise MailError(f"{self._where}: message {uid} of {folder} ended after {start} bytes", transient=False)
+            yield data
+            start += len(data)
+            if len(data) < LARGE:
+                return
+
+    def append(self, folder: str, message: bytes | Body, flags: frozenset[str], internal_date: datetime) -> int | None:
         """`transient` of the MailError tells a broken line (the outcome is unknown) from a refusal."""
         with self._faults(f"add a message to {folder}"):
             answer = self._client.append(self._theirs(folder), message, sorted(flags), internal_date)
@@ -190,11 +218,13 @@ class ImapMailbox:
         return sorted({uid for first, last in parts for uid in self._client.search([f"{first}:{last}"])})
 
     def _by_size(self, uids: Sequence[int]) -> Iterator[list[int]]:
+        """Batches of small messages; a large one is alone in its batch."""
         batch: list[int] = []
         weight = 0
         for uid in uids:
             size = self._sizes.get(uid, FETCHED_BYTES)
-            if batch and (weight + size > FETCHED_BYTES or len(batch) >= FETCHED_AT_ONCE):
+            alone = size > LARGE or (weight > LARGE and len(batch) == 1)
+            if batch and (alone or weight + size > FETCHED_BYTES or len(batch) >= FETCHED_AT_ONCE):
                 yield batch
                 batch, weight = [], 0
             batch.append(uid)

@@ -17,7 +17,7 @@ from imapclient import IMAPClient, SocketTimeout, imap4, tls
 
 from failsafe.adapters.pace import Pace
 from failsafe.errors import ExternalError, MailError
-from failsafe.model import Endpoint
+from failsafe.model import Body, Endpoint
 from failsafe.ports import Channel
 
 CONNECT_SECONDS = 30.0
@@ -83,14 +83,18 @@ class _Bounded(imaplib.IMAP4):
         self.meter.ask()
         return super()._new_tag()  # type: ignore[misc,no-any-return]  # imaplib's own; imapclient calls it too
 
-    def send(self, data: bytes) -> None:  # type: ignore[override]
+    def send(self, data: bytes | Body) -> None:  # type: ignore[override]
         """In pieces: a socket's deadline is for the whole of what it is given, and a large message takes longer on a slow line."""
+        if isinstance(data, Body):
+            for part in data.pieces():
+                self.send(part)
+            return
         for start in range(0, len(data), PIECE):
             piece = data[start : start + PIECE]
             super().send(piece)
             self.meter.give(len(piece))
 
-    def append(self, mailbox: str, flags: str, date_time: str, message: bytes) -> Any:  # type: ignore[override]
+    def append(self, mailbox: str, flags: str, date_time: str, message: bytes | Body) -> Any:  # type: ignore[override]
         """imaplib's own makes CRLF of every bare CR, which would be another message."""
         self.literal = message  # type: ignore[assignment]
         return self._simple_command("APPEND", mailbox, flags, date_time)

@@ -95,6 +95,35 @@ def found_at(source: Source, moment: Moment, query: Query, headers: HeaderLookup
             yield from _rows(batch, moment, mailbox, folder.name, folder.directory, manifest.layout, query, headers)
 
 
+def read_moment(
+    sources: Sequence[Source], best: tuple[Source, Moment], query: Query, headers: HeaderLookup, narrate: Narrator
+) -> tuple[tuple[Source, Moment], tuple[Found, ...]]:
+    """What the query finds in that state, from the source that has its manifests whole: the best one, else another that holds the same
+    generation. Raises ExternalError where none has."""
+    tried: ExternalError | None = None
+    for source, moment in (best, *_same(sources, best, narrate)):
+        try:
+            return (source, moment), tuple(found_at(source, moment, query, headers))
+        except ExternalError as error:
+            narrate(f"{source.name}: {error}")
+            tried = tried or error
+    assert tried is not None
+    raise tried
+
+
+def _same(sources: Sequence[Source], best: tuple[Source, Moment], narrate: Narrator) -> Iterator[tuple[Source, Moment]]:
+    chosen = best[1]
+    for source in sources:
+        try:
+            moments = source.moments(chosen.server) if source is not best[0] else ()
+        except ExternalError as error:
+            narrate(f"{source.name}: {error}")
+            continue
+        for moment in moments:  # numbers may begin again where staging was lost
+            if moment.number == chosen.number and moment.at.replace(microsecond=0) == chosen.at.replace(microsecond=0):
+                yield source, moment
+
+
 def _is_meant(entry: Entry, query: Query, ids: frozenset[str]) -> bool:
     return (
         entry.gone_at is None

@@ -8,17 +8,20 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from failsafe.backup.archive import Archive, Location
 from failsafe.backup.archive.layout import generation_path, index_path, path_of
+from failsafe.backup.archive.segment import digest_of, salvage_segment
 from failsafe.errors import ArchiveError, ResticError
 from failsafe.mail.manifest import Generation, MailboxManifest, is_digest
-from failsafe.model import Result, SnapshotInfo
-from failsafe.ports import Narrator, Repository
+from failsafe.model import Body, Result, SnapshotInfo
+from failsafe.ports import Narrator, Progress, Repository
 
 WANTING = f"result:{Result.INCOMPLETE}"
+IN_MEMORY = 4 << 20  # bytes of a message; a larger one stays on disk
 SEGMENTS_AT_ONCE = 16  # fetched together: 256 MB of disk, but for single messages that are larger
 
 
@@ -55,8 +58,8 @@ class Source(Protocol):
         """An archive in which these files of a generation are (paths as of archive/layout.py)."""
         ...
 
-    def read(self, server: str, number: int, mailbox: str, ids: Sequence[str], narrate: Narrator) -> Iterator[tuple[str, bytes]]:
-        """(id, bytes) of those it has whole, in the order they lie; the others are silently not given. One message in memory."""
+    def read(self, server: str, number: int, mailbox: str, ids: Sequence[str], narrate: Narrator) -> Iterator[tuple[str, Body]]:
+        """Those it has whole, in the order they lie; the others are silently not given. To be used before the next one is asked for."""
         ...
 
 
@@ -85,7 +88,7 @@ class StagingSource:
     def with_files(self, server: str, number: int, paths: Sequence[str]) -> Archive:  # noqa: ARG002 - staging has them all
         return self._archives[server]
 
-    def read(self, server: str, number: int, mailbox: str, ids: Sequence[str], narrate: Narrator) -> Iterator[tuple[str, bytes]]:
+    def read(self, server: str, number: int, mailbox: str, ids: Sequence[str], narrate: Narrator) -> Iterator[tuple[str, Body]]:
         archive = self._archives[server]
         with archive.held():
             _, manifest = self.folders(server, number, mailbox)
@@ -94,10 +97,17 @@ class StagingSource:
 
 
 class RepositorySource:
-    """One restic repository; what is fetched lies below `folder` until the restore ends. `nearby`: archives that may have a file already."""
+    """One restic repository; what is fetched lies below `folder` until the restore ends. `nearby`: archives that may have a file already;
+    `progress` hears of what is under way.
 
-    def __init__(self, repository: Repository, folder: Path, nearby: Sequence[Path] = ()) -> None:
-        self._repository, self._folder, self._nearby = repository, folder, tuple(nearby)
+    Once the place as a whole failed, it is not asked again: each time would cost the whole of its deadline.
+    """
+
+    def __init__(
+        self, repository: Repository, folder: Path, nearby: Sequence[Path] = (), progress: Progress | None = None
+    ) -> None:
+        self._repository, self._folder, self._nearby, self._progress = repository, folder, tuple(nearby), progress
+        self._out: ResticError | None = None
         self._snapshots: dict[str, dict[int, SnapshotInfo]] = {}
         self._generations: dict[tuple[str, int], Generation] = {}
         self.name = repository.name
@@ -106,7 +116,9 @@ class RepositorySource:
         """The newest snapshot of each generation, by the generation's number, oldest first."""
         if server not in self._snapshots:
             found = {}
-            for snapshot in self._repository.snapshots(f"failsafe-{server}"):
+            with self._asking(), self._waiting():
+                listed = self._repository.snapshots(f"failsafe-{server}")
+            for snapshot in listed:
                 number = generation_of(snapshot)
                 if number is not None:
                     found[number] = snapshot
@@ -131,20 +143,23 @@ class RepositorySource:
         self._fetch(server, number, [path_of("shards", name) for folder in manifest.folders for name in folder.shards])
         return self._archive(server, number), manifest
 
-    def read(self, server: str, number: int, mailbox: str, ids: Sequence[str], narrate: Narrator) -> Iterator[tuple[str, bytes]]:
-        manifest = self._manifest(server, number, mailbox)
+    def read(self, server: str, number: int, mailbox: str, ids: Sequence[str], narrate: Narrator) -> Iterator[tuple[str, Body]]:
         archive = self._archive(server, number)
-        self._fetch(server, number, [index_path(segment) for segment in manifest.segments])
-        located = archive.locate(manifest.segments, ids)
-        by_segment: dict[str, list[Location]] = {}
-        for place in located.values():
-            by_segment.setdefault(place.segment, []).append(place)
-        ordered = [segment for segment in manifest.segments if segment in by_segment]
+        segments = self._segments(server, number, mailbox, narrate)
+        self._fetch_indexes(server, number, segments, narrate)
+        places, dark = _places(archive, segments, frozenset(ids))
+        known = {place.id for found in places.values() for place in found}
+        lacking = frozenset(ids) - known
+        if lacking and dark:
+            narrate(
+                f"{self.name}: {len(dark)} index file(s) cannot be read; those segments are searched for {len(lacking)} message(s)"
+            )
+        ordered = [*places, *(dark if lacking else ())]
         for start in range(0, len(ordered), SEGMENTS_AT_ONCE):
             batch = ordered[start : start + SEGMENTS_AT_ONCE]
             self._fetch_segments(server, number, batch, narrate)
-            yield from _whole(archive, [place for segment in batch for place in by_segment[segment]], narrate, self.name)
             for segment in batch:
+                yield from _whole(archive, places.get(segment) or _searched(archive, segment, lacking), narrate, self.name)
                 (archive.folder / path_of("segments", segment)).unlink(missing_ok=True)
 
     def with_files(self, server: str, number: int, paths: Sequence[str]) -> Archive:
@@ -158,15 +173,39 @@ class RepositorySource:
     def close(self) -> None:
         shutil.rmtree(self._folder / self.name, ignore_errors=True)
 
+    def _segments(self, server: str, number: int, mailbox: str, narrate: Narrator) -> tuple[str, ...]:
+        """Those of the mailbox; where its manifest cannot be read, all that the snapshot has: one lost file costs no more than itself."""
+        try:
+            return self._manifest(server, number, mailbox).segments
+        except (ResticError, ArchiveError) as error:
+            if is_out(error):
+                raise
+            narrate(f"{self.name}: {error}; the messages are looked for in all segments of the snapshot")
+        with self._asking():
+            listed = self._repository.list_files(self.snapshots(server)[number].id, "segments")
+        return tuple(PurePosixPath(path).stem for path in listed if path.endswith(".tar"))
+
+    def _fetch_indexes(self, server: str, number: int, segments: Sequence[str], narrate: Narrator) -> None:
+        try:
+            self._fetch(server, number, [index_path(segment) for segment in segments])
+        except ResticError as error:
+            if is_out(error):
+                raise
+            narrate(f"repository {self.name}: {error}")
+
     def _fetch_segments(self, server: str, number: int, segments: Sequence[str], narrate: Narrator) -> None:
-        """All at once; where that fails, as it does for a damaged pack, one by one, so that one does not cost the others."""
+        """All at once. restic goes on past a damaged pack, so what arrived is used, message by message; it tries a pack that is gone for a
+        minute, so a segment is asked for once more only where nothing of it arrived."""
         try:
             self._fetch(server, number, [path_of("segments", segment) for segment in segments])
         except ResticError as error:
+            if is_out(error):
+                raise
             narrate(f"repository {self.name}: {error}")
-            for segment in segments if len(segments) > 1 else ():
-                (self._archive(server, number).folder / path_of("segments", segment)).unlink(missing_ok=True)
-                with contextlib.suppress(ResticError):  # what did arrive is compared with its digest, message by message
+            folder = self._archive(server, number).folder
+            absent = [segment for segment in segments if not (folder / path_of("segments", segment)).is_file()]
+            for segment in absent if len(segments) > 1 else ():
+                with contextlib.suppress(ResticError):
                     self._fetch(server, number, [path_of("segments", segment)])
 
     def _archive(self, server: str, number: int) -> Archive:
@@ -185,19 +224,46 @@ class RepositorySource:
         missing = [path for path in lacking if not self._borrow(path, folder)]
         if missing:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._repository.fetch(self.snapshots(server)[number].id, missing, folder)
+            with self._asking():
+                self._repository.fetch(self.snapshots(server)[number].id, missing, folder, self._progress)
+
+    @contextlib.contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """A place that does not answer takes minutes to be given up."""
+        if self._progress is not None:
+            self._progress.stage(f"asking {self.name}", 1)
+        try:
+            yield
+        finally:
+            if self._progress is not None:
+                self._progress.advance(1)
+
+    @contextlib.contextmanager
+    def _asking(self) -> Iterator[None]:
+        if self._out is not None:
+            raise self._out
+        try:
+            yield
+        except ResticError as error:
+            if is_out(error):
+                self._out = error
+            raise
 
     def _borrow(self, path: str, folder: Path) -> bool:
         """A file whose name is its digest is the same everywhere; an index proves itself when it is read."""
         stem = Path(path).stem
         for near in self._nearby if is_digest(stem) else ():
-            with contextlib.suppress(OSError):
-                data = (near / path).read_bytes()
-                if path.endswith(".idx") or hashlib.sha256(data).hexdigest() == stem:
+            if (near / path).is_file() and (path.endswith(".idx") or digest_of(near / path) == stem):
+                with contextlib.suppress(OSError):
                     (folder / path).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                    (folder / path).write_bytes(data)
+                    shutil.copyfile(near / path, folder / path)
                     return True
         return False
+
+
+def is_out(error: Exception) -> bool:
+    """Whether the place as a whole failed, and not some of what it holds."""
+    return isinstance(error, ResticError) and error.kind not in ("failed", "incomplete")
 
 
 def generation_of(snapshot: SnapshotInfo) -> int | None:
@@ -218,13 +284,50 @@ def best_generation(available: Sequence[int], first: int, last: int) -> int | No
     return min(later, default=None)
 
 
-def _whole(archive: Archive, places: Sequence[Location], narrate: Narrator, name: str) -> Iterator[tuple[str, bytes]]:
+def _places(archive: Archive, segments: Sequence[str], ids: frozenset[str]) -> tuple[dict[str, list[Location]], list[str]]:
+    """Where these messages are, by segment, in order; and the segments whose index cannot be read."""
+    places: dict[str, list[Location]] = {}
+    found: set[str] = set()
+    dark = []
+    for segment in segments:
+        if len(found) == len(ids):
+            break
+        try:
+            lines = archive.index(segment)
+        except ArchiveError:
+            dark.append(segment)
+            continue
+        for line in lines:
+            if line.id in ids and line.id not in found:
+                found.add(line.id)
+                places.setdefault(segment, []).append(Location(line.id, segment, line.offset, line.size))
+    return places, dark
+
+
+def _searched(archive: Archive, segment: str, ids: frozenset[str]) -> list[Location]:
+    """What is left of these messages in a segment without an index."""
+    path = archive.folder / path_of("segments", segment)
+    if not path.is_file():
+        return []
+    return [Location(id_, segment, offset, size) for id_, offset, size in salvage_segment(path) if id_ in ids]
+
+
+def _whole(archive: Archive, places: Sequence[Location], narrate: Narrator, name: str) -> Iterator[tuple[str, Body]]:
     for place in places:
         if not (archive.folder / path_of("segments", place.segment)).is_file():
             continue  # it did not arrive, and that was told
         try:
-            data = archive.read_message(place)
+            body = _checked(archive, place)
         except ArchiveError as error:
             narrate(f"{name}: {error}")
             continue
-        yield place.id, data
+        yield place.id, body
+
+
+def _checked(archive: Archive, place: Location) -> Body:
+    """A large message is read twice: once to be compared with its digest, before any of it is given, and once more as it is used."""
+    if place.size <= IN_MEMORY:
+        return Body.of(archive.read_message(place))
+    for _ in archive.message_chunks(place):
+        pass
+    return Body(place.size, partial(archive.message_chunks, place))

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from failsafe.backup.destinations import Destination, Rejected
-from failsafe.backup.recall import Source, best_generation
+from failsafe.backup.recall import Source, best_generation, is_out
 from failsafe.backup.restore_plan import Plan, Wanted, describe
 from failsafe.errors import ArchiveError, ExternalError, ResticError
+from failsafe.model import Body
 from failsafe.ports import Narrator, Progress
 
 NOT_ANYWHERE = "no repository that can be read holds it"
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A message that nearer sources list and had not whole, and where it was taken from instead."""
+
+    item: Wanted
+    damaged_in: tuple[str, ...]
+    taken_from: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,22 +37,17 @@ class RestoreReport:
     seconds: float
     verified: bool  # everything that was added was read back and is right
     notes: tuple[str, ...] = ()
+    sources: Mapping[str, int] = field(default_factory=dict)  # messages taken from each
+    elsewhere: tuple[Elsewhere, ...] = ()
 
     @property
     def is_short(self) -> bool:
         return bool(self.missing or self.not_found)
 
     def to_json(self) -> dict[str, object]:
-        gone = [
-            {
-                "id": item.id,
-                "server": item.server,
-                "mailbox": item.target_mailbox,
-                "folder": item.target_folder,
-                "message_id": item.message_id or "",
-                "why": why,
-            }
-            for item, why in self.missing
+        gone = [_json(item) | {"why": why} for item, why in self.missing]
+        elsewhere = [
+            _json(one.item) | {"damaged_in": list(one.damaged_in), "taken_from": one.taken_from} for one in self.elsewhere
         ]
         return {
             "planned": self.planned,
@@ -53,7 +58,19 @@ class RestoreReport:
             "seconds": round(self.seconds, 3),
             "verified": self.verified,
             "notes": list(self.notes),
+            "sources": dict(self.sources),
+            "elsewhere": elsewhere,
         }
+
+
+def _json(item: Wanted) -> dict[str, object]:
+    return {
+        "id": item.id,
+        "server": item.server,
+        "mailbox": item.target_mailbox,
+        "folder": item.target_folder,
+        "message_id": item.message_id or "",
+    }
 
 
 def run_restore(
@@ -77,7 +94,7 @@ def run_restore(
         if run.left:
             run.take_from(source)
     wrong = destination.verify(run.added, progress) if run.added else {}
-    missing = {**dict.fromkeys(run.left, NOT_ANYWHERE), **run.rejected, **wrong}
+    missing = {**run.not_had(), **run.rejected, **wrong}
     return RestoreReport(
         planned=plan.planned,
         added=len(run.added) - len(wrong),
@@ -88,6 +105,8 @@ def run_restore(
         seconds=monotonic() - begun,
         verified=not wrong,
         notes=(*destination.notes(), *run.notes()),
+        sources=run.sources,
+        elsewhere=tuple(run.elsewhere),
     )
 
 
@@ -110,29 +129,42 @@ class _Run:
         self.left: dict[Wanted, None] = dict.fromkeys(wanted)
         self.added: list[Wanted] = []
         self.rejected: dict[Wanted, str] = {}
-        self._later: dict[str, int] = {}
-        self._tried = 0  # sources
+        self.sources: dict[str, int] = {}
+        self.elsewhere: list[Elsewhere] = []
+        self._damaged: dict[Wanted, tuple[str, ...]] = {}  # sources that list it and had it not whole
+        self._out: dict[str, None] = {}  # sources that could not be asked
 
     def notes(self) -> tuple[str, ...]:
-        return tuple(
-            f"{count} message(s) came from {source}, since a nearer source had them not whole"
-            for source, count in self._later.items()
+        """One line for each source that could not be asked, and for each that stood in for damaged ones."""
+        stood_in: dict[str, int] = {}
+        for one in self.elsewhere:
+            stood_in[one.taken_from] = stood_in.get(one.taken_from, 0) + 1
+        return (
+            *(f"{name} could not be asked; what it holds was taken from others, as far as they have it" for name in self._out),
+            *(f"{n} message(s) came from {name}, since a nearer source had them not whole" for name, n in stood_in.items()),
         )
+
+    def not_had(self) -> dict[Wanted, str]:
+        """What is left when no source is, and why."""
+        reasons = {}
+        for item in self.left:
+            names = self._damaged.get(item)
+            reasons[item] = f"not whole in {', '.join(names)}; {NOT_ANYWHERE} whole" if names else NOT_ANYWHERE
+        return reasons
 
     def take_from(self, source: Source) -> None:
         """Tries every message that is left. A source that fails leaves them to the next one."""
-        self._tried += 1
-        before = len(self.added)
         for (server, mailbox), items in self._by_mailbox().items():
-            available = _generations(source, server, self._narrate)
+            available = self._generations(source, server)
             tried = {item: best_generation(available, item.first_generation, item.last_generation) for item in items}
             self._take_all(source, server, mailbox, tried)
             newest = available[-1] if available else None  # a segment outlives the entries it was made for
             self._take_all(
                 source, server, mailbox, {item: newest for item in items if item in self.left and tried[item] != newest}
             )
-        if self._tried > 1 and len(self.added) > before:
-            self._later[source.name] = len(self.added) - before
+            for item in items if source.name not in self._out else ():
+                if item in self.left and tried[item] is not None:
+                    self._damaged[item] = (*self._damaged.get(item, ()), source.name)
 
     def _take_all(self, source: Source, server: str, mailbox: str, places: dict[Wanted, int | None]) -> None:
         by_generation: dict[int, dict[str, list[Wanted]]] = {}
@@ -152,23 +184,36 @@ class _Run:
         messages = source.read(server, number, mailbox, list(by_id), self._narrate)
         while True:
             try:
-                id_, data = next(messages)
+                id_, body = next(messages)
             except StopIteration:
                 return
             except (ResticError, ArchiveError) as error:
                 self._narrate(f"{source.name}: {error}")
+                if is_out(error):
+                    self._out[source.name] = None
                 return
             for item in by_id[id_]:
-                self._give(item, data)
+                self._give(item, body, source.name)
 
-    def _give(self, item: Wanted, data: bytes) -> None:
+    def _generations(self, source: Source, server: str) -> tuple[int, ...]:
         try:
-            self._destination.add(item, data)
+            return source.generations(server)
+        except ExternalError as error:
+            self._narrate(f"{source.name}: {error}")
+            self._out[source.name] = None
+            return ()
+
+    def _give(self, item: Wanted, body: Body, name: str) -> None:
+        try:
+            self._destination.add(item, body)
         except Rejected as error:
             self.rejected[item] = str(error)
             self._narrate(f"not restored: {describe(item)}: {error}")
         else:
             self.added.append(item)
+            self.sources[name] = self.sources.get(name, 0) + 1
+            if item in self._damaged:
+                self.elsewhere.append(Elsewhere(item, self._damaged[item], name))
         del self.left[item]
         self._progress.advance(item.size)
 

@@ -86,7 +86,12 @@ def confirm(question: str, *, yes: bool) -> None:
             mend="say --yes to go on, or --dry-run to see the plan",
         )
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+    try:
+        said = sys.stdin.readline()
+    except KeyboardInterrupt:
+        say()
+        raise Interrupted("nothing was done") from None
+    if said.strip().lower() not in ("y", "yes"):
         raise Interrupted("nothing was done")
 
 
@@ -125,6 +130,7 @@ class BarProgress:
         )
         self._live: Progress | None = None
         self._task: Any = None
+        self._second: Any = None
 
     def stage(self, text: str, total: int | None = None, unit: str = "") -> None:
         self.close()
@@ -136,15 +142,58 @@ class BarProgress:
         if self._live is not None:
             self._live.advance(self._task, amount)
 
+    def beside(self) -> Beside:
+        """A second bar below the first, for what goes on at the same time."""
+        return Beside(self)
+
     def close(self) -> None:
+        self.end_beside()
         if self._live is not None:
             self._live.remove_task(self._task)
             self._live.stop()
             self._live = None
 
+    def begin_beside(self, text: str, total: int | None) -> None:
+        self.end_beside()
+        if self._live is None:
+            self._bytes.start()
+        if self._live is not self._things:  # a terminal shows one set of bars at a time
+            self._second = self._bytes.add_task(text, total=total)
+
+    def move_beside(self, amount: int) -> None:
+        if self._second is not None:
+            self._bytes.advance(self._second, amount)
+
+    def end_beside(self) -> None:
+        if self._second is not None:
+            self._bytes.remove_task(self._second)
+            self._second = None
+            if self._live is None:
+                self._bytes.stop()
+
+
+class Beside:
+    """ports.Progress of the second bar; it goes when its total is reached."""
+
+    def __init__(self, bars: BarProgress) -> None:
+        self._bars, self._left = bars, 0
+
+    def stage(self, text: str, total: int | None = None, unit: str = "") -> None:  # noqa: ARG002 - bytes, all of them
+        self._left = total or 0
+        self._bars.begin_beside(text, total)
+
+    def advance(self, amount: int) -> None:
+        self._left -= amount
+        self._bars.move_beside(amount)
+        if self._left <= 0:
+            self._bars.end_beside()
+
 
 class NoProgress:
     """ports.Progress where nobody watches."""
+
+    def beside(self) -> None:
+        """Nobody watches this either."""
 
     def stage(self, text: str, total: int | None = None, unit: str = "") -> None:
         pass

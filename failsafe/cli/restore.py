@@ -14,26 +14,28 @@ import typer
 from failsafe.cli import search as options
 from failsafe.cli.common import JSON_OPTION, YES_OPTION, answer, answer_json, confirm, open_app, progress, say, verbs_app
 from failsafe.cli.search import for_terminal, make_query
-from failsafe.errors import EXIT_EXTERNAL, EXIT_FINDINGS, UsageError
+from failsafe.errors import EXIT_EXTERNAL, EXIT_FINDINGS, Interrupted, UsageError
 
 if TYPE_CHECKING:
+    from failsafe.app import App
+    from failsafe.backup.catalog import Catalog
     from failsafe.backup.restore import RestoreReport
     from failsafe.backup.restore_plan import Plan, Wanted
-    from failsafe.restores import Chosen
+    from failsafe.restores import Chosen, Request
     from failsafe.secrets import Secret
 
 app = verbs_app()
 SHOWN = 20  # messages and folders of a plan, for a person
 IDS = typer.Option(None, "--id", metavar="HASH", help="A message's id, as `search` shows it; may be repeated.")
 DEST = typer.Option(
-    ..., "--to", metavar="DEST", help="maildir:DIR, eml:DIR, mbox:FILE, zip:FILE, imap, imap:SERVER, or server:NAME (add --help)."
+    None, "--to", metavar="DEST", help="maildir:DIR, eml:DIR, mbox:FILE, zip:FILE, imap, imap:SERVER, or server:NAME (add --help)."
 )
 
 
 @app.command()
 def restore(
     words: list[str] = options.WORDS,
-    to: str = DEST,
+    to: str | None = DEST,
     ids: list[str] = IDS,
     server: str | None = options.SERVER,
     mailbox: str | None = options.MAILBOX,
@@ -66,14 +68,41 @@ def restore(
 ) -> None:
     """Brings messages back. Shows its plan, adds only what is missing, reads it back; running it again adds nothing twice.
 
+    Alone, on a terminal, it asks: whose mailbox, what is missing, since when; shows the messages; restores those you choose.
+
     A mailbox or folder means what is in it now; with --at, what was in it then; with --gone, what vanished from it.
 
-    Examples: failsafe restore --mailbox ann@example.org --gone-since yesterday --to imap --imap-password-file ./pw
+    Examples: failsafe restore
+              failsafe restore --mailbox ann@example.org --gone-since yesterday --to imap --imap-password-file ./pw
               failsafe restore --mailbox ann@example.org --folder INBOX --at 2026-11-20 --to maildir:/tmp/mail
     """
     from failsafe import restores
 
     everything = open_app()
+    if to is None:
+        given = (
+            words,
+            ids,
+            server,
+            mailbox,
+            folder,
+            sender,
+            recipient,
+            subject,
+            message_id,
+            since,
+            until,
+            gone,
+            gone_since,
+            at,
+            snapshot,
+        )
+        _ask(
+            everything,
+            alone=not any((*given, repository, into, into_mailbox, imap_user, dry_run, yes, as_json)),
+            password=_password(imap_password_file),
+        )
+        return
     query = make_query(
         everything, words=words, ids=ids, server=server, mailbox=mailbox, folder=folder, sender=sender, recipient=recipient, subject=subject,
         message_id=message_id, since=since, until=until, gone=gone, gone_since=gone_since, at=at,
@@ -86,41 +115,79 @@ def restore(
         query=query, to=to, at=query.at, snapshot=snapshot, repository=repository, into_folder=into, into_mailbox=into_mailbox,
         imap_user=imap_user, password=_password(imap_password_file),
     )  # fmt: skip
-    _run(everything, request, dry_run=dry_run, yes=yes, as_json=as_json)
+    report = _run(everything, request, dry_run=dry_run, yes=yes, as_json=as_json)
+    if report.is_short or not report.verified:
+        raise typer.Exit(EXIT_EXTERNAL)
 
 
-def _run(everything: Any, request: Any, *, dry_run: bool, yes: bool, as_json: bool) -> None:
+def _ask(everything: App, *, alone: bool, password: Callable[[str], Secret] | None) -> None:
+    """The conversation, then the restore it came to."""
+    from failsafe import restores
+    from failsafe.cli.restore_ask import ask, next_steps, queries
+
+    if not alone:
+        raise UsageError(
+            "--to is missing: where the messages shall go", mend="say --to DEST, or `failsafe restore` alone: it asks"
+        )
+    decision = ask(everything)
+    chosen = restores.Chosen(decision.rows, "the newest state, and what vanished before")
+    request = restores.Request(queries(decision.wish)[0], decision.to, imap_user=decision.imap_user, password=password)
+    report = _run(everything, request, chosen, dry_run=False, yes=False, as_json=False)
+    wrong = report.is_short or not report.verified
+    for line in next_steps(decision, everything.time_zone, nothing_to_add=report.added == 0 and not wrong, is_short=wrong):
+        say(line)
+    if wrong:
+        raise typer.Exit(EXIT_EXTERNAL)
+
+
+def _run(
+    everything: App, request: Request, chosen: Chosen | None = None, *, dry_run: bool, yes: bool, as_json: bool
+) -> RestoreReport:
+    """`chosen`: what a person picked already; else what the request finds."""
     from failsafe import restores
 
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(restores.workroom(everything))
         catalog = stack.enter_context(restores.catalog_of(everything))
         shown = stack.enter_context(_closing(progress(quiet=as_json)))
-        origins = restores.sources(everything, request.repository, folder)
-        chosen = restores.choose(everything, catalog, request, origins, say)
-        destination = stack.enter_context(_closing(restores.make_destination(everything, request, chosen.found, say)))
-        plan = restores.make_plan(catalog, request, chosen, destination, origins, shown, say)
+        tell = restores.told_once(say)
+        origins = restores.sources(everything, request.repository, folder, shown.beside())
+        chosen = chosen or restores.choose(everything, catalog, request, origins, tell)
+        destination = stack.enter_context(_closing(restores.make_destination(everything, request, chosen.found, tell)))
+        plan = restores.make_plan(catalog, request, chosen, destination, origins, shown, tell)
         shown.close()
         _tell_plan(plan, chosen, request.to)
-        if plan.planned == len(plan.not_found):
-            _say_nothing_found(plan, request.to, as_json=as_json)
+        if not chosen.found:
+            _say_nothing_found(plan, request.to, _no_such_mailbox(catalog, request), as_json=as_json)
         if dry_run:
             if as_json:
                 answer_json(_dry_json(plan, request.to))
             raise typer.Exit
         if plan.to_add:
             confirm(f"Add {len(plan.to_add)} message(s) to {request.to}?", yes=yes)
-        report = restores.carry_out(everything, plan, origins, destination, request.to, shown, say)
+        report = restores.carry_out(everything, plan, origins, destination, request.to, shown, tell)
     _tell_report(report, as_json=as_json)
-    if report.is_short or not report.verified:
-        raise typer.Exit(EXIT_EXTERNAL)
+    return report
 
 
-def _say_nothing_found(plan: Plan, to: str, *, as_json: bool) -> None:
+def _say_nothing_found(plan: Plan, to: str, why: str, *, as_json: bool) -> None:
     if as_json:
         answer_json(_dry_json(plan, to) | {"dry_run": False})
-    say("nothing to restore: no message was found")
+    say("nothing to restore: no message was found" + why)
     raise typer.Exit(EXIT_FINDINGS)
+
+
+def _no_such_mailbox(catalog: Catalog, request: Request) -> str:
+    """A mailbox that was never backed up is perhaps a slip of the pen."""
+    from failsafe.backup.catalog_places import known_mailboxes
+    from failsafe.backup.catalog_search import matches_mailbox
+    from failsafe.cli.restore_words import match
+
+    wanted, known = request.query.mailbox, [each.mailbox for each in known_mailboxes(catalog)]
+    if wanted is None or not known or any(matches_mailbox(wanted, name) for name in known):
+        return ""
+    like = [for_terminal(known[place]) for place in match(wanted, known).places]
+    return f"; there is no mailbox “{for_terminal(wanted)}” here" + (f". Did you mean {' or '.join(like)}?" if like else "")
 
 
 def _tell_plan(plan: Plan, chosen: Chosen, to: str) -> None:
@@ -163,6 +230,14 @@ def _tell_report(report: RestoreReport, *, as_json: bool) -> None:
         )
     if len(report.missing) > SHOWN:
         say(f"… and {len(report.missing) - SHOWN} more missing (--json lists all of them)")
+    for one in report.elsewhere[:SHOWN]:
+        item = one.item
+        say(
+            f"taken from {one.taken_from}, since damaged in {', '.join(one.damaged_in)}: {for_terminal(item.target_mailbox)}"
+            f" {for_terminal(item.target_folder)} “{for_terminal(item.label)}”"
+        )
+    if len(report.elsewhere) > SHOWN:
+        say(f"… and {len(report.elsewhere) - SHOWN} more (--json lists all of them)")
     for note in report.notes:
         say(f"note: {note}")
     if as_json:
@@ -188,7 +263,11 @@ def _password(file: Path | None) -> Callable[[str], Secret] | None:
         if user not in known:
             from getpass import getpass
 
-            known[user] = Secret(getpass(f"IMAP password of {user}: "), "typed")
+            try:
+                known[user] = Secret(getpass(f"IMAP password of {user}: "), "typed")
+            except (KeyboardInterrupt, EOFError):
+                say()
+                raise Interrupted("nothing was done") from None
         return known[user]
 
     return ask

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class Digester:
@@ -36,6 +36,16 @@ class Digester:
         whole = self._canonical.copy()
         whole.update(self._held)
         return whole.hexdigest()
+
+
+def imap_pieces(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The bytes whose SHA-256 is `canonical`."""
+    held = b""
+    for piece in pieces:
+        text = held + piece
+        held = b"\r" if text.endswith(b"\r") else b""
+        yield _as_imap_has_it(text[: len(text) - len(held)])
+    yield held
 
 
 def _as_imap_has_it(text: bytes) -> bytes:

@@ -9,7 +9,7 @@ import pytest
 
 from failsafe.adapters.imap import ImapMailbox
 from failsafe.errors import MailError
-from failsafe.model import Endpoint
+from failsafe.model import Body, Endpoint
 from failsafe.secrets import Secret
 from tests.contract.dovecot import MASTER, PASSWORD, Dovecot, running
 from tests.contract.mail_servers import ScriptedServer, Talk
@@ -92,6 +92,19 @@ def test_many_messages_are_listed_and_fetched_in_batches(box: ImapMailbox, monke
         box.append("INBOX", message, frozenset(), DATE)
     uids = [message.uid for message in box.messages("INBOX")]
     assert [data for _, data in box.fetch("INBOX", uids)] == sent
+
+
+def test_a_large_message_goes_there_and_comes_back_in_pieces(box: ImapMailbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("failsafe.adapters.imap.LARGE", 1000)
+    parts = [b"Subject: large\r\n\r\n", *(b"%04d " % number * 400 + b"\r\n" for number in range(5))]
+    box.append("INBOX", MESSAGE, frozenset(), DATE)
+    box.append("INBOX", Body(sum(map(len, parts)), lambda: parts), frozenset(), DATE)
+    box.append("INBOX", Body.of(b"\r\n" * 1000), frozenset(), DATE)
+    uids = [message.uid for message in box.messages("INBOX")]
+    found = [list(pieces) for _, pieces in box.read("INBOX", uids)]
+    assert [b"".join(pieces) for pieces in found] == [MESSAGE, b"".join(parts), b"\r\n" * 1000]
+    assert [max(map(len, pieces)) for pieces in found] == [len(MESSAGE), 1000, 1000]
+    assert list(box.read("INBOX", [max(uids) + 1])) == []
 
 
 def test_a_master_user_opens_a_mailbox(server: Dovecot) -> None:

@@ -148,13 +148,13 @@ class Breaking(FakeRepository):
     breaks_after: int | None = None
     lies = False
 
-    def fetch(self, snapshot_id: str, paths: Sequence[str], target: Path) -> None:
+    def fetch(self, snapshot_id: str, paths: Sequence[str], target: Path, progress: Progress | None = None) -> None:
         for path in paths:
             if self.breaks_after is not None:
                 if self.breaks_after == 0:
                     raise Interrupted("killed")
                 self.breaks_after -= 1
-            super().fetch(snapshot_id, [path], target)
+            super().fetch(snapshot_id, [path], target, progress)
             if self.lies and path.endswith(".tar"):
                 (target / path).write_bytes(os.urandom(600))
 

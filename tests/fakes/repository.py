@@ -80,7 +80,7 @@ class FakeRepository:
     def list_sizes(self, snapshot_id: str) -> dict[str, int]:
         return {path: len(content) for path, content in self._files(snapshot_id).items()}
 
-    def fetch(self, snapshot_id: str, paths: Sequence[str], target: Path) -> None:
+    def fetch(self, snapshot_id: str, paths: Sequence[str], target: Path, progress: Progress | None = None) -> None:  # noqa: ARG002
         files = self._files(snapshot_id)
         absent = [path for path in paths if path not in files]
         if absent:

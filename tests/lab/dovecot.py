@@ -36,7 +36,7 @@ service auth {
 SPEECH_2_3 = """\
 ssl_cert = </etc/lab/mx.pem
 ssl_key = </etc/lab/mx.key
-mail_location = maildir:{root}/%d/%n{layout}
+mail_location = {store}:{root}/%d/%n{layout}
 passdb {{
   driver = passwd-file
   args = scheme=PLAIN username_format=%u /etc/dovecot/users
@@ -50,7 +50,7 @@ userdb {{
 SPEECH_2_4 = """\
 ssl_server_cert_file = /etc/lab/mx.pem
 ssl_server_key_file = /etc/lab/mx.key
-mail_driver = maildir
+mail_driver = {store}
 mail_path = {root}/%{{user | domain}}/%{{user | username}}
 mailbox_list_layout = {layout}
 passdb passwd-file {{
@@ -74,13 +74,15 @@ def version() -> tuple[int, int]:
 
 
 def configuration(layout: str) -> str:
-    """dovecot.conf. `layout`: how folders lie on disk, "maildir++" (`.Archive.2026`) or "fs" (`Archive/2026`)."""
-    if layout not in {"maildir++", "fs"}:
-        raise ValueError(f"unknown Maildir layout {layout!r}: maildir++ or fs")
+    """dovecot.conf. `layout`: how a Maildir's folders lie on disk, "maildir++" (`.Archive.2026`) or "fs" (`Archive/2026`); or "mdbox"."""
+    if layout not in {"maildir++", "fs", "mdbox"}:
+        raise ValueError(f"unknown layout {layout!r}: maildir++, fs or mdbox")
+    store = "mdbox" if layout == "mdbox" else "maildir"
     if version() < (2, 4):
-        return COMMON + SPEECH_2_3.format(root=VMAIL_ROOT, layout=":LAYOUT=fs" if layout == "fs" else "")
+        return COMMON + SPEECH_2_3.format(root=VMAIL_ROOT, store=store, layout=":LAYOUT=fs" if layout == "fs" else "")
+    layout = "fs" if layout == "mdbox" else layout  # the only one that dbox has
     head = "dovecot_config_version = 2.4.0\ndovecot_storage_version = 2.4.0\n"
-    return head + COMMON + SPEECH_2_4.format(root=VMAIL_ROOT, layout=layout)
+    return head + COMMON + SPEECH_2_4.format(root=VMAIL_ROOT, store=store, layout=layout)
 
 
 def users_file(passwords: dict[str, str], uid: int) -> str:

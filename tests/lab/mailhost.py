@@ -98,6 +98,18 @@ class MailHost(Host):
         """Delete and expunge messages by their X-Lab-Id over IMAP, as a person does. Returns how many there were."""
         return int(self._imap("delete", mailbox, folder, lab_id))
 
+    def mark(self, mailbox: str, folder: str, lab_id: str, *flags: str) -> None:
+        """Set flags and keywords of a message by its X-Lab-Id."""
+        self._imap("mark", mailbox, folder, lab_id, *flags)
+
+    def move(self, mailbox: str, folder: str, lab_id: str, target: str) -> None:
+        """Move a message into another folder, which is made where there is none."""
+        self._imap("move", mailbox, folder, lab_id, target)
+
+    def drop(self, mailbox: str, folder: str) -> None:
+        """Delete a folder with all that is in it."""
+        self._imap("drop", mailbox, folder)
+
     def empty(self, mailbox: str = ALICE) -> None:
         """Delete every message of a mailbox over IMAP, and every folder but INBOX."""
         self._imap("empty", mailbox)

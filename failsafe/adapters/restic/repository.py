@@ -16,6 +16,7 @@ from failsafe.adapters.restic.capabilities import Capabilities
 from failsafe.adapters.restic.driver import PATIENCE, Access, Driver, Narrator, Patience
 from failsafe.adapters.restic.escrow import Files, ask_files, copy_files, prove
 from failsafe.adapters.restic.glance import Memory, find_whole
+from failsafe.adapters.restic.growth import shown_growth
 from failsafe.adapters.restic.listeners import BackupLines, PruneLines
 from failsafe.adapters.restic.parse import (
     Failure,
@@ -184,7 +185,7 @@ class ResticRepository:
     def list_sizes(self, snapshot_id: str) -> Mapping[str, int]:
         return self._sizes(snapshot_id)[1]
 
-    def fetch(self, snapshot_id: str, paths: Sequence[str], target: Path) -> None:
+    def fetch(self, snapshot_id: str, paths: Sequence[str], target: Path, progress: Progress | None = None) -> None:
         """See the port. Asks first whether the snapshot has each file, and afterwards whether each one arrived in its full size."""
         wanted = dict.fromkeys(paths)
         for path in wanted:
@@ -196,9 +197,10 @@ class ResticRepository:
         _, sizes = self._sizes(snapshot_id)
         self._demand_none([path for path in wanted if path not in sizes], f"snapshot {snapshot_id[:8]} does not have")
         target.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for portion in self._portions(wanted, sizes):
-            total = sum(sizes[path] for path in portion or wanted)
-            self._driver.demand(commands.restore(snapshot_id, str(target), portion), deadline=self._fetch_deadline(total))
+        with shown_growth(target, {path: sizes[path] for path in wanted}, progress, f"fetching from {self.name}"):
+            for portion in self._portions(wanted, sizes):
+                total = sum(sizes[path] for path in portion or wanted)
+                self._driver.demand(commands.restore(snapshot_id, str(target), portion), deadline=self._fetch_deadline(total))
         short = [path for path in wanted if not _arrived(target / path, sizes[path])]
         self._demand_none(short, f"restic restore ended well, yet from snapshot {snapshot_id[:8]} did not arrive")
 

@@ -23,6 +23,7 @@ END = bytes(2 * BLOCK)  # two empty blocks end a tar file (POSIX ustar)
 ELSEWHERE = -1
 COPY = 1 << 20  # bytes moved at a time
 INDEX_HEAD = b"failsafe index 1\n"
+_INDEX_NAME = re.compile(rb"[0-9a-f]{64}\0")
 _INDEX_ID = re.compile(rb"^([0-9a-f]{64}) ", re.MULTILINE)
 
 
@@ -113,6 +114,33 @@ def scan_segment(path: Path) -> Iterator[tuple[str, int, int]]:
                 raise ArchiveError(f"{path}: no message is readable after byte {end}", transient=False)
     except (tarfile.TarError, OSError, ValueError) as error:
         raise ArchiveError(f"{path} is not a readable tar file: {error}", transient=False) from error
+
+
+def salvage_segment(path: Path) -> Iterator[tuple[str, int, int]]:
+    """As `scan_segment`, of a file with holes: after one, the search goes on for the next header. What is given must be compared with its digest."""
+    try:
+        end, place = path.stat().st_size, 0
+        with path.open("rb") as file:
+            while place + BLOCK <= end:
+                file.seek(place)
+                found = _message_in(file.read(BLOCK))
+                place += BLOCK
+                if found is not None and place + found[1] <= end:
+                    yield found[0], place, found[1]
+                    place += found[1] + (-found[1] % BLOCK)
+    except OSError as error:
+        raise ArchiveError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _message_in(header: bytes) -> tuple[str, int] | None:
+    """(id, size) where this is the header of a message."""
+    if not _INDEX_NAME.match(header):
+        return None
+    try:
+        info = tarfile.TarInfo.frombuf(header, "ascii", "surrogateescape")
+    except tarfile.HeaderError:
+        return None
+    return (info.name, info.size) if info.isreg() and is_digest(info.name) else None
 
 
 def digest_of(path: Path) -> str:

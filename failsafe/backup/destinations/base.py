@@ -14,7 +14,8 @@ from typing import Protocol
 
 from failsafe.backup.restore_plan import Folders, Wanted
 from failsafe.errors import ExternalError, UsageError
-from failsafe.mail.headers import Storage, storage_of
+from failsafe.mail.headers import MAGIC_BYTES, Storage, storage_of
+from failsafe.model import Body
 from failsafe.ports import Progress
 
 PIECE = 1 << 20  # bytes read at a time
@@ -44,7 +45,7 @@ class Destination(Protocol):
         """Which of the wanted messages it holds: mailbox -> folder -> identities. Changes nothing."""
         ...
 
-    def add(self, item: Wanted, data: bytes) -> None:
+    def add(self, item: Wanted, body: Body) -> None:
         """Raises Rejected for a message it will not have, another ExternalError where it is out of order altogether."""
         ...
 
@@ -59,9 +60,9 @@ class Destination(Protocol):
     def close(self) -> None: ...
 
 
-def refuse_opaque(data: bytes) -> None:
+def refuse_opaque(body: Body) -> None:
     """Ciphertext is no message: only a Maildir beside its keys can use it."""
-    if storage_of(data) is not Storage.PLAIN:
+    if storage_of(body.head(MAGIC_BYTES)) is not Storage.PLAIN:
         raise Rejected(
             "it is stored encrypted or compressed; restore it with --to maildir:DIR and read it with the server's keys"
         )

@@ -17,6 +17,7 @@ from failsafe.backup.destinations.base import (
     write_whole,
 )
 from failsafe.backup.restore_plan import Folders, Wanted
+from failsafe.model import Body
 from failsafe.ports import Progress
 
 
@@ -37,13 +38,13 @@ class EmlDestination:
             progress.advance(1)
         return {mailbox: {name: frozenset(ids) for name, ids in folders.items()} for mailbox, folders in held.items()}
 
-    def add(self, item: Wanted, data: bytes) -> None:
-        refuse_opaque(data)
+    def add(self, item: Wanted, body: Body) -> None:
+        refuse_opaque(body)
         path = self._path(item)
         make_folders(path.parent)
         if path.exists():
             raise Rejected(f"{path} is another file; move it away")
-        write_whole(path, [data], temporary=path.parent, mtime=item.internal_date)
+        write_whole(path, body.pieces(), temporary=path.parent, mtime=item.internal_date)
 
     def verify(self, added: Sequence[Wanted], progress: Progress) -> dict[Wanted, str]:
         wrong = {}

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from failsafe.backup.destinations.base import Rejected, refuse_opaque
 from failsafe.backup.restore_plan import Folders, Wanted
 from failsafe.errors import MailError
-from failsafe.mail.identity import digests
+from failsafe.mail.identity import digests, imap_pieces
+from failsafe.model import Body
 from failsafe.ports import MailboxServer, Narrator, Progress, StoredMessage
 
 SYSTEM_FLAGS = {"D": "\\Draft", "F": "\\Flagged", "R": "\\Answered", "S": "\\Seen", "T": "\\Deleted", "P": "$Forwarded"}
 TRIES = 3  # of one message over a line that breaks; before each the server is asked whether the last one arrived
+LOOKS = 6  # at a folder whose messages are listed and not given, each in a session of its own
 LAST_SECOND = 253_402_214_400  # 31 December 9999, where calendars end
 
 
@@ -34,18 +36,17 @@ class ImapDestination:
         held: dict[str, dict[str, frozenset[str]]] = {}
         for mailbox in sorted({item.target_mailbox for item in wanted}):
             mine = [item for item in wanted if item.target_mailbox == mailbox]
-            server = self._open(mailbox)
-            folders = server.folders()
+            folders = self._open(mailbox).folders()
             progress.stage(f"looking at {mailbox}", len(folders), "folders")
             for folder in folders:
-                found = _held(server, folder, mine)
+                found = self._look(mailbox, folder, mine)
                 if found:
                     held.setdefault(mailbox, {})[_same_inbox(folder)] = frozenset(found)
                 progress.advance(1)
         return held
 
-    def add(self, item: Wanted, data: bytes) -> None:
-        refuse_opaque(data)
+    def add(self, item: Wanted, body: Body) -> None:
+        refuse_opaque(body)
         flags = {SYSTEM_FLAGS[letter] for letter in item.flags}
         if item.gone and "\\Deleted" in flags:
             flags.discard("\\Deleted")  # it was marked for deletion, then removed: kept, the mark would remove it once more
@@ -53,7 +54,7 @@ class ImapDestination:
         keywords = frozenset(keyword for keyword in item.keywords if _is_atom(keyword))
         if len(keywords) < len(item.keywords):
             self._note("a keyword that IMAP cannot write was left out")
-        self._uids[item] = self._put(item, canonical_bytes(data), frozenset(flags), keywords)
+        self._uids[item] = self._put(item, canonical_form(body), frozenset(flags), keywords)
 
     def verify(self, added: Sequence[Wanted], progress: Progress) -> dict[Wanted, str]:
         wrong: dict[Wanted, str] = {}
@@ -80,14 +81,40 @@ class ImapDestination:
             self._server, self._mailbox, self._ready = self._connect(mailbox), mailbox, set()
         return self._server
 
-    def _put(self, item: Wanted, data: bytes, flags: frozenset[str], keywords: frozenset[str]) -> int | None:
+    def _look(self, mailbox: str, folder: str, wanted: Sequence[Wanted]) -> set[str]:
+        """Which of the wanted messages are in a folder. A server that lost its list of a folder shows messages without size and content
+        at first (Dovecot 2.3 after a damaged dovecot-uidlist), and all of them in a later session: taken for absent they would be doubled."""
+        found: set[str] = set()
+        listed = withheld = 0
+        for look in range(1, LOOKS + 1):
+            try:
+                found, withheld, listed = _held(self._open(mailbox), folder, wanted)
+            except MailError as error:
+                if not error.transient or look == LOOKS:
+                    raise
+                self._narrate(f"{mailbox}: {error}; connecting again")
+                withheld = 1
+            if not withheld:
+                return found
+            self.close()
+        if withheld > 2 and withheld * 2 > listed:
+            raise MailError(
+                f"{mailbox}: the server lists {withheld} message(s) in {folder} and does not give them, so nobody can tell what is there;"
+                " nothing was added",
+                mend=f"let the server mend that folder (Dovecot: doveadm force-resync -u {mailbox} '*'), then run the same restore again",
+                transient=False,
+            )
+        self._notes[f"{mailbox} {folder}: the server lists messages that it does not give"] = withheld
+        return found
+
+    def _put(self, item: Wanted, body: Body, flags: frozenset[str], keywords: frozenset[str]) -> int | None:
         """Appends once, whatever the line does: after a lost answer the server is asked before anything is sent again."""
         for attempt in range(1, TRIES + 1):
             try:
                 server = self._open(item.target_mailbox)
-                if attempt > 1 and item.canonical in _held(server, item.target_folder, [item]):
+                if attempt > 1 and item.canonical in _held(server, item.target_folder, [item])[0]:
                     return None
-                return self._append(server, item, data, flags, keywords)
+                return self._append(server, item, body, flags, keywords)
             except MailError as error:
                 if not error.transient:
                     raise Rejected(str(error)) from error
@@ -98,7 +125,7 @@ class ImapDestination:
         raise AssertionError
 
     def _append(
-        self, server: MailboxServer, item: Wanted, data: bytes, flags: frozenset[str], keywords: frozenset[str]
+        self, server: MailboxServer, item: Wanted, body: Body, flags: frozenset[str], keywords: frozenset[str]
     ) -> int | None:
         """With everything; else without keywords; else bare: a message without its flags is better than none."""
         if item.target_folder not in self._ready:
@@ -112,7 +139,7 @@ class ImapDestination:
             forms.append((frozenset(), "the server refused the flags"))
         for number, (form, note) in enumerate(forms):
             try:
-                uid = server.append(item.target_folder, data, form, date)
+                uid = server.append(item.target_folder, body, form, date)
             except MailError as error:
                 if error.transient or number == len(forms) - 1:
                     raise
@@ -132,8 +159,8 @@ class ImapDestination:
         unsure = [item for item in items if self._uids.get(item) is None]
         candidates = sorted({*told, *(message.uid for message in _candidates(listed.values(), unsure))})
         right: dict[Wanted, StoredMessage] = {}
-        for uid, data in server.fetch(folder, candidates):
-            for item in by_canonical.get(digests(data)[1], ()):
+        for uid, pieces in server.read(folder, candidates):
+            for item in by_canonical.get(digests(pieces)[1], ()):
                 if self._uids.get(item) in (None, uid):
                     right[item] = listed[uid]
         wrong = {item: f"it is not in {folder} after it was added" for item in items if item not in right}
@@ -146,16 +173,22 @@ class ImapDestination:
         self._notes[text] = self._notes.get(text, 0) + 1
 
 
-def canonical_bytes(data: bytes) -> bytes:
-    """The form whose SHA-256 is `canonical`: line ends as CRLF (RFC 3501 wants them so), NUL, which IMAP cannot carry, as 0x80."""
-    return data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n").replace(b"\0", b"\x80")
+def canonical_form(body: Body) -> Body:
+    """The form whose SHA-256 is `canonical`: what IMAP is given, which has CRLF alone and no NUL. Reads the message once, to know its size."""
+
+    def pieces() -> Iterator[bytes]:
+        return imap_pieces(body.pieces())
+
+    return Body(sum(map(len, pieces())), pieces)
 
 
-def _held(server: MailboxServer, folder: str, wanted: Sequence[Wanted]) -> set[str]:
-    """Which of the wanted messages are in a folder, by their content."""
+def _held(server: MailboxServer, folder: str, wanted: Sequence[Wanted]) -> tuple[set[str], int, int]:
+    """Which of the wanted messages are in a folder, by their content; how many that may be one of them were not given; how many are listed."""
     asked = {item.canonical for item in wanted}
-    uids = [message.uid for message in _candidates(server.messages(folder), wanted)]
-    return {canonical for _, data in server.fetch(folder, uids) if (canonical := digests(data)[1]) in asked} if uids else set()
+    listed = server.messages(folder)
+    uids = [message.uid for message in (*_candidates(listed, wanted), *(one for one in listed if one.size == 0))]
+    given = {uid: digests(pieces)[1] for uid, pieces in server.read(folder, uids)} if uids else {}
+    return asked.intersection(given.values()), len(uids) - len(given), len(listed)
 
 
 def _candidates(messages: Iterable[StoredMessage], wanted: Sequence[Wanted]) -> list[StoredMessage]:

@@ -16,6 +16,7 @@ from failsafe.backup.destinations.base import (
 )
 from failsafe.backup.restore_plan import Folders, Wanted
 from failsafe.mail.maildir import INBOX, folder_directory, parse_keywords, split_name
+from failsafe.model import Body
 from failsafe.ports import Progress
 
 KEYWORDS = "dovecot-keywords"  # "NUMBER NAME" lines; number 0…25 is letter a…z in file names
@@ -50,7 +51,7 @@ class MaildirDestination:
             progress.advance(1)
         return held
 
-    def add(self, item: Wanted, data: bytes) -> None:
+    def add(self, item: Wanted, body: Body) -> None:
         place = self._place(item)
         for part in ("cur", "new", "tmp"):
             make_folders(place / part)
@@ -59,7 +60,7 @@ class MaildirDestination:
         letters = item.flags + "".join(self._letters(place, item.keywords))
         # a fresh name each time: a server that knows an old one as expunged would rename the file
         name = f"{max(item.internal_date, 0)}.R{secrets.token_hex(8)}.failsafe:2,{letters}"
-        write_whole(place / "cur" / name, [data], temporary=place / "tmp", mtime=item.internal_date)
+        write_whole(place / "cur" / name, body.pieces(), temporary=place / "tmp", mtime=item.internal_date)
         self._written[item] = place / "cur" / name
 
     def verify(self, added: Sequence[Wanted], progress: Progress) -> dict[Wanted, str]:

@@ -9,16 +9,18 @@ import hashlib
 import re
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from failsafe.backup.destinations.base import disk_faults, make_folders, refuse_opaque, sync_folder
+from failsafe.backup.destinations.base import PIECE, disk_faults, make_folders, refuse_opaque, sync_folder
 from failsafe.backup.restore_plan import Folders, Wanted
+from failsafe.model import Body
 from failsafe.ports import Progress
 
-_QUOTE = re.compile(rb"^(>*From )", re.MULTILINE)
-_UNQUOTE = re.compile(rb"^>(>*From )", re.MULTILINE)
+_QUOTE = re.compile(rb"\n(>*From )")
+_MAY_BE = re.compile(rb"\n>*(?:F(?:r(?:om?)?)?)?")  # the beginning of such a line
+_QUOTED = re.compile(rb">+From ")
 
 
 class MboxDestination:
@@ -39,14 +41,13 @@ class MboxDestination:
             found.setdefault(item.target_mailbox, {})[item.target_folder] = held
         return found
 
-    def add(self, item: Wanted, data: bytes) -> None:
-        refuse_opaque(data)
+    def add(self, item: Wanted, body: Body) -> None:
+        refuse_opaque(body)
         with disk_faults("write", self.path):
             file = self._opened()
             # asctime's form in UTC, as the de facto format has it (RFC 4155)
             file.write(b"From MAILER-DAEMON " + time.asctime(time.gmtime(max(item.internal_date, 0))).encode() + b"\n")
-            file.write(_QUOTE.sub(rb">\1", data))
-            file.write(b"\n" if data.endswith(b"\n") else b"\n\n")
+            file.writelines(_quoted(body.pieces()))
 
     def verify(self, added: Sequence[Wanted], progress: Progress) -> dict[Wanted, str]:
         if self._file is None or self._passing is None:
@@ -82,30 +83,63 @@ class MboxDestination:
 
     def _ids(self, path: Path) -> frozenset[str]:
         """Digests of the messages, each with and without its last newline: the format does not tell which it was."""
-        ids = set()
+        ids: set[str] = set()
+        message: _Digests | None = None
+        begins = True  # the next piece is the beginning of a line
         with disk_faults("read", path), path.open("rb") as file:
-            for message in _split(file):
-                body = _UNQUOTE.sub(rb"\1", message)
-                for form in (body, body.removesuffix(b"\n")):
-                    ids.add(hashlib.sha256(form).hexdigest())
+            while line := file.readline(PIECE):
+                if begins and line.startswith(b"From "):
+                    ids.update(message.ids() if message else ())
+                    message = _Digests()
+                elif message is not None:
+                    message.take(line, begins=begins)
+                begins = line.endswith(b"\n")
+        ids.update(message.ids() if message else ())
         return frozenset(ids)
 
 
-def _split(file: IO[bytes]) -> Iterator[bytes]:
-    """Messages of an mbox without their "From " lines and the empty line after each. One message in memory."""
-    lines: list[bytes] | None = None
-    for line in file:
-        if line.startswith(b"From "):
-            if lines is not None:
-                yield _trimmed(lines)
-            lines = []
-        elif lines is not None:
-            lines.append(line)
-    if lines is not None:
-        yield _trimmed(lines)
+class _Digests:
+    """Of one message as it is read: its last two bytes are held back, since either may be none of its own."""
+
+    def __init__(self) -> None:
+        self._digest, self._held, self._lines = hashlib.sha256(), b"", bytearray()
+        self._ends_empty = False  # its last line is the empty one that the format puts after each message
+
+    def take(self, line: bytes, *, begins: bool) -> None:
+        self._ends_empty = begins and line == b"\n"
+        self._lines += line[1:] if begins and _QUOTED.match(line) else line
+        if len(self._lines) > PIECE:
+            self._flush()
+
+    def ids(self) -> tuple[str, str]:
+        self._flush()
+        whole = self._held[:-1] if self._ends_empty else self._held
+        return self._with(whole), self._with(whole.removesuffix(b"\n"))
+
+    def _flush(self) -> None:
+        text = self._held + self._lines
+        self._digest.update(text[:-2])
+        self._held = bytes(text[-2:])
+        self._lines.clear()
+
+    def _with(self, end: bytes) -> str:
+        digest = self._digest.copy()
+        digest.update(end)
+        return digest.hexdigest()
 
 
-def _trimmed(lines: list[bytes]) -> bytes:
-    if lines and lines[-1] == b"\n":
-        lines.pop()
-    return b"".join(lines)
+def _quoted(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """With one more ">" before each line "From ", ">From " and so on, however the pieces are cut; then the empty line that ends a message."""
+    held, start = b"\n", 1  # as if a line had ended before the first
+    last = b""
+    for piece in pieces:
+        text = held + piece
+        end = text.rfind(b"\n")
+        held = text[end:] if end >= 0 and _MAY_BE.fullmatch(text, end) else b""
+        ready = text[: len(text) - len(held)]
+        last = (last + ready)[-1:]
+        yield _QUOTE.sub(rb"\n>\1", ready)[start if ready else 0 :]
+        start = 0 if ready else start
+    last = (last + held)[-1:]
+    yield held[start:]
+    yield b"\n" if last == b"\n" and not start else b"\n\n"

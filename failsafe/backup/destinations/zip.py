@@ -23,6 +23,7 @@ from failsafe.backup.destinations.base import (
 )
 from failsafe.backup.restore_plan import Folders, Wanted
 from failsafe.errors import ExternalError, UsageError
+from failsafe.model import Body
 from failsafe.ports import Progress
 
 
@@ -47,14 +48,16 @@ class ZipDestination:
                     progress.advance(1)
         return {mailbox: {name: frozenset(ids) for name, ids in folders.items()} for mailbox, folders in held.items()}
 
-    def add(self, item: Wanted, data: bytes) -> None:
-        refuse_opaque(data)
+    def add(self, item: Wanted, body: Body) -> None:
+        refuse_opaque(body)
         archive = self._archive()
         info = zipfile.ZipInfo(_name(item), _zip_date(item.internal_date))
         info.compress_type = zipfile.ZIP_DEFLATED
         info.external_attr = 0o600 << 16
-        with _faults(self.path):
-            archive.writestr(info, data)
+        info.file_size = body.size  # beyond 2 GiB another form is written, which must be known before the first byte
+        with _faults(self.path), archive.open(info, "w") as file:
+            for piece in body.pieces():
+                file.write(piece)
 
     def verify(self, added: Sequence[Wanted], progress: Progress) -> dict[Wanted, str]:
         if self._open is None or self._passing is None:

@@ -4,6 +4,9 @@ ids FOLDER        the X-Lab-Id of every message
 seed COUNT TAG    folders, flags, keywords, dates, sizes, a copy and a hole in the UIDs
 digest            folders, UIDs, flags, dates and the SHA-256 of every message
 delete FOLDER ID  expunge the messages with this X-Lab-Id
+mark FOLDER ID F… set these flags and keywords, as \\Seen or Projekt
+move FOLDER ID TO into another folder, which is made where there is none
+drop FOLDER       delete a folder with all that is in it
 empty             delete it all
 
 Standard library only, and nothing of failsafe: what it reports is an independent witness.
@@ -163,6 +166,27 @@ def delete(imap: imaplib.IMAP4_SSL, folder: str, lab_id: str) -> int:
     return len(found)
 
 
+def found(imap: imaplib.IMAP4_SSL, folder: str, lab_id: str) -> str:
+    """The UIDs of the messages with this X-Lab-Id, as a set."""
+    select(imap, folder, readonly=False)
+    uids = checked(imap.uid("SEARCH", "HEADER", "X-Lab-Id", f'"{lab_id}"'))[0].split()
+    return b",".join(uids).decode() or sys.exit(f"no {lab_id} in {folder}")
+
+
+def mark(imap: imaplib.IMAP4_SSL, folder: str, lab_id: str, *flags: str) -> None:
+    checked(imap.uid("STORE", found(imap, folder, lab_id), "+FLAGS", f"({' '.join(flags)})"))
+
+
+def move(imap: imaplib.IMAP4_SSL, folder: str, lab_id: str, target: str) -> None:
+    if target not in folders(imap):
+        checked(imap.create(encode(target)))
+    checked(imap.uid("MOVE", found(imap, folder, lab_id), encode(target)))
+
+
+def drop(imap: imaplib.IMAP4_SSL, folder: str) -> None:
+    checked(imap.delete(encode(folder)))
+
+
 def empty(imap: imaplib.IMAP4_SSL) -> None:
     if select(imap, "INBOX", readonly=False):
         checked(imap.store("1:*", "+FLAGS", r"(\Deleted)"))
@@ -176,7 +200,9 @@ def main(verb: str, server: str, user: str, password: str, ca_file: str, *words:
     trust = ssl.create_default_context(cafile=ca_file)
     with imaplib.IMAP4_SSL(server, 993, ssl_context=trust, timeout=30) as imap:
         imap.login(user, password)
-        verbs: dict[str, Callable[..., Any]] = {"ids": ids, "seed": seed, "digest": digest, "delete": delete, "empty": empty}
+        verbs: dict[str, Callable[..., Any]] = {
+            "ids": ids, "seed": seed, "digest": digest, "delete": delete, "mark": mark, "move": move, "drop": drop, "empty": empty,
+        }  # fmt: skip
         return verbs[verb](imap, *words)
 
 

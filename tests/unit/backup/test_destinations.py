@@ -20,6 +20,7 @@ from failsafe.backup.destinations import (
 from failsafe.backup.destinations.base import safe_component
 from failsafe.backup.restore_plan import Wanted
 from failsafe.mail.identity import digests
+from failsafe.model import Body
 from tests.contract.mailstore import Silent
 
 BODIES = [
@@ -47,7 +48,7 @@ def run(destination: Destination, items: dict[Wanted, bytes]) -> tuple[int, dict
     there = destination.there(list(items), Silent())
     missing = [item for item in items if item.id not in there.get(item.target_mailbox, {}).get(item.target_folder, frozenset())]
     for item in missing:
-        destination.add(item, items[item])
+        destination.add(item, Body.of(items[item]))
     wrong = destination.verify(missing, Silent())
     destination.close()
     return len(missing), wrong
@@ -91,6 +92,19 @@ def test_an_mbox_is_one_that_others_can_read(tmp_path: Path) -> None:
     assert [message["Subject"] for message in mailbox.mbox(tmp_path / "m", create=False)] == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 64])
+def test_a_message_in_pieces_makes_the_same_files_as_a_whole_one(size: int, tmp_path: Path) -> None:
+    bodies = [*BODIES, b"From a\n>>From b\nFro\n\nFrom", b"\n", b"F", b">From \n\n", b"x\nFrom \nFrom \n"]
+    whole, cut = MboxDestination(tmp_path / "whole"), MboxDestination(tmp_path / "cut")
+    for data in bodies:
+        pieces = [data[at : at + size] for at in range(0, len(data), size)]
+        whole.add(wanted(data), Body.of(data))
+        cut.add(wanted(data), Body(len(data), lambda pieces=pieces: pieces))  # type: ignore[misc]
+    items = [wanted(data) for data in bodies]
+    assert (whole.verify(items, Silent()), cut.verify(items, Silent())) == ({}, {})
+    assert (tmp_path / "cut").read_bytes() == (tmp_path / "whole").read_bytes()
+
+
 def test_a_zip_is_whole_and_has_its_folders(tmp_path: Path) -> None:
     run(ZipDestination(tmp_path / "m.zip"), {wanted(BODIES[0], "Archive/2026"): BODIES[0]})
     with zipfile.ZipFile(tmp_path / "m.zip") as archive:
@@ -102,7 +116,7 @@ def test_a_zip_is_whole_and_has_its_folders(tmp_path: Path) -> None:
 def test_ciphertext_is_never_written_as_a_message(kind: str, tmp_path: Path) -> None:
     destination = KINDS[kind](tmp_path / "out")
     with pytest.raises(Rejected, match="encrypted"):
-        destination.add(wanted(b"CRYPTED\x03"), b"CRYPTED\x03")
+        destination.add(wanted(b"CRYPTED\x03"), Body.of(b"CRYPTED\x03"))
     destination.close()
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
