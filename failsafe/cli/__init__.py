@@ -27,7 +27,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "verify": ("failsafe.cli.backup", "Check repositories and archives, reading data."),
     "accept": ("failsafe.cli.accept", "Lift the guard that a backup raised: the change was meant."),
     "search": ("failsafe.cli.search", "Find messages across all snapshots."),
-    "restore": ("failsafe.cli.restore", "Bring messages back, to files or to a server."),
+    "restore": ("failsafe.cli.restore", "Bring messages back, to files or to a server; alone, on a terminal, it asks."),
     "kit": ("failsafe.cli.kit", "Make the recovery kit: all that is needed to restore without this machine."),
     "drill": ("failsafe.cli.drill", "Rehearse a restore: bring mail back, open it, compare it."),
     "failover": ("failsafe.cli.failover", "Send mail to the secondary, by hand."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,59 +76,43 @@ def restore(
               failsafe restore --mailbox ann@example.org --gone-since yesterday --to imap --imap-password-file ./pw
               failsafe restore --mailbox ann@example.org --folder INBOX --at 2026-11-20 --to maildir:/tmp/mail
     """
-    from failsafe import restores
-
-    everything = open_app()
+    given = {name: value for name, value in locals().items() if name != "imap_password_file"}
+    password = _password(imap_password_file)
     if to is None:
-        given = (
-            words,
-            ids,
-            server,
-            mailbox,
-            folder,
-            sender,
-            recipient,
-            subject,
-            message_id,
-            since,
-            until,
-            gone,
-            gone_since,
-            at,
-            snapshot,
-        )
-        _ask(
-            everything,
-            alone=not any((*given, repository, into, into_mailbox, imap_user, dry_run, yes, as_json)),
-            password=_password(imap_password_file),
-        )
+        _ask(alone=not any(given.values()), password=password)
         return
-    query = make_query(
-        everything, words=words, ids=ids, server=server, mailbox=mailbox, folder=folder, sender=sender, recipient=recipient, subject=subject,
-        message_id=message_id, since=since, until=until, gone=gone, gone_since=gone_since, at=at,
-    )  # fmt: skip
-    if at is not None and snapshot is not None:
-        raise UsageError("--at and --snapshot name two different states", mend="give one of them")
-    if into_mailbox is not None and "@" not in into_mailbox:
-        raise UsageError(f"{into_mailbox!r} is not a mailbox", mend="write it as USER@DOMAIN")
-    request = restores.Request(
-        query=query, to=to, at=query.at, snapshot=snapshot, repository=repository, into_folder=into, into_mailbox=into_mailbox,
-        imap_user=imap_user, password=_password(imap_password_file),
-    )  # fmt: skip
-    report = _run(everything, request, dry_run=dry_run, yes=yes, as_json=as_json)
+    everything = open_app()
+    report = _run(everything, _request(everything, to, given, password), dry_run=dry_run, yes=yes, as_json=as_json)
     if report.is_short or not report.verified:
         raise typer.Exit(EXIT_EXTERNAL)
 
 
-def _ask(everything: App, *, alone: bool, password: Callable[[str], Secret] | None) -> None:
+def _request(everything: App, to: str, given: Mapping[str, Any], password: Callable[[str], Secret] | None) -> Request:
+    """`given`: the options by their names. Raises UsageError."""
+    from failsafe import restores
+
+    query = make_query(everything, **given)
+    if given["at"] is not None and given["snapshot"] is not None:
+        raise UsageError("--at and --snapshot name two different states", mend="give one of them")
+    if given["into_mailbox"] is not None and "@" not in given["into_mailbox"]:
+        raise UsageError(f"{given['into_mailbox']!r} is not a mailbox", mend="write it as USER@DOMAIN")
+    return restores.Request(
+        query=query, to=to, at=query.at, snapshot=given["snapshot"], repository=given["repository"], into_folder=given["into"],
+        into_mailbox=given["into_mailbox"], imap_user=given["imap_user"], password=password,
+    )  # fmt: skip
+
+
+def _ask(*, alone: bool, password: Callable[[str], Secret] | None) -> None:
     """The conversation, then the restore it came to."""
     from failsafe import restores
-    from failsafe.cli.restore_ask import ask, next_steps, queries
+    from failsafe.cli.restore_ask import ask, demand_terminal, next_steps, queries
 
     if not alone:
         raise UsageError(
             "--to is missing: where the messages shall go", mend="say --to DEST, or `failsafe restore` alone: it asks"
         )
+    demand_terminal()
+    everything = open_app()
     decision = ask(everything)
     chosen = restores.Chosen(decision.rows, "the newest state, and what vanished before")
     request = restores.Request(queries(decision.wish)[0], decision.to, imap_user=decision.imap_user, password=password)

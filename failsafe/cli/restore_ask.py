@@ -26,13 +26,17 @@ if TYPE_CHECKING:
 IDS_ON_A_LINE = 20  # of 64 digits each: a longer command is no help
 
 
-def ask(app: App) -> Decision:
-    """Asks until all is decided. Raises UsageError where nobody can be asked, Interrupted where the person leaves."""
+def demand_terminal() -> None:
+    """Raises UsageError where nobody can be asked."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError(
             "`failsafe restore` alone asks its questions on a terminal, and this is none",
             mend="say what to restore and where to, such as: failsafe restore --mailbox ann@example.org --gone-since yesterday --to eml:./mail",
         )
+
+
+def ask(app: App) -> Decision:
+    """Asks until all is decided. Raises Interrupted where the person leaves."""
     from failsafe.restores import catalog_of
 
     try:
