@@ -76,10 +76,10 @@ class Sent:
         for source in self.sources:
             try:
                 messages = source.read(self.server, self.number, manifest.mailbox, list(left), self.narrate) if left else ()
-                for id_, data in messages:
+                for id_, body in messages:
                     for place in left.pop(id_):
-                        self.session.put(place.row, [data])
-                        batch.sent(len(data))
+                        self.session.put(place.row, body.pieces())
+                        batch.sent(body.size)
             except (ResticError, ArchiveError) as error:
                 self.narrate(f"{source.name}: {error}")
         batch.settle()

@@ -28,7 +28,10 @@ app = verbs_app()
 SHOWN = 20  # messages and folders of a plan, for a person
 IDS = typer.Option(None, "--id", metavar="HASH", help="A message's id, as `search` shows it; may be repeated.")
 DEST = typer.Option(
-    None, "--to", metavar="DEST", help="maildir:DIR, eml:DIR, mbox:FILE, zip:FILE, imap, imap:SERVER, or server:NAME (add --help)."
+    None,
+    "--to",
+    metavar="DEST",
+    help="maildir:DIR, eml:DIR, mbox:FILE, zip:FILE, imap, imap:SERVER, or server:NAME (add --help).",
 )
 
 
