@@ -142,8 +142,8 @@ def _tell(report: TakeoverReport) -> None:
     for domain in report.domains:
         from failsafe.failover.zone import describe
 
-        holds = describe(domain.found) if domain.found is not None else f"cannot be read: {domain.unreadable}"
-        answer(f"{domain.domain}: {domain.state}, serving {domain.serving}; the zone holds {holds}")
+        holds = f"holds {describe(domain.found)}" if domain.found is not None else f"cannot be read: {domain.unreadable}"
+        answer(f"{domain.domain}: {domain.state}, serving {domain.serving}; the zone {holds}")
         if domain.unfinished:
             answer(f"  {domain.unfinished}; it is not gone on with")
         if domain.must_do:

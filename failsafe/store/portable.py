@@ -6,7 +6,7 @@ and the newest events and evidence. Everything is bounded. No secret is in the d
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -101,11 +101,13 @@ def read_holdings(store: Store) -> Holdings:
     with store.read() as connection:
         going_on = _going_on(connection)
         held = connection.execute(select(func.max(lease.c.epoch))).scalar()
+        duties = [row for row in _rows(connection, duty) if row["name"].partition(":")[0] in DUTIES]
         present = [
             {"table": "lease", "epoch": held or 0},
+            *_pulls(duties),
             *_rows(connection, domain_state),
             *_rows(connection, repository_state),
-            *(_short_duty(row) for row in _rows(connection, duty) if row["name"].partition(":")[0] in DUTIES),
+            *map(_short_duty, duties),
             *(_short_run(row) for row in _rows(connection, backup_run, backup_run.c.id.in_(_newest_runs(connection)))),
             *_rows(connection, evidence, evidence.c.id.in_(going_on)),
             *_rows(connection, own_line, own_line.c.id == _last(connection, own_line)),
@@ -155,12 +157,22 @@ def _out(value: object) -> object:
     return value.astimezone(UTC).strftime(INSTANT_FORMAT) if isinstance(value, datetime) else value
 
 
+def _is_under_way(row: Row) -> bool:
+    return str(row.get("started_at", "")) > str(row.get("ended_at", ""))
+
+
+def _pulls(duties: Iterable[Row]) -> Iterator[Row]:
+    """Since when each server is being pulled: that of the generation which carries this is proven complete up to then."""
+    for row in duties:
+        kind, _, server = row["name"].partition(":")
+        if kind == "backup" and _is_under_way(row):
+            yield {"table": "pull", "server": server, "began_at": row["started_at"]}
+
+
 def _short_duty(row: Row) -> Row:
     """One that is under way now will not be on another machine."""
-    short = {key: value for key, value in row.items() if key != "details"}
-    if row.get("started_at", "") > row.get("ended_at", ""):
-        short.pop("started_at")
-    return short
+    left_out = ("details", "started_at") if _is_under_way(row) else ("details",)
+    return {key: value for key, value in row.items() if key not in left_out}
 
 
 def _short_run(row: Row) -> Row:

@@ -14,11 +14,14 @@ from failsafe.backup.archive.reader import Archive
 from failsafe.backup.archive.staging import Staging
 from failsafe.backup.guardbook import GuardBook
 from failsafe.backup.inventory import Inventory
+from failsafe.backup.own_files import read_knowledge
 from failsafe.backup.refill import make_whole
 from failsafe.backups import HEAVY_LOCK, WAIT_FOR_HEAVY
 from failsafe.errors import ArchiveError, FailsafeError, Interrupted
+from failsafe.mail.manifest import Generation
 from failsafe.ports import Narrator, Progress
 from failsafe.repositories import keep_guards
+from failsafe.store.duties import BackupRun
 from failsafe.takeover.adopt import reading
 
 
@@ -49,6 +52,7 @@ def rebuild_server(
                         f"{server}: no repository gave a snapshot of it", mend="look at the repositories; then run this again"
                     )
                 _take_guards(app, server, staging, guards)
+                _note_run(app, server, staging.archive, newest)
             return RebuiltServer(server, newest.number, newest.messages, newest.at)
     except Interrupted:
         raise
@@ -66,6 +70,30 @@ def _take_guards(app: App, server: str, staging: Staging, guards: Sequence[Mappi
                 inventory.raise_guard(guard["place"], guard["code"], guard["text"], guard["raised_at"])
         inventory.commit()
     keep_guards(app, server, GuardBook(app.inventory_file(server), server).guards())
+
+
+def _note_run(app: App, server: str, archive: Archive, newest: Generation) -> None:
+    """The pull that made this generation is not in the journal that it carries. Its mail is complete up to when that pull began, and it says when."""
+    known, last = read_knowledge(archive, newest), app.duties.last_backup(server)
+    rows = () if known is None else known.rows
+    began = next((row["began_at"] for row in rows if row["table"] == "pull" and row["server"] == server), None)
+    began_at = None if began is None else datetime.fromisoformat(str(began))
+    if began_at is None or began_at > newest.at or (last is not None and last.ended_at >= newest.at):
+        return
+    report = {"messages": {"total": newest.messages}, "generation": newest.number}
+    app.duties.add_backup_run(BackupRun(server, began_at, newest.at, str(newest.result), report))
+
+
+def note_snapshots(app: App, name: str) -> str:
+    """What a repository holds, for `status` until the next backup; "" or why that is not known."""
+    try:
+        listed = reading(app, name).snapshots()
+    except FailsafeError as error:
+        return str(error)
+    if listed:
+        at = max(info.at for info in listed)
+        app.duties.change_repository(name, snapshots=len(listed), last_snapshot_at=at, last_result="ok")
+    return ""
 
 
 def rebuild_catalog(app: App, servers: Sequence[str]) -> str:

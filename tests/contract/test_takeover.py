@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,11 @@ class Machine:
     def domain(self) -> dict[str, Any]:
         (found,) = self.json("status")["domains"]
         return dict(found)
+
+    def rows(self, question: str) -> list[Any]:
+        """Straight from the database: a look at it while a test waits costs no process."""
+        with closing(sqlite3.connect(self.folder / "state" / "failsafe.sqlite")) as db:
+            return [row[0] for row in db.execute(question)]
 
     def take_over(self, kit: Path, passphrase: Path) -> subprocess.CompletedProcess[str]:
         options = ("--passphrase-file", str(passphrase), "--prefix", str(self.folder), "--yes", "--json")
@@ -229,19 +235,22 @@ def test_a_machine_that_is_destroyed_while_failed_over_is_taken_over_with_the_ki
 def _until_home(watched: Watched, b: Machine) -> None:
     """A failback is due, and is not made before a person has spoken."""
     wait_until(
-        lambda: b.ask("tick").returncode == 0 and "flip.observed" in b.events(), 120, "a failback is due, and only observed"
+        lambda: b.ask("tick").returncode == 0 and "flip.observed" in b.rows("select name from event"),
+        120,
+        "a failback is due, and only observed",
     )
     assert watched.zone() == AWAY
     assert b.ask("failback", DOMAIN, "--yes").returncode == 3
     assert watched.zone() == AWAY
-    wrong = b.ask("acknowledge", DOMAIN, "--serving", "primary")
-    assert (wrong.returncode, b.domain()["mode"]) == (3, "observe")
-
     assert b.ask("acknowledge", DOMAIN, "--serving", "secondary").returncode == 0, b.log[-1]
 
-    assert b.domain()["mode"] == "auto"
-    wait_until(lambda: b.ask("tick").returncode == 0 and b.domain()["state"] == "normal", 120, "mail goes back to the primary")
+    wait_until(
+        lambda: b.ask("tick").returncode == 0 and b.rows("select state from domain_state") == ["normal"],
+        120,
+        "mail goes back to the primary",
+    )
     assert watched.zone() == PEACE
+    assert b.domain()["mode"] == "auto"
 
 
 # -- what may go wrong
@@ -262,10 +271,12 @@ def lost(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 def whole(machine: Machine) -> None:
     """Everything is there, and only observed."""
-    assert machine.domain()["mode"] == "observe"
+    status = machine.json("status")
+    assert [domain["mode"] for domain in status["domains"]] == ["observe"]
+    assert [(server["status"], server["last_backup"]["messages"]) for server in status["servers"]] == [("ok", COUNT)]
+    assert status["repositories"][0]["snapshots"] == 1
     assert machine.ask("search", "--subject", "7").stdout.count("\n") >= 1, machine.log[-1]
-    assert machine.events().count("controller.taken-over") == 1
-    assert machine.events().count("domain.taken-over") == 1
+    assert sorted(machine.rows("select name from event")) == ["controller.taken-over", "domain.taken-over"]
 
 
 def test_killed_at_any_step_it_is_gone_on_with(lost: World, tmp_path: Path) -> None:

@@ -155,8 +155,10 @@ def test_a_duty_that_is_under_way_is_not_on_another_machine(store: Store) -> Non
     duties.started("backup:vps", NOW + timedelta(minutes=15))
     duties.ended("watch:example.org", NOW, ok=True, details={"health": {}})
 
-    held = [row for row in read_holdings(store).present if row["table"] == "duty"]
+    present = read_holdings(store).present
+    held = [row for row in present if row["table"] == "duty"]
 
+    assert [row["began_at"] for row in present if row["table"] == "pull"] == ["2026-11-22T17:15:00.000000Z"]
     assert [row["name"] for row in held] == ["backup:vps"]
     assert "started_at" not in held[0]
 
