@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -126,6 +128,8 @@ def test_every_repository_gets_the_configuration_and_the_journal_and_no_secret(h
     assert {row["table"] for row in known.rows} >= {"intent", "domain_state", "event", "duty", "repository_state"}
     assert next(row["restic_id"] for row in known.rows if row["table"] == "repository_state")
     staging = home.app.staging_folder("vps")
+    subprocess.run([sys.executable, staging / "rebuild.py", home.folder / "out"], check=True, capture_output=True, timeout=60)
+    assert (home.folder / "out" / "_controller" / "journal.jsonl").read_text().startswith('{"before_mx":')
     for file in (path for path in staging.rglob("*") if path.is_file()):
         content = file.read_bytes()
         assert [name for name, secret in SECRETS.items() if secret.encode() in content] == [], file
