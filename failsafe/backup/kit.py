@@ -46,14 +46,20 @@ class KitSsh:
     files: tuple[KitFile, ...] = ()
 
     @property
-    def words(self) -> tuple[str, ...]:
-        """Options that ssh and sftp both take, with the files in the current folder. The host key is always checked."""
+    def config(self) -> str:
+        """A configuration of ssh for the host "repository", with the files in the current folder. The host key is always checked."""
         names = [file.path for file in self.files]
-        options = ["StrictHostKeyChecking=yes"]
-        options += ["UserKnownHostsFile=known_hosts", "GlobalKnownHostsFile=/dev/null"] if "known_hosts" in names else []
         keys = [name for name in names if name.startswith("ssh_key")]
-        options += ["IdentitiesOnly=yes"] if keys else []
-        return (*(word for option in options for word in ("-o", option)), *(word for key in keys for word in ("-i", key)))
+        lines = [
+            f"HostName {self.host}",
+            f"Port {self.port}",
+            *([f"User {self.user}"] if self.user else []),
+            "StrictHostKeyChecking yes",
+        ]
+        lines += ["UserKnownHostsFile known_hosts", "GlobalKnownHostsFile /dev/null"] if "known_hosts" in names else []
+        lines += ["IdentitiesOnly yes"] if keys else []
+        lines += [f"IdentityFile {key}" for key in keys]
+        return "Host repository\n" + "".join(f"  {line}\n" for line in lines)
 
 
 @dataclass(frozen=True, slots=True)

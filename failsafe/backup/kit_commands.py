@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from shlex import join, quote
+from shlex import quote
 
-from failsafe.backup.kit import Kit, KitRepository, KitServer, KitSsh
+from failsafe.backup.kit import Kit, KitRepository, KitServer
 
 FOLDER = "failsafe-restore"  # in the home folder
 ENDING = "END-OF-FILE"
@@ -34,6 +34,8 @@ def open_block(repository: KitRepository) -> Block:
     lines = ["umask 077", f"mkdir -p {here} && cd {here}", f"printf '%s\\n' {quote(repository.password)} > password"]
     for file in (*(repository.ssh.files if repository.ssh else ()), *repository.attached):
         lines += _write(file.path, file.content)
+    if repository.ssh is not None:
+        lines += _write("ssh_config", repository.ssh.config.encode())
     lines += _write("environment", "".join(f"{line}\n" for line in _environment(repository)).encode())
     lines += [". ./environment", f"{_restic(repository)} snapshots --no-lock --compact"]
     return Block("open", f"Open the repository {repository.name}", "\n".join(lines) + "\n")
@@ -84,7 +86,7 @@ def _environment(repository: KitRepository) -> Iterable[str]:
     """The file `environment`, read by each block."""
     here = f"$HOME/{FOLDER}/{repository.name}"
     yield "umask 077"
-    yield "unset RESTIC_PASSWORD RESTIC_PASSWORD_COMMAND RESTIC_REPOSITORY_FILE RESTIC_CACHE_DIR"
+    yield "unset RESTIC_PASSWORD RESTIC_PASSWORD_COMMAND RESTIC_REPOSITORY_FILE"
     yield f"export RESTIC_REPOSITORY={quote(repository.address)}"
     yield f'export RESTIC_PASSWORD_FILE="{here}/password"'
     attached = {file.path for file in repository.attached}
@@ -93,12 +95,7 @@ def _environment(repository: KitRepository) -> Iterable[str]:
 
 
 def _restic(repository: KitRepository) -> str:
-    return "restic" if repository.ssh is None else f"restic -o sftp.command={quote(_ssh(repository.ssh))}"
-
-
-def _ssh(ssh: KitSsh) -> str:
-    login = ("-l", ssh.user) if ssh.user else ()
-    return join(("ssh", *ssh.words, "-p", str(ssh.port), *login, ssh.host, "-s", "sftp"))
+    return "restic" if repository.ssh is None else "restic -o sftp.command='ssh -F ssh_config repository -s sftp'"
 
 
 def _put(repository: KitRepository) -> list[str]:
@@ -107,34 +104,33 @@ def _put(repository: KitRepository) -> list[str]:
         return [  # where the disk is attached now, which the file `environment` says
             'test -d "$RESTIC_REPOSITORY/keys" || mkdir "$RESTIC_REPOSITORY/keys"',
             'test -e "$RESTIC_REPOSITORY/config" || cp lost/config "$RESTIC_REPOSITORY/config"',
-            'for key in lost/keys/*; do cmp -s "$key" "$RESTIC_REPOSITORY/${key#lost/}" || cp -f "$key" "$RESTIC_REPOSITORY/keys/"; done',
+            "for key in lost/keys/*; do",
+            '  cmp -s "$key" "$RESTIC_REPOSITORY/${key#lost/}" || cp -f "$key" "$RESTIC_REPOSITORY/keys/"',
+            "done",
         ]
     if repository.ssh is not None:
-        return _put_by_sftp(repository, repository.ssh)
+        return _put_by_sftp(repository)
     if repository.kind in ("s3", "rest"):
         return [*_write("put_back.py", put_back_program()), "python3 put_back.py lost"]
     names = ", ".join(file.path for file in repository.files[:3])
     return [f"echo {quote(f'Now copy {names} from the folder lost to {repository.url}, with the tools of that place.')}"]
 
 
-def _put_by_sftp(repository: KitRepository, ssh: KitSsh) -> list[str]:
+def _put_by_sftp(repository: KitRepository) -> list[str]:
     place = sftp_path(repository.url).rstrip("/") or "."
-    address = f"{ssh.user}@{ssh.host}" if ssh.user else ssh.host
-    if ":" in ssh.host:
-        address = f"{ssh.user}@[{ssh.host}]" if ssh.user else f"[{ssh.host}]"
-    sftp = join(("sftp", *ssh.words, "-P", str(ssh.port), "-b", "-", address))
     puts = [f"-mkdir {_by_sftp(f'{place}/keys')}"]
     puts += [
         f"put {_by_sftp(f'lost/{file.path}')} {_by_sftp(f'{place}/{file.path}')}"
         for file in repository.files
         if file.path != "config"
     ]
-    config = _by_sftp(f"{place}/config")
+    config, sftp = _by_sftp(f"{place}/config"), "sftp -F ssh_config -b - repository"
     return [
         f"{sftp} <<'{ENDING}'",
         *puts,
         ENDING,
-        f"echo {quote(f'ls {config}')} | {sftp} || echo {quote(f'put lost/config {config}')} | {sftp}",
+        f"echo {quote(f'ls {config}')} | {sftp} ||",
+        f"  echo {quote(f'put lost/config {config}')} | {sftp}",
     ]
 
 

@@ -75,8 +75,9 @@ def is_whole(text: str) -> bool:
 def open_command(file_name: str, iterations: int) -> str:
     """What opens a locked page: sed cuts the ciphertext out, openssl asks for the passphrase."""
     return (
-        f"(umask 077; sed '1,/^{BEGIN}/d;/^{END}/,$d' {_quoted(file_name)} |\n"
-        f"  openssl enc -d -aes-256-cbc -pbkdf2 -iter {iterations} -md sha256 -base64 > {_quoted(opened_name(file_name))})"
+        f"(umask 077; sed '1,/^-----BEGIN/d;/^-----END/,$d' {_quoted(file_name)} |\n"
+        f"  openssl enc -d -aes-256-cbc -pbkdf2 -iter {iterations} -md sha256 -base64 \\\n"
+        f"  > {_quoted(opened_name(file_name))})"
     )
 
 

@@ -107,8 +107,16 @@ def test_no_secret_is_an_argument_of_a_program(tmp_path: Path) -> None:
 def test_over_sftp_the_key_and_the_known_host_of_the_kit_are_used(tmp_path: Path) -> None:
     done = in_shell(open_block(FRIEND).commands, tmp_path)
 
-    assert "-i ssh_key -p 2222 -l bob 2001:db8::1 -s sftp]" in done.stdout
-    assert "StrictHostKeyChecking=yes" in done.stdout
+    assert "[sftp.command=ssh -F ssh_config repository -s sftp]" in done.stdout
+    shown = subprocess.run(
+        ["ssh", "-G", "-F", "ssh_config", "repository"],
+        cwd=tmp_path / "failsafe-restore/friend",
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    wanted = {"user bob", "hostname 2001:db8::1", "port 2222", "stricthostkeychecking true", "userknownhostsfile known_hosts"}
+    assert wanted | {"identityfile ssh_key", "identitiesonly yes", "globalknownhostsfile /dev/null"} <= set(shown)
     assert (tmp_path / "failsafe-restore/friend/ssh_key").read_bytes() == b"a key\n"
     assert (tmp_path / "failsafe-restore/friend/known_hosts").read_bytes() == b"[2001:db8::1]:2222 ssh-ed25519 AAAA\n"
 
