@@ -14,8 +14,9 @@ from failsafe.adapters.rebuilding import rebuild
 from failsafe.app import App
 from failsafe.backup.coverage import spoken_size
 from failsafe.backup.drill import FAR, NEAR, Bounds
-from failsafe.backup.drill_report import PASSED, DrillReport, ServerDrill, last_drilled
+from failsafe.backup.drill_report import DrillReport, ServerDrill, last_drilled
 from failsafe.backup.drill_run import DrillJob, drill_server
+from failsafe.backup.drill_words import PASSED
 from failsafe.backup.due import SELDOM
 from failsafe.backup.opening import MailOpener
 from failsafe.backup.report import Trouble

@@ -10,7 +10,7 @@ from typing import Any
 from failsafe.adapters.lock import FileLock
 from failsafe.app import App
 from failsafe.backup.coverage import Coverage
-from failsafe.backup.drill_report import drill_failed_at
+from failsafe.backup.drill_words import drill_failed_at
 from failsafe.backup.freeze import RepositoryView, ServerView, judge_repository, judge_server, pins_of
 from failsafe.backup.guardbook import GuardBook
 from failsafe.backup.maintain import ForgetReport, Planner, PruneOutcome, ServerPlan, plan_forget, run_forget, run_prune

@@ -198,7 +198,7 @@ class Parts:
 
 
 def _last_shards(manifest: MailboxManifest) -> tuple[tuple[str, str], ...]:
-    """(folder, shard) where a mailbox's newest mail is."""
-    return tuple(
-        (folder.name, shard) for folder in manifest.folders if folder.name == INBOX for shard in folder.shards[-CANARY_SHARDS:]
-    )
+    """(folder, shard) where a mailbox's newest mail is: INBOX, or its first other folder with mail where that is empty."""
+    filled = [folder for folder in manifest.folders if folder.shards]
+    chosen = next((folder for folder in filled if folder.name == INBOX), filled[0] if filled else None)
+    return () if chosen is None else tuple((chosen.name, shard) for shard in chosen.shards[-CANARY_SHARDS:])

@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from failsafe.backup.drill import Canary
+from failsafe.backup.drill_words import FAILED, PASSED
 from failsafe.backup.report import Trouble
 from failsafe.errors import EXIT_EXTERNAL, EXIT_FINDINGS, EXIT_OK
 
 FAULTS_NAMED = 100  # in the evidence; all are counted
-PASSED, FAILED = "passed", "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,13 +209,6 @@ def last_drilled(reports: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], 
                 if each["part"] != "canary" and at > found.get(key, at.min.replace(tzinfo=at.tzinfo)):
                     found[key] = at
     return found
-
-
-def drill_failed_at(details: Mapping[str, Any]) -> datetime | None:
-    """From what is known of a repository: when its last drill failed; None where it passed, where there was none, and where it could not be tried."""
-    kept = details.get("drill") or {}
-    failed = kept.get("result") == FAILED and kept.get("tried", False)
-    return datetime.fromisoformat(kept["at"]) if failed else None
 
 
 def _instant(at: datetime | None) -> str | None:

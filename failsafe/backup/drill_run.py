@@ -21,7 +21,7 @@ from failsafe.backup.drill_parts import Chosen, Parts
 from failsafe.backup.drill_report import FAULTS_NAMED, Fault, MailboxDrill, ServerDrill, Timing
 from failsafe.backup.opening import MailOpener, Rebuilder, Rebuilt
 from failsafe.backup.report import Trouble
-from failsafe.backup.snapshot import host_of, read_tags
+from failsafe.backup.snapshot import host_of, read_tags, state_of
 from failsafe.errors import (
     ArchiveError,
     ExternalError,
@@ -124,6 +124,8 @@ class _Drill:
             self._rebuild(chosen)
         for mailbox in chosen.mailboxes:
             self._compare(chosen, mailbox)
+        if chosen.generation.messages and not sum(each.messages for each in self.mailboxes):
+            self.fault(Fault(f"none of {chosen.generation.messages} messages was tried"))
 
     def result(self, trouble: Trouble | None) -> ServerDrill:
         snapshot = self.snapshot
@@ -192,6 +194,9 @@ class _Drill:
             raise ArchiveError(text, transient=False)
         fetcher.fetch([*names, README, REBUILD])
         generation = self.archive.generation()
+        state = read_tags(self.snapshot.tags).state
+        if state and state != state_of(self.archive, generation.number):
+            self.fault(Fault(f"snapshot {self.snapshot.id[:8]} holds another generation {generation.number} than its tags say"))
         if generation.result is not Result.OK:
             self.fault(Fault(f"generation {generation.number} is {generation.result}, its snapshot says ok"))
         return generation

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 
 from failsafe.backup.archive.layout import GENERATIONS, generation_path
+from failsafe.backup.archive.reader import Archive
 from failsafe.backup.archive.staging import Staging
 from failsafe.backup.due import Duty, LastRun, Window, next_due_at
 from failsafe.backup.proofs import Proof, Proofs
@@ -72,7 +73,7 @@ def read_tags(tags: Sequence[str]) -> Held:
     )
 
 
-def state_of(staging: Staging, number: int) -> str:
+def state_of(staging: Staging | Archive, number: int) -> str:
     """Digits that tell this generation from any other of the same number. Raises ArchiveError."""
     path = staging.folder / generation_path(number)
     try:

@@ -18,7 +18,8 @@ from failsafe.adapters.restic import ResticRepository
 from failsafe.adapters.restic.escrow import prove
 from failsafe.app import App
 from failsafe.backup.drill import FAR, NEAR
-from failsafe.backup.drill_report import PASSED, DrillReport, Fault, ServerDrill
+from failsafe.backup.drill_report import DrillReport, Fault, ServerDrill
+from failsafe.backup.drill_words import PASSED
 from failsafe.backup.kit import Kit, KitRepository
 from failsafe.backup.kit_commands import FOLDER, open_block, sftp_path
 from failsafe.drills import DrillPlace, run_drill, workroom

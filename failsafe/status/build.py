@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from failsafe.backup.drill_report import drill_failed_at
+from failsafe.backup.drill_words import drill_failed_at
 from failsafe.backup.due import LastRun
 from failsafe.backup.freeze import DAMAGED, DRILL
 from failsafe.backup.freshness import is_on_course, judge_freshness

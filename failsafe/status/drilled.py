@@ -8,7 +8,7 @@ from datetime import datetime, tzinfo
 from typing import Any
 
 from failsafe.backup.coverage import spoken_size
-from failsafe.backup.drill_report import PASSED
+from failsafe.backup.drill_words import PASSED
 from failsafe.model import Finding, Severity
 from failsafe.render import spoken_instant
 

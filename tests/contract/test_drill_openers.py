@@ -17,6 +17,7 @@ from failsafe.adapters.rebuilding import rebuild
 from failsafe.backup.archive import Staging
 from failsafe.backup.drill_run import drill_server
 from failsafe.backup.opening import MailOpener, Rebuilt
+from failsafe.drills import choose_opener
 from tests.unit.backup.archive.sample import WORLD, Folder, Mail, mails, message, store
 from tests.unit.backup.test_drill_run import job, snapshot, told
 
@@ -146,6 +147,21 @@ def test_dovecot_opens_a_million_paths_deep_as_nobody_and_reads_none_of_the_syst
     ).stdout
     assert "/proc/self/cwd/box" in said
     assert "!include" not in (room / "dovecot.conf").read_text()
+
+
+def test_a_dovecot_that_does_not_work_here_is_told_and_python_opens_the_mail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "dovecot"
+    program.write_text("#!/bin/sh\necho '2.3.99 (0123456)'\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(dovecot, "PLACES", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(dovecot, "HERE", "/nonexistent")
+
+    opener, notes = choose_opener(tmp_path / "opened")
+
+    assert opener.name == "Python's mailbox"
+    assert "Dovecot is installed and did not work here" in notes[0]
 
 
 def test_the_configuration_speaks_the_language_of_its_dovecot() -> None:

@@ -14,8 +14,9 @@ from failsafe.status.build import build_status
 from failsafe.status.values import Status
 from failsafe.store.glance import Glance
 from failsafe.web.page import make_page
+from tests.unit.status.test_drilled import EVIDENCE
 from tests.unit.status.test_words import WARSAW
-from tests.unit.status.world import NOW, ROSTER, ago, duty, healthy, state
+from tests.unit.status.world import NOW, ROSTER, ago, duty, healthy, repository, state
 
 
 def client(glance: Glance, password_file: Path | None = None) -> TestClient:
@@ -46,6 +47,13 @@ def test_the_page_shows_a_prune_that_is_under_way() -> None:
     assert "prune runs since" in text
     assert "3 of 5 packs repacked" in text
     assert "prune runs since" not in client(shown).get("/").text
+
+
+def test_the_page_shows_the_last_restore_drill_with_its_recovery_time() -> None:
+    row = {**repository("nas"), "details": {"drill": EVIDENCE}}
+    text = client(healthy(repository_state=(row, repository("offsite")))).get("/").text
+    assert "passed; 1,234 message(s) of 3 mailbox(es), 56.0 MB, back in 12.3 s, opened with Dovecot 2.3.19" in text
+    assert "<dt>last drill</dt><dd>never</dd>" in text
 
 
 def test_the_page_needs_no_script_and_fits_a_phone() -> None:

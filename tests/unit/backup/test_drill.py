@@ -18,7 +18,8 @@ from failsafe.backup.drill import (
 )
 from failsafe.backup.drill_compare import Sight, compare_folder, is_plain
 from failsafe.backup.drill_doctor import DrillCheckup, judge_drill
-from failsafe.backup.drill_report import DrillReport, Fault, MailboxDrill, ServerDrill, Timing, drill_failed_at, last_drilled
+from failsafe.backup.drill_report import DrillReport, Fault, MailboxDrill, ServerDrill, Timing, last_drilled
+from failsafe.backup.drill_words import drill_failed_at
 from failsafe.backup.opening import SeenMessage
 from failsafe.backup.report import Trouble
 from failsafe.mail.manifest import Entry

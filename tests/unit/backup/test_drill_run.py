@@ -199,3 +199,32 @@ def test_an_unreachable_repository_is_trouble(large: FakeRepository, tmp_path: P
 
     assert drill.trouble is not None
     assert (drill.trouble.text, drill.trouble.mend, drill.fault_count) == ("connection refused", "look at the line", 0)
+
+
+def test_mail_is_found_for_the_canary_although_every_inbox_is_empty(tmp_path: Path) -> None:
+    world = World(tmp_path / "staging")
+    boxes = {f"empty{number}@example.org": {"INBOX": []} for number in range(12)}
+    generation = world.commit(moment(8), {**boxes, "a@example.org": {"INBOX": [], "Archive": [mail(1, uid=1), mail(2, uid=2)]}})
+    drilled = {"a@example.org": moment(7)}
+
+    drill = drill_server(job(snapshot(world.staging, generation), tmp_path, drilled=drilled))
+
+    assert told(drill) == []
+    assert drill.canary is not None
+    assert (drill.canary.mailbox, drill.canary.folder) == ("a@example.org", "Archive")
+    assert [(each.mailbox, each.part) for each in drill.mailboxes if each.messages] == [("a@example.org", "canary")]
+
+
+def test_a_snapshot_of_another_state_than_its_tags_say_is_a_fault(tmp_path: Path) -> None:
+    world = World(tmp_path / "staging")
+    world.commit(moment(8), {"a@example.org": {"INBOX": [mail(1, uid=1)]}})
+    repository = FakeRepository("nas")
+    repository.ensure()
+    tags = ("generation:1", "state:0123456789abcdef", "result:ok", "messages:1")
+    repository.backup(SnapshotRequest(world.staging.folder, "failsafe-vps", tags, (".failsafe-*",)), Heard())
+
+    drill = drill_server(job(repository, tmp_path))
+
+    assert [fault.text for fault in drill.faults] == [
+        f"snapshot {drill.snapshot_id[:8]} holds another generation 1 than its tags say"
+    ]
