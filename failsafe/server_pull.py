@@ -17,7 +17,7 @@ from failsafe.ports import Narrator
 from failsafe.secrets import Secret, read_environment, read_secret
 
 if TYPE_CHECKING:
-    from failsafe.server_restore import Request
+    from failsafe.server_states import Request
 
 PASSWORD = "RESTIC_PASSWORD"  # noqa: S105 - a name
 AS_FILES = ("RESTIC_PASSWORD_FILE", "RESTIC_PASSWORD_COMMAND", "AWS_SHARED_CREDENTIALS_FILE", "GOOGLE_APPLICATION_CREDENTIALS")

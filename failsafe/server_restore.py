@@ -3,67 +3,40 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 
 from failsafe.app import App
 from failsafe.backup.archive.layout import path_of
-from failsafe.backup.past import moment_at, moment_of
-from failsafe.backup.recall import Moment, RepositorySource, Source
-from failsafe.backup.server_plan import FilesPlan, Known, Owner, Placing, Silence, owner_of, plan_files
+from failsafe.backup.server_plan import FilesPlan, Known, Owner, Placing, Silence, plan_files
 from failsafe.backup.server_run import ServerJob, ServerRun, Tally, is_unfinished
 from failsafe.backup.server_supply import Sent, Supply
 from failsafe.backup.write_session import Sight, WriteSession
 from failsafe.backups import back_up, restore_lock
-from failsafe.errors import ArchiveError, ExternalError, FailsafeError, NothingFound, Refused, UsageError
+from failsafe.errors import FailsafeError, Refused, UsageError
 from failsafe.events import Event
 from failsafe.mail.manifest import Generation
 from failsafe.model import Result
 from failsafe.ports import Narrator, Progress
-from failsafe.restores import sources
-from failsafe.secrets import Secret
-from failsafe.server_pull import fetched, repository_for
+from failsafe.server_pull import fetched
+from failsafe.server_states import Chosen, Request, known_states, measure
 from failsafe.server_target import Target, find_placing, find_root
 
 START_SECONDS = 900.0
 DOVEADM_SECONDS = 3600.0
+USUAL: dict[str, Owner] = {
+    "docker-mailserver": (5000, 5000),
+    "mailcow": (5000, 5000),
+}  # as these images have it, where a backup does not say
 ROOM = 1.05  # of the bytes that come: file systems round up
 RESYNC = 'for user; do {0} force-resync -u "$user" "*" || exit; done'
+# HIGHESTMODSEQ begins anew with an index: a program that knows a higher one would see no change of flags until it is reached (RFC 7162)
+MODSEQ = (
+    'for user; do {0} mailbox list -u "$user" </dev/null | while IFS= read -r folder; do '
+    '{0} mailbox update --min-highest-modseq {1} -u "$user" "$folder" </dev/null || echo "not raised: $user $folder"; done; done'
+)
 QUOTA = 'for user; do {0} quota recalc -u "$user" || exit; done'
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What was asked for, as values."""
-
-    server: str
-    at: datetime | None = None
-    snapshot: str | None = None
-    repository: str | None = None
-    ssh: str | None = None
-    ssh_key: Path | None = None
-    pull_there: bool = False
-    pull_url: str | None = None
-    credential_file: Path | None = None
-    mail_owner: str | None = None
-    mail_root: str | None = None
-    maildir: str | None = None
-    start: str | None = None
-    doveadm: str | None = None
-    imap_user: str = "{mailbox}"
-    imap_password: Callable[[], Secret] | None = None  # None: nobody logs in afterwards
-
-
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """The state that is to come back. `sources`: nearest first, those that know it."""
-
-    source: Source
-    moment: Moment
-    generation: Generation
-    sources: tuple[Source, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,39 +91,6 @@ def check(app: App, request: Request) -> None:
         raise UsageError("--pull-url and --credential-file go with --pull-there")
 
 
-def choose(app: App, request: Request, folder: Path, narrate: Narrator) -> Chosen:
-    """The newest complete state, or the one that was asked for. Raises NothingFound."""
-    server = request.server
-    if request.pull_there:
-        name = repository_for(app, request.repository)
-        table = app.config.repository[name]
-        repository = app.repository(name, environment_file=table.restore_environment_file, alone=True)
-        origins: list[Source] = [RepositorySource(repository, folder, (app.staging_folder(server),))]
-    else:
-        origins = sources(app, request.repository, folder)
-    if request.snapshot is not None:
-        found = moment_of(origins, [server], request.snapshot, narrate)
-    else:
-        newest = moment_at(origins, server, request.at, narrate)
-        if newest is None:
-            raise NothingFound(
-                f"no state of {server} is stored" + (" that is so old" if request.at else ""),
-                mend="`failsafe snapshots` lists them",
-            )
-        found = newest
-    source, moment = found
-    generation = source.generation(server, moment.number)
-    others = [one for one in origins if one is not source and _knows(one, server, generation)]
-    return Chosen(source, moment, generation, (source, *others))
-
-
-def _knows(source: Source, server: str, generation: Generation) -> bool:
-    try:
-        return generation.number in source.generations(server) and source.generation(server, generation.number) == generation
-    except ExternalError:
-        return False
-
-
 def make_plan(app: App, request: Request, chosen: Chosen, target: Target, session: WriteSession) -> Plan:
     """Looks at the target and reads the state's own lists; writes nothing. Raises UsageError, Refused."""
     host = target.host(app, request.server)
@@ -158,47 +98,19 @@ def make_plan(app: App, request: Request, chosen: Chosen, target: Target, sessio
     sight = session.look(root)
     placing = find_placing(app, request.server, naming, request.maildir)
     owner = None if request.mail_owner is None else session.numbers(request.mail_owner)
-    usual, messages, size, gone = _measure(chosen, request.server)
+    size = measure(chosen, request.server)
+    usual = size.owner
     files = _files(chosen, request.server)
     plan = Plan(
-        request, chosen, target, root, placing, sight, owner, _usual(owner, usual, sight), files, messages, size + files.bytes, gone,
+        request, chosen, target, root, placing, sight, owner, _usual(owner or usual or USUAL.get(app.server(request.server).layout), sight), files, size.messages, size.bytes + files.bytes, size.gone,
         session.nameless({file.uid for file in files.files} | {usual[0] if usual else 0}),
     )  # fmt: skip
     _demand_possible(plan)
     return plan
 
 
-def _measure(chosen: Chosen, server: str) -> tuple[Owner | None, int, int, int]:
-    """(who owns mail, messages, bytes, those that had vanished), from the manifests and entries themselves."""
-    owner, messages, size, gone = None, 0, 0, 0
-    _fetch_all(chosen, server)
-    for mailbox in sorted(chosen.generation.mailboxes):
-        try:
-            archive, manifest = chosen.source.folders(server, chosen.moment.number, mailbox)
-            owner = owner or owner_of(manifest)
-            for folder in manifest.folders:
-                for entry in archive.entries(folder):
-                    if entry.gone_at is None:
-                        messages, size = messages + 1, size + entry.size
-                    else:
-                        gone += 1
-        except ArchiveError:
-            continue  # the run names it as missing
-    return owner, messages, size, gone
-
-
-def _fetch_all(chosen: Chosen, server: str) -> None:
-    """All lists in two requests: each run of restic takes a second, and a server may have hundreds of mailboxes."""
-    source, generation = chosen.source, chosen.generation
-    archive = source.with_files(server, generation.number, [path_of("mailboxes", name) for name in generation.mailboxes.values()])
-    try:
-        source.with_files(server, generation.number, archive.metadata_files(generation))
-    except ArchiveError:
-        return  # a damaged manifest; mailbox by mailbox, what is right comes
-
-
-def _usual(owner: Owner | None, of_backup: Owner | None, sight: Sight) -> Owner:
-    found = owner or of_backup or (sight.owner if sight.exists and sight.owner[0] != 0 else None)
+def _usual(owner: Owner | None, sight: Sight) -> Owner:
+    found = owner or (sight.owner if sight.exists and sight.owner[0] != 0 else None)
     if found is None:
         raise UsageError(
             "nothing in the backup says who owns the mail on the server",
@@ -271,30 +183,6 @@ def secure_live_target(app: App, plan: Plan, progress: Progress, narrate: Narrat
     )
 
 
-def known_states(
-    app: App, server: str, chosen: Chosen, folder: Path, narrate: Narrator
-) -> tuple[Callable[[str], Mapping[str, Known]], Generation]:
-    """(what the newest known state says of a mailbox's folders, that state): UIDs only grow, so it has the highest of all."""
-    best: tuple[Source, Moment] = (chosen.source, chosen.moment)
-    for source in sources(app, None, folder):
-        try:
-            for moment in source.moments(server):
-                if moment.at > best[1].at:
-                    best = (source, moment)
-        except ExternalError as error:
-            narrate(f"{source.name}: {error}")
-    source, moment = best
-    newest = source.generation(server, moment.number)
-
-    def known(mailbox: str) -> Mapping[str, Known]:
-        if mailbox not in newest.mailboxes:
-            return {}
-        manifest = source.folders(server, moment.number, mailbox)[1]
-        return {one.name: Known(one.uid_validity, one.uid_next or 1) for one in manifest.folders if one.uid_validity is not None}
-
-    return known, newest
-
-
 def carry_out(
     app: App, plan: Plan, session: WriteSession, folder: Path, progress: Progress, narrate: Narrator
 ) -> tuple[Report, Generation]:
@@ -302,12 +190,12 @@ def carry_out(
     request, chosen = plan.request, plan.chosen
     began = app.clock.monotonic()
     with restore_lock(app, request.server).hold():
-        known, newest = known_states(app, request.server, chosen, folder, narrate)
+        known, newest, before = known_states(app, request.server, chosen, folder, narrate)
         report = Report(Tally())
         stamp = f"{app.clock.now():%Y%m%dT%H%M%SZ}"
         job = ServerJob(
             request.server, chosen.generation, chosen.source, plan.root, plan.placing, plan.owner, plan.usual, known,
-            Silence(max(newest.at, chosen.generation.at), app.clock.now()), stamp, lambda: _at_ease(request, session, report, narrate),
+            Silence(before, app.clock.now()), stamp, lambda: _at_ease(request, session, report, narrate),
         )  # fmt: skip
         supply = _supply(app, plan, session, narrate)
         report.tally = ServerRun(job, session, supply, plan.sight, progress, narrate).run()
@@ -355,6 +243,11 @@ def _resync(app: App, plan: Plan, session: WriteSession, report: Report) -> bool
     if not ended.is_good:
         report.notes.append(f"doveadm force-resync: {ended.said.strip()[-300:]}")
         return False
+    raised = session.run(
+        ["/bin/sh", "-c", MODSEQ.format(words, int(app.clock.now().timestamp())), "sh", *users], seconds=DOVEADM_SECONDS
+    )
+    if not raised.is_good or "not raised" in raised.said:
+        report.notes.append(f"HIGHESTMODSEQ could not be raised everywhere: {raised.said.strip()[-300:]}")
     quota = session.run(["/bin/sh", "-c", QUOTA.format(words), "sh", *users], seconds=DOVEADM_SECONDS)
     if not quota.is_good:
         report.notes.append(
@@ -378,7 +271,7 @@ def _record(app: App, plan: Plan, report: Report) -> None:
 
 def _marked(plan: Plan) -> ServerJob:
     """Only its marker counts."""
-    nothing: dict[str, Known] = {}
+    nothing: dict[str, list[Known]] = {}
     at = plan.chosen.generation.at
     return ServerJob(
         plan.request.server,

@@ -39,7 +39,7 @@ Owner = tuple[int, int]  # uid, gid
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the newest known state says of a folder."""
+    """What a known state says of a folder."""
 
     uid_validity: int
     uid_next: int
@@ -122,16 +122,17 @@ class Silence:
         return max(0.0, (self.now - self.known_at) / timedelta(days=1))
 
 
-def choose_uids(folder: FolderManifest, entries: Sequence[Entry], known: Known | None, silence: Silence) -> UidChoice:
-    """The next UID, and whether clients may keep what they know of the folder."""
+def choose_uids(folder: FolderManifest, entries: Sequence[Entry], known: Sequence[Known], silence: Silence) -> UidChoice:
+    """The next UID, and whether clients may keep what they know of the folder. `known`: the newest states that there are of it."""
     highest = max((entry.uid for entry in entries if entry.uid is not None), default=0)
     if folder.uid_validity is None:
         return UidChoice(None, highest + 1)
-    fresh = int(silence.now.timestamp())
-    if known is not None and known.uid_validity != folder.uid_validity:
-        why = "the server had given the folder another UIDVALIDITY since"
-        return UidChoice(max(fresh, known.uid_validity + 1), highest + 1, is_new=True, why=why)
-    following = max(folder.uid_next or 1, known.uid_next if known is not None else 1, highest + 1)
+    fresh = max([int(silence.now.timestamp()), *(one.uid_validity + 1 for one in known)])
+    same = [one.uid_next for one in known if one.uid_validity == folder.uid_validity]
+    if known and not same:
+        why = "the server had given the folder another UIDVALIDITY since, and what it did before that is not known"
+        return UidChoice(fresh, highest + 1, is_new=True, why=why)
+    following = max([folder.uid_next or 1, highest + 1, *same])
     safe = following + max(MARGIN, ceil(HASTE * _per_day(entries, silence) * silence.days))
     if safe > LAST_UID - RESERVE:
         return UidChoice(fresh, highest + 1, is_new=True, why="too few UIDs are left under the old UIDVALIDITY")
@@ -167,7 +168,7 @@ def plan_mailbox(
     entries: Mapping[str, Sequence[Entry]],  # by the folder's directory
     placing: Placing,
     owner: Owner,
-    known: Mapping[str, Known],  # by the folder's name
+    known: Mapping[str, Sequence[Known]],  # by the folder's name
     silence: Silence,
 ) -> MailboxPlan:
     home = placing.home(manifest.mailbox)
@@ -182,7 +183,7 @@ def plan_mailbox(
         if "/".join(parts) != folder.directory:
             left_out.append(f"folder {folder.name} is written to {'/'.join(parts)}")
         present = [entry for entry in entries[folder.directory] if entry.gone_at is None]
-        choice = choose_uids(folder, present, known.get(folder.name), silence)
+        choice = choose_uids(folder, present, known.get(folder.name, ()), silence)
         folders.append(_plan_folder(folder, "/".join([place, *parts]), present, choice, manifest.layout))
         if folder.subscribed:
             subscribed.append(parts)

@@ -39,7 +39,7 @@ CLEARING, RESTORING, DONE = "clearing", "restoring", "done"
 
 @dataclass(frozen=True, slots=True)
 class ServerJob:
-    """What is restored and how. `known`: what the newest known state says of a mailbox's folders."""
+    """What is restored and how. `known`: what the newest known states say of a mailbox's folders."""
 
     server: str
     generation: Generation
@@ -48,7 +48,7 @@ class ServerJob:
     placing: Placing
     owner: Owner | None  # of all mail; None: as the backup says, mailbox by mailbox
     usual: Owner  # of a mailbox of which the backup does not say
-    known: Callable[[str], Mapping[str, Known]]
+    known: Callable[[str], Mapping[str, Sequence[Known]]]
     silence: Silence
     stamp: str  # names what this run moves aside
     at_ease: Callable[[], None] = lambda: None  # called when the newest 30 days of every mailbox are there

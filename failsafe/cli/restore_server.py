@@ -16,7 +16,8 @@ from failsafe.errors import EXIT_EXTERNAL, EXIT_FINDINGS, EXIT_OK, Interrupted, 
 
 if TYPE_CHECKING:
     from failsafe.mail.manifest import Generation
-    from failsafe.server_restore import Plan, Report, Request
+    from failsafe.server_restore import Plan, Report
+    from failsafe.server_states import Request
     from failsafe.server_target import Service, Stranger
 
 app = verbs_app()
@@ -89,7 +90,7 @@ def restore(
     """
     from failsafe.cli.times import parse_time
     from failsafe.secrets import read_secret
-    from failsafe.server_restore import Request
+    from failsafe.server_states import Request
 
     everything = open_app()
     name = to.removeprefix(PREFIX)
@@ -103,7 +104,7 @@ def restore(
 
 
 def _run(everything: Any, request: Request, ways: Ways) -> None:
-    from failsafe import restores, server_restore, server_target
+    from failsafe import restores, server_restore, server_states, server_target
     from failsafe.backup.write_session import WriteSession
 
     server_restore.check(everything, request)
@@ -111,7 +112,7 @@ def _run(everything: Any, request: Request, ways: Ways) -> None:
         folder = stack.enter_context(restores.workroom(everything))
         shown = progress(quiet=ways.as_json)
         stack.callback(shown.close)
-        chosen = server_restore.choose(everything, request, folder, say)
+        chosen = server_states.choose(everything, request, folder, say)
         target = server_target.reach(
             everything, request.server, request.ssh, request.ssh_key, folder, lambda stranger: _believe(stranger, ways)
         )
@@ -198,6 +199,10 @@ def _tell_plan(everything: Any, plan: Plan) -> None:
     if plan.files.by_hand:
         say(
             f"  {len(plan.files.by_hand)} files are laid aside for you, not put into place (database dumps, what belongs to one machine)"
+        )
+    if chosen.lost_at is not None:
+        say(
+            f"  from before {_local(everything, chosen.lost_at)}: since then a guard stands, as mail had vanished (failsafe status)"
         )
     if plan.gone:
         say(

@@ -149,6 +149,14 @@ class Site:
             box.close()
 
 
+def modseq(dovecot: Dovecot, mailbox: str) -> int:
+    box = dovecot.open(mailbox)
+    try:
+        return int(box._client.folder_status("INBOX", ["HIGHESTMODSEQ"])[b"HIGHESTMODSEQ"])
+    finally:
+        box.close()
+
+
 def calm(root: Path) -> None:
     """Folders that nobody touched for a while, so that a pull need not wait."""
     for folder in root.rglob("*"):
@@ -205,6 +213,7 @@ def test_a_lost_server_comes_back_as_mail_programs_knew_it(site: Site) -> None:
         fill(site.dovecot, mailbox, 6, 12, date=now - 5 * 86_400)
     site.backup()
     before = {mailbox: (site.look(mailbox), site.subscribed(mailbox)) for mailbox in (ANN, BOB)}
+    known = modseq(site.dovecot, ANN)
     site.lose()
 
     start = f"/usr/sbin/dovecot -c {site.dovecot.folder}/dovecot.conf"
@@ -213,6 +222,7 @@ def test_a_lost_server_comes_back_as_mail_programs_knew_it(site: Site) -> None:
 
     assert (told["planned"], told["added"], told["missing"], told["problems"], told["verified"]) == (36, 36, [], [], True)
     assert {mailbox: (site.look(mailbox), site.subscribed(mailbox)) for mailbox in (ANN, BOB)} == before
+    assert modseq(site.dovecot, ANN) > known
     assert told["folders"]["new_uid_validity"] == []
     assert told["indexes_made_anew"] is True
     assert [(one["service"], one["ok"]) for one in told["services"]] == [("smtp", None), ("imap", True), ("mailboxes", True)]
@@ -288,6 +298,25 @@ def test_a_folder_made_anew_gets_no_uidvalidity_that_a_client_may_know(site: Sit
     box.close()
 
     assert site.look(ANN)["After"][0] > validity
+
+
+def test_a_backup_of_the_empty_new_server_does_not_become_what_is_restored(site: Site) -> None:
+    fill(site.dovecot, ANN, 12)
+    site.backup()
+    before = site.look(ANN)
+    site.dovecot.stop()
+    shutil.rmtree(site.mail)
+    site.mail.mkdir()
+    os.chown(site.mail, 5000, 5000)
+    site.dovecot.start()
+    assert sum(len(rows) for _, rows in site.look(ANN).values()) == 0  # now INBOX has another UIDVALIDITY
+    assert site.backup(status=1)["guards"] != []
+
+    told = site.restore()
+
+    assert (told["planned"], told["added"], told["folders"]["new_uid_validity"]) == (12, 12, [])
+    assert site.look(ANN) == before
+    assert site.backup()["guards"] == []
 
 
 def test_a_restore_that_is_killed_at_any_moment_goes_on_to_the_same_end(site: Site) -> None:

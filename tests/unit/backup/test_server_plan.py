@@ -43,7 +43,7 @@ def file(path: str, mode: int = 0o644, uid: int = 0, gid: int = 0) -> FileRef:
 
 
 def test_the_next_uid_lies_above_everything_the_lost_server_can_have_given_out() -> None:
-    chosen = choose_uids(folder(), [entry(7, "a")], Known(1_600_000_000, 50), SOON)
+    chosen = choose_uids(folder(), [entry(7, "a")], [Known(1_600_000_000, 50)], SOON)
 
     assert (chosen.uid_validity, chosen.uid_next, chosen.is_new) == (1_600_000_000, 50 + MARGIN, False)
 
@@ -51,20 +51,28 @@ def test_the_next_uid_lies_above_everything_the_lost_server_can_have_given_out()
 def test_a_busy_folder_and_a_long_silence_widen_the_margin() -> None:
     busy = [entry(number, str(number), date=FRESH) for number in range(1, 30_001)]  # 1,000 a day
 
-    chosen = choose_uids(folder(uid_next=30_001), busy, None, Silence(AT, AT + timedelta(days=14)))
+    chosen = choose_uids(folder(uid_next=30_001), busy, [], Silence(AT, AT + timedelta(days=14)))
 
     assert chosen.uid_next >= 30_001 + 10 * 1_000 * 14
 
 
 def test_a_folder_that_got_another_uidvalidity_meanwhile_gets_a_third_one() -> None:
-    chosen = choose_uids(folder(), [entry(7, "a")], Known(1_700_000_000, 3), SOON)
+    chosen = choose_uids(folder(), [entry(7, "a")], [Known(1_700_000_000, 3)], SOON)
 
     assert chosen.is_new
     assert chosen.uid_validity == max(int(SOON.now.timestamp()), 1_700_000_001)
 
 
+def test_an_empty_server_that_was_pulled_meanwhile_does_not_cost_the_old_uidvalidity() -> None:
+    states = [Known(1_795_000_000, 1), Known(1_600_000_000, 90)]  # the newest, and the newest before the store was lost
+
+    chosen = choose_uids(folder(), [entry(7, "a")], states, SOON)
+
+    assert (chosen.uid_validity, chosen.uid_next, chosen.is_new) == (1_600_000_000, 90 + MARGIN, False)
+
+
 def test_where_too_few_uids_are_left_the_folder_gets_a_new_uidvalidity() -> None:
-    chosen = choose_uids(folder(uid_next=LAST_UID - 5), [entry(7, "a")], None, SOON)
+    chosen = choose_uids(folder(uid_next=LAST_UID - 5), [entry(7, "a")], [], SOON)
 
     assert chosen.is_new
     assert chosen.uid_next == 8
