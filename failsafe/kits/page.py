@@ -5,6 +5,8 @@ The open page carries the machine-readable kit too, and ends with a digest over 
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 import re
 from dataclasses import dataclass
@@ -128,11 +130,21 @@ def _held(repository: KitRepository) -> str:
 
 
 def _host_keys(kit: Kit) -> str:
-    """Lines of known_hosts, each once."""
+    """Lines of known_hosts, each once, each below its fingerprint as ssh shows it."""
     lines = [line for server in kit.servers for line in server.host_keys]
     files = [file for each in kit.repositories if each.ssh is not None for file in each.ssh.files if file.path == "known_hosts"]
     lines += [line for file in files for line in _text(file.content).splitlines()]
-    return "\n".join(dict.fromkeys(lines)) or "none"
+    return "\n".join(f"{_fingerprint(line)}\n  {line}" for line in dict.fromkeys(lines)) or "none"
+
+
+def _fingerprint(line: str) -> str:
+    """ "HOST ssh-ed25519 SHA256:…"."""
+    host, kind, key, *_ = [*line.split(), "", "", ""]
+    try:
+        digest = hashlib.sha256(base64.b64decode(key, validate=True)).digest()
+    except binascii.Error:
+        return f"{host} {kind}"
+    return f"{host} {kind} SHA256:{base64.b64encode(digest).decode('ascii').rstrip('=')}"
 
 
 def _text(content: bytes) -> str:

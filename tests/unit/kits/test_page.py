@@ -102,6 +102,18 @@ def test_the_last_line_is_what_sha256sum_says_of_the_lines_above(tmp_path: Path)
     assert is_whole((tmp_path / "kit.html").read_text())
 
 
+def test_a_host_key_is_shown_with_the_fingerprint_that_ssh_shows(tmp_path: Path) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "key"], cwd=tmp_path, check=True)
+    line = "mail.example.org " + " ".join((tmp_path / "key.pub").read_text().split()[:2])
+    shown = subprocess.run(
+        ["ssh-keygen", "-lf", "key.pub"], cwd=tmp_path, capture_output=True, text=True, check=True
+    ).stdout.split()[1]
+
+    page = render_kit(replace(KIT, servers=(replace(KIT.servers[0], host_keys=(line,)),)))
+
+    assert f"mail.example.org ssh-ed25519 {shown}" in Seen(page).words
+
+
 def test_what_cannot_be_had_is_said_on_the_page() -> None:
     words = Seen(render_kit(KIT)).words
 
