@@ -285,7 +285,10 @@ def test_damage_in_the_nearest_repository_is_made_good_by_another_one(home: Home
 def test_with_only_a_damaged_repository_the_restore_is_short_and_names_what_is_missing(home: Home, tmp_path: Path) -> None:
     fill(home.server, ANN, 4)
     home.backup()
-    shutil.rmtree(tmp_path / "near/repository/data")
+    for pack in (tmp_path / "near/repository/data").rglob("*"):  # were they gone, restic 0.14 would ask for each a minute long
+        if pack.is_file():
+            pack.chmod(0o600)
+            pack.write_bytes(bytes(pack.stat().st_size))
     shutil.rmtree(tmp_path / "state" / "cache", ignore_errors=True)
     out, err = home.run(
         "restore", "--mailbox", ANN, "--repository", "a-near", "--to", f"eml:{tmp_path}/out", "--yes", "--json", status=4

@@ -30,7 +30,7 @@ from tests.contract.packs import Packs, answers, pack_file
 from tests.contract.restics import PASSWORD, make_repository, password_file, programs, put_empty_repository
 from tests.contract.restics import Patience as PatienceOf
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.skipif(not programs(), reason="restic is not installed (Debian: restic)")]
+pytestmark = [pytest.mark.timeout(1200), pytest.mark.skipif(not programs(), reason="restic is not installed (Debian: restic)")]
 
 ANN = "ann@example.org"
 MESSAGES, SIZE = 56, 700_000  # 39 MB: several segments in several packs of 16 MiB
@@ -194,7 +194,7 @@ def test_where_no_repository_can_be_read_everything_is_named_and_it_is_exit_4(ho
 def test_a_repository_in_which_damage_was_found_is_asked_after_the_healthy_one(house: House) -> None:
     app = App(load_config(house.folder / "failsafe.toml"), house.folder / "failsafe.toml")
     assert [source.name for source in sources(app, None, house.folder)] == ["a-near", "b-far", "staging"]
-    delete_a_pack(house)
+    flip_a_byte(house)
 
     verdict, _ = check_repository(app, "a-near", Silent(), whole=True)
 
