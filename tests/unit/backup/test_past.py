@@ -6,9 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from failsafe.backup.archive import Archive
-from failsafe.backup.past import moment_at
+from failsafe.backup.catalog_search import Query
+from failsafe.backup.past import moment_at, read_moment
 from failsafe.backup.recall import Moment
+from failsafe.errors import ArchiveError
 from failsafe.mail.manifest import Generation, MailboxManifest
 from failsafe.model import Result
 from failsafe.ports import Narrator
@@ -22,6 +26,7 @@ class Past:
 
     name: str
     states: dict[int, tuple[datetime, Result]] = field(default_factory=dict)
+    damaged: bool = False
 
     def moments(self, server: str) -> tuple[Moment, ...]:
         return tuple(Moment(server, number, at) for number, (at, _) in self.states.items())
@@ -30,6 +35,8 @@ class Past:
         return tuple(moment.number for moment in self.moments(server))
 
     def generation(self, server: str, number: int) -> Generation:
+        if self.damaged:
+            raise ArchiveError(f"{self.name} is damaged")
         at, result = self.states[number]
         return Generation(number, server, at, result, 0, {}, None, None, (), {})
 
@@ -67,3 +74,19 @@ def test_an_incomplete_state_is_better_than_none_and_is_told() -> None:
     told: list[str] = []
     assert shown(Past("near", {1: (NOON, Result.INCOMPLETE)}), told=told) == ("near", 1)
     assert "no complete state" in told[0]
+
+
+def test_a_state_whose_manifests_are_damaged_is_read_from_another_source_that_holds_it() -> None:
+    told: list[str] = []
+    near, far = Past("near", {7: (NOON, Result.OK)}, damaged=True), Past("far", {6: (NOON, Result.OK), 7: (NOON, Result.OK)})
+    best = (near, Moment("vps", 7, NOON))
+    (source, moment), found = read_moment([near, far], best, Query(), lambda _ids: {}, told.append)
+    assert (source.name, moment.number, found) == ("far", 7, ())
+    assert told == ["near: near is damaged"]
+
+
+def test_a_state_that_nobody_has_whole_is_an_error() -> None:
+    near = Past("near", {7: (NOON, Result.OK)}, damaged=True)
+    other = Past("other", {7: (NOON + timedelta(days=1), Result.OK)})  # the same number, begun again after a loss
+    with pytest.raises(ArchiveError, match="near is damaged"):
+        read_moment([near, other], (near, Moment("vps", 7, NOON)), Query(), lambda _ids: {}, lambda _line: None)

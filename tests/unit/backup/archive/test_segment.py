@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from failsafe.backup.archive import Sealed, Staging, segment
-from failsafe.backup.archive.segment import decode_index, encode_index, scan_segment, tar_header
+from failsafe.backup.archive.segment import decode_index, encode_index, salvage_segment, scan_segment, tar_header
 from failsafe.errors import ArchiveError, SshError
 from failsafe.mail.identity import digests
 
@@ -159,3 +159,26 @@ def test_a_message_given_whole_is_stored_as_one_given_in_pieces(messages: list[b
             made.append([sealed.name for sealed in writer.sealed])
 
     assert made[0] == made[1]
+
+
+@pytest.mark.parametrize("hole", [(0, 700), (512, 100), (1024, 4000), (3000, 50_000)])
+def test_of_a_segment_with_a_hole_every_message_beside_it_is_found(staging: Staging, hole: tuple[int, int]) -> None:
+    bodies = {
+        hashlib.sha256(body).hexdigest(): body for body in (bytes([number + 1]) * (900 * number + 1) for number in range(12))
+    }
+    with staging.segment_writer("a@b") as writer:
+        for body in bodies.values():
+            writer.add([body])
+    (sealed,) = writer.sealed
+    path, (start, length) = tar_of(staging, sealed.name), hole
+    data = bytearray(path.read_bytes())
+    data[start : start + length] = bytes(len(data[start : start + length]))
+    path.write_bytes(data)
+
+    found = {
+        id_ for id_, offset, size in salvage_segment(path) if hashlib.sha256(data[offset : offset + size]).hexdigest() == id_
+    }
+
+    whole = {line.id for line in sealed.lines if line.offset - 512 >= start + length or line.offset + line.size <= start}
+    assert whole <= found
+    assert found < set(bodies)
