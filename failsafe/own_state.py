@@ -15,7 +15,7 @@ from failsafe.config.load import parse_config
 from failsafe.config.servers import MailServer
 from failsafe.errors import ConfigError, FailsafeError, HostKeyError
 from failsafe.ports import Narrator
-from failsafe.store.portable import Row, read_holdings, read_pulse
+from failsafe.store.portable import ROUTINE, Row, read_holdings, read_pulse
 from failsafe.store.version import HEAD
 
 MAXIMUM_BYTES = 1 << 18  # of a known_hosts file
@@ -51,7 +51,7 @@ def carry_own_files(app: App, server: str, staging: Staging, narrate: Narrator) 
 
 def _state(app: App) -> dict[str, bytes]:
     held = read_holdings(app.store)
-    events, new_events = cut("events", held.events, TENS, held.last["event"])
+    events, new_events = cut("events", held.events, TENS, held.last["event"], lasting=lambda row: row["name"] not in ROUTINE)
     runs, new_runs = cut("evidence", held.evidence, HUNDREDS, held.last["evidence"])
     lines, new_lines = cut("own-line", held.lines, HUNDREDS, held.last["own_line"])
     own = {

@@ -76,16 +76,18 @@ def encode_rows(rows: Iterable[Row]) -> bytes:
     return "".join(json.dumps(dict(row), sort_keys=True, separators=(",", ":")) + "\n" for row in rows).encode("ascii")
 
 
-def cut(name: str, rows: Sequence[Row], steps: Sequence[int], last: int) -> tuple[dict[str, bytes], list[Row]]:
+def cut(
+    name: str, rows: Sequence[Row], steps: Sequence[int], last: int, *, lasting: Callable[[Row], bool] = lambda _row: True
+) -> tuple[dict[str, bytes], list[Row]]:
     """(path -> content, the newest rows, which fill no file yet). By `id`: a file holds all of its numbers, small ones become a larger one
-    when that is full, so that a number is written once for each of `steps`."""
+    when that is full, so that a number is written once for each of `steps`. Into the largest go only those that are `lasting`."""
     files: dict[str, list[Row]] = {}
     rest: list[Row] = []
     for row in rows:
         span = _span(int(row["id"]), steps, last + 1)
         if span is None:
             rest.append(row)
-        else:
+        elif lasting(row) or span[1] - span[0] + 1 < max(steps):
             files.setdefault(f"{name}/{span[0]:09d}-{span[1]:09d}.jsonl", []).append(row)
     return {path: encode_rows(found) for path, found in files.items()}, rest
 

@@ -44,6 +44,14 @@ def test_every_row_lies_in_one_place_and_few_are_left_for_the_state() -> None:
     assert len(files) == 2 + 3 + 4
 
 
+def test_of_what_is_older_only_the_lasting_is_kept() -> None:
+    files, rest = cut("events", ROWS, TENS, 2_344, lasting=lambda row: row["id"] % 500 == 0)
+
+    found = sorted(json.loads(line)["id"] for content in files.values() for line in content.splitlines())
+    assert found == [500, 1000, 1500, *range(2_000, 2_340)]
+    assert len(rest) == 5
+
+
 def test_a_file_never_changes_and_a_number_is_written_at_most_once_for_each_size() -> None:
     written: dict[str, bytes] = {}
     for last in range(7, 1_250, 7):
