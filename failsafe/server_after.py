@@ -50,10 +50,7 @@ def after(app: App, plan: Plan, report: Report, newest: Generation) -> Ending:
         except FailsafeError as error:
             kept = f"the new host key could not be kept: {error}"
         notes += [kept] if kept else []
-    services = tuple(probe_services(app, server, target))
-    if plan.request.imap_password is not None:
-        expected = report.tally.mailboxes
-        services += (compare_over_imap(app, server, target, expected, plan.request.imap_user, plan.request.imap_password),)
+    services = _look_at_services(app, plan, report, notes)
     findings = _diagnose(app, server, target, notes)
     outcome = _outcome(app, plan, report, newest)
     person = person_words(outcome)
@@ -61,6 +58,18 @@ def after(app: App, plan: Plan, report: Report, newest: Generation) -> Ending:
         f"doctor: {one.code}: {one.text}" + (f" ({one.mend})" if one.mend else "") for one in findings if one.severity in SERIOUS
     ]
     return Ending(services, client_words(outcome), person, findings, notes)
+
+
+def _look_at_services(app: App, plan: Plan, report: Report, notes: list[str]) -> tuple[Service, ...]:
+    request, seen = plan.request, list[Service]()
+    try:
+        seen += probe_services(app, request.server, plan.target)
+        if request.imap_password is not None:
+            expected = report.tally.mailboxes
+            seen.append(compare_over_imap(app, request.server, plan.target, expected, request.imap_user, request.imap_password))
+    except FailsafeError as error:
+        notes.append(f"services could not be looked at: {error}")
+    return tuple(seen)
 
 
 def _diagnose(app: App, server: str, target: Target, notes: list[str]) -> tuple[Finding, ...]:

@@ -225,8 +225,10 @@ def _at_ease(request: Request, session: WriteSession, report: Report, narrate: N
 def doveadm_words(app: App, request: Request) -> str:
     if request.doveadm is not None:
         return request.doveadm
-    container = app.server(request.server).container
-    return "doveadm" if container is None else f"docker exec {shlex.quote(container)} doveadm"
+    table = app.server(request.server)
+    if table.container is None and table.layout == "mailcow":
+        return "docker exec $(docker ps -qf name=dovecot-mailcow) doveadm"
+    return "doveadm" if table.container is None else f"docker exec {shlex.quote(table.container)} doveadm"
 
 
 def _resync(app: App, plan: Plan, session: WriteSession, report: Report) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -72,23 +72,27 @@ def choose(app: App, request: Request, folder: Path, narrate: Narrator) -> Chose
     Raises NothingFound.
     """
     origins = _origins(app, request, folder)
+    server = request.server
     if request.snapshot is not None:
-        return _chosen(origins, request.server, moment_of(origins, [request.server], request.snapshot, narrate), None)
-    lost_at = _lost_at(app, request.server)
-    if request.at is not None or lost_at is not None:
-        return _chosen(
-            origins,
-            request.server,
-            _moment(origins, request, request.at or (lost_at - MOMENT if lost_at else None), narrate),
-            lost_at,
-        )
-    chosen = _chosen(origins, request.server, _moment(origins, request, None, narrate), None)
-    newest = chosen
+        return _chosen(origins, server, moment_of(origins, [server], request.snapshot, narrate), None)
+    newest = _chosen(origins, server, _moment(origins, request, request.at, narrate), None)
+    lost_at = _lost_at(app, server, len(newest.generation.mailboxes))
+    if request.at is not None:
+        return replace(newest, lost_at=lost_at)
+    if lost_at is not None:
+        return _chosen(origins, server, _moment(origins, request, lost_at - MOMENT, narrate), lost_at)
+    return _before_the_loss(origins, request, newest, narrate)
+
+
+def _before_the_loss(origins: Sequence[Source], request: Request, newest: Chosen, narrate: Narrator) -> Chosen:
+    """On a new controller no book says since when a guard stands; a state with more vanished than present is no state to come back to."""
+    chosen = newest
     for _ in range(STEPS_BACK):
-        if not measure(chosen, request.server).gone:
+        size = measure(chosen, request.server)
+        if size.gone <= size.messages:
             return chosen
         narrate(
-            f"{request.server}: messages had vanished by {chosen.moment.at:%Y-%m-%d %H:%M} UTC; an earlier state is looked for"
+            f"{request.server}: most mail had vanished by {chosen.moment.at:%Y-%m-%d %H:%M} UTC; an earlier state is looked for"
         )
         try:
             earlier = _moment(origins, request, chosen.moment.at - MOMENT, narrate)
@@ -106,12 +110,17 @@ def _origins(app: App, request: Request, folder: Path) -> list[Source]:
     return [RepositorySource(repository, folder, nearby=(app.staging_folder(request.server),))]
 
 
-def _lost_at(app: App, server: str) -> datetime | None:
+def _lost_at(app: App, server: str, mailboxes: int) -> datetime | None:
+    """Since when a guard says that the whole store, or half of its mailboxes, lost its mail. One mailbox that was emptied is no lost server."""
     try:
         standing = GuardBook(app.inventory_file(server), server).standing()
     except ArchiveError:
         return None
-    return min((one.raised_at for one in standing if one.code in CONTENT), default=None)
+    about_mail = [one for one in standing if one.code in CONTENT]
+    places = {one.place for one in about_mail}
+    if "" not in places and len(places) * 2 < mailboxes:
+        return None
+    return min((one.raised_at for one in about_mail), default=None)
 
 
 def _moment(origins: Sequence[Source], request: Request, at: datetime | None, narrate: Narrator) -> tuple[Source, Moment]:

@@ -206,7 +206,8 @@ def _tell_plan(everything: Any, plan: Plan) -> None:
         )
     if plan.gone:
         say(
-            f"  {plan.gone:,} messages had vanished when that state was taken (a guard stood): they are not part of it; --at an earlier time"
+            f"  {plan.gone:,} messages had vanished when that state was taken, and a guard stood: they are not part of it; afterwards: "
+            f"failsafe restore --server {request.server} --gone --to imap"
         )
     if generation.missing or str(generation.result) != "ok":
         say(f"  that backup was {generation.result}: {len(generation.missing)} things were missing in it")
