@@ -10,7 +10,10 @@ import pytest
 from failsafe.app import App
 from failsafe.backup.guardbook import GuardBook
 from failsafe.backup.inventory import Inventory
+from failsafe.backups import back_up, restore_lock
+from failsafe.cli.common import NoProgress
 from failsafe.config.load import load_config
+from failsafe.errors import Refused
 from failsafe.server_states import _lost_at
 from tests.contract.configs import MAIL_HERE
 
@@ -58,3 +61,9 @@ def test_a_guard_about_a_clock_or_a_host_key_says_nothing_of_the_mail(app: App) 
     stand(app, "host-key-changed", "")
 
     assert _lost_at(app, "vps", 3) is None
+
+
+def test_a_server_that_is_being_restored_is_not_backed_up_meanwhile(app: App) -> None:
+    """A pull of half a server would raise guards."""
+    with restore_lock(app, "vps").hold(), pytest.raises(Refused, match="vps is being restored by a restore of vps"):
+        back_up(app, "vps", NoProgress(), print, by_hand=True)
