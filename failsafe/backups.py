@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from failsafe.adapters.lock import FileLock
@@ -113,10 +114,21 @@ def restore_lock(app: App, server: str) -> FileLock:
     return FileLock(app.lock_file(f"server-restore:{server}"), f"a restore of {server}")
 
 
+def unfinished_restore(app: App, server: str) -> Path:
+    """There while the restore of a whole server has begun and has not ended well: half a server is no state to back up."""
+    return app.state_dir / "restoring" / f"{app.inventory_file(server).stem}.json"
+
+
 def _demand_no_restore(app: App, server: str) -> None:
     holder = restore_lock(app, server).holder()
     if holder is not None:
         raise Refused(f"{server} is being restored by {holder}", mend="its backups begin again when that has ended")
+    unfinished = unfinished_restore(app, server)
+    if unfinished.exists():
+        raise Refused(
+            f"a restore of {server} was cut off, and half of it is there",
+            mend=f"run the same restore again: it goes on, and backups begin again; if you gave it up: rm {unfinished}",
+        )
 
 
 def stored_snapshots(

@@ -20,7 +20,7 @@ from failsafe.mail.manifest import Generation
 from failsafe.model import Result
 from failsafe.ports import Narrator, Progress
 from failsafe.server_pull import fetched
-from failsafe.server_states import Chosen, Request, known_states, measure
+from failsafe.server_states import Chosen, Request, known_states, measure, note_begun, note_ended
 from failsafe.server_target import Target, find_placing, find_root
 
 START_SECONDS = 900.0
@@ -152,6 +152,7 @@ def _demand_possible(plan: Plan) -> None:
 def secure_live_target(app: App, plan: Plan, progress: Progress, narrate: Narrator) -> str:
     """A snapshot of what is there now, before any of it is touched. Gives a sentence. Raises Refused where it cannot be had."""
     server = plan.request.server
+    note_ended(app, server)  # of another restore that was cut off: the name was typed for this one
     narrate(f"a snapshot of what is on {plan.target.name} comes first")
     try:
         report = back_up(plan.target.app(app, server), server, progress, narrate, by_hand=True)
@@ -192,6 +193,7 @@ def carry_out(
     with restore_lock(app, request.server).hold():
         known, newest, before = known_states(app, request.server, chosen, folder, narrate)
         report = Report(Tally())
+        note_begun(app, request.server, chosen.moment)
         stamp = f"{app.clock.now():%Y%m%dT%H%M%SZ}"
         job = ServerJob(
             request.server, chosen.generation, chosen.source, plan.root, plan.placing, plan.owner, plan.usual, known,
@@ -199,6 +201,8 @@ def carry_out(
         )  # fmt: skip
         supply = _supply(app, plan, session, narrate)
         report.tally = ServerRun(job, session, supply, plan.sight, progress, narrate).run()
+        if not report.tally.missing_count:
+            note_ended(app, request.server)
         report.resynced = _resync(app, plan, session, report)
     report.seconds = app.clock.monotonic() - began
     _record(app, plan, report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ from failsafe.backup.guards import CONTENT
 from failsafe.backup.past import moment_at, moment_of
 from failsafe.backup.recall import Moment, RepositorySource, Source
 from failsafe.backup.server_plan import Known, Owner, owner_of
+from failsafe.backups import unfinished_restore
 from failsafe.errors import ArchiveError, ExternalError, NothingFound
 from failsafe.mail.manifest import Generation
 from failsafe.ports import Narrator
@@ -75,6 +77,9 @@ def choose(app: App, request: Request, folder: Path, narrate: Narrator) -> Chose
     server = request.server
     if request.snapshot is not None:
         return _chosen(origins, server, moment_of(origins, [server], request.snapshot, narrate), None)
+    begun = None if request.at is not None else _begun(app, server)
+    if begun is not None:
+        return _chosen(origins, server, _again(origins, request, begun, narrate), _lost_at(app, server, 0))
     newest = _chosen(origins, server, _moment(origins, request, request.at, narrate), None)
     lost_at = _lost_at(app, server, len(newest.generation.mailboxes))
     if request.at is not None:
@@ -100,6 +105,37 @@ def _before_the_loss(origins: Sequence[Source], request: Request, newest: Chosen
             break
         chosen = _chosen(origins, request.server, earlier, newest.moment.at)
     return newest
+
+
+def note_begun(app: App, server: str, moment: Moment) -> None:
+    """Until `note_ended`: the same command goes on with this state, and backups of the server wait."""
+    file = unfinished_restore(app, server)
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file.write_text(json.dumps({"snapshot": moment.snapshot_id, "at": moment.at.isoformat()}))
+
+
+def note_ended(app: App, server: str) -> None:
+    unfinished_restore(app, server).unlink(missing_ok=True)
+
+
+def _begun(app: App, server: str) -> tuple[str, datetime] | None:
+    try:
+        row = json.loads(unfinished_restore(app, server).read_text())
+        return str(row["snapshot"]), datetime.fromisoformat(row["at"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _again(origins: Sequence[Source], request: Request, begun: tuple[str, datetime], narrate: Narrator) -> tuple[Source, Moment]:
+    """The state that a restore which was cut off had begun with."""
+    snapshot, at = begun
+    narrate(f"{request.server}: a restore was begun and cut off; it goes on (--at or --snapshot choose another state)")
+    if snapshot:
+        try:
+            return moment_of(origins, [request.server], snapshot, narrate)
+        except NothingFound:
+            narrate(f"snapshot {snapshot[:8]} is not here; the newest state up to then is taken")
+    return _moment(origins, request, at, narrate)
 
 
 def _origins(app: App, request: Request, folder: Path) -> list[Source]:

@@ -390,6 +390,7 @@ def test_a_restore_that_is_killed_at_any_moment_goes_on_to_the_same_end(site: Si
 
     killed = [broken_off(cut) for cut in (lambda pid: os.kill(pid, signal.SIGKILL), line, program)]
     configuration.write_text(quick)
+    assert "was cut off" in site.run("backup", status=3)[1]  # half a server is no state to back up
     told = site.restore("--host-key", site.fingerprint)
     site.dovecot.start()
 
