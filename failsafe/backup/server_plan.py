@@ -27,10 +27,11 @@ OURS = ("dovecot-uidlist", "dovecot-keywords", "maildirfolder")  # written from 
 SIEVE = (".sieve",)
 # what makes one machine that machine: put back on another, it may not start or not let anybody in. A person takes from it what they need
 MACHINE = (
-    "boot/*", "etc/fstab", "etc/crypttab", "etc/mtab", "etc/hostname", "etc/machine-id", "etc/resolv.conf", "etc/passwd*", "etc/shadow*",
+    "boot/*", "etc/fstab", "etc/crypttab", "etc/mtab", "etc/hostname", "etc/hosts", "etc/machine-id", "etc/resolv.conf", "etc/passwd*", "etc/shadow*",
     "etc/group*", "etc/gshadow*", "etc/subuid*", "etc/subgid*", "etc/sudoers*", "etc/pam.d/*", "etc/ssh/*", "etc/network/*", "etc/netplan/*",
     "etc/systemd/network/*", "etc/NetworkManager/*", "etc/udev/*", "etc/default/grub*", "etc/grub.d/*", "etc/kernel/*", "etc/initramfs-tools/*",
     "etc/lvm/*", "etc/mdadm/*", "etc/modprobe.d/*", "etc/modules*", "etc/apt/*", "etc/ld.so*", "etc/alternatives/*", "root/.ssh/*", "home/*/.ssh/*",
+    "bin/*", "sbin/*", "lib/*", "usr/bin/*", "usr/sbin/*", "usr/lib/*", "usr/share/*", "var/lib/dpkg/*", "var/lib/apt/*", "var/lib/systemd/*", "run/*",
 )  # fmt: skip
 PRIVATE, SHARED, OPEN = 0o700, 0o750, 0o755
 

@@ -201,6 +201,9 @@ def test_what_makes_a_machine_that_machine_is_laid_aside() -> None:
         "etc/ssh/sshd_config",
         "root/.ssh/authorized_keys",
         "commands/x.sql",
+        "etc/hosts",
+        "usr/lib/x",
+        "var/lib/dpkg/status",
         "etc/postfix/main.cf",
         "accounts.json",
     ]
@@ -210,7 +213,7 @@ def test_what_makes_a_machine_that_machine_is_laid_aside() -> None:
     )
 
     assert [one.path for one in plan.files] == ["etc/postfix/main.cf"]
-    assert [one.path for one in plan.by_hand] == paths[:5]
+    assert [one.path for one in plan.by_hand] == paths[:8]
     assert plan.links == (("etc/live/key.pem", "../archive/key1.pem"),)
 
 
