@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,10 @@ from failsafe.adapters.process import interrupt_all
 from failsafe.app import App
 from failsafe.backup.archive.reader import Archive
 from failsafe.backup.archive.staging import Staging
+from failsafe.backup.catalog import Catalog
+from failsafe.backup.catalog_erase import erase_mailboxes
+from failsafe.backup.erased import Erased
+from failsafe.backup.erasing import settle_erasures
 from failsafe.backup.freeze import pinned_by_guards
 from failsafe.backup.guardbook import GuardBook
 from failsafe.backup.guards import Standing
@@ -33,6 +37,7 @@ from failsafe.ports import Narrator, Progress
 from failsafe.pulling import care_for, keep_part, keep_space
 from failsafe.repositories import keep_guards, keep_holds, keep_mailboxes, keep_snapshots, proofs_file, settle_duties, target_of
 from failsafe.store.duties import BackupRun
+from failsafe.tombstones import Veil, keep_erased, stored_erased
 
 HEAVY_LOCK = "heavy"  # one heavy job at a time on this machine: backup, check, drill
 WAIT_FOR_HEAVY = timedelta(hours=1).total_seconds()
@@ -188,9 +193,11 @@ def _pull(
         layout=table.layout,
         same_clock=table.ssh is None,
         controller=lambda: own_files_or_less(app, narrate),
+        erase_after=app.config.controller.erase_after,
     )
     source = app.mail_source(server)
     with Inventory.open(app.inventory_file(server)) as inventory:
+        options = replace(options, erased=_settle_erasures(app, server, staging, inventory, narrate))
         if source is None:
             report = pull(app.mail_host(server), staging, inventory, options, app.clock, progress, narrate)
         else:
@@ -198,6 +205,19 @@ def _pull(
     if full and report.result is Result.OK:
         app.duties.ended(f"full-listing:{server}", app.clock.now(), ok=True)
     return report
+
+
+def _settle_erasures(app: App, server: str, staging: Staging, inventory: Inventory, narrate: Narrator) -> Erased:
+    """Which mailboxes are not to be pulled; what of them came back, or was left by a kill, goes first. All places know the same afterwards."""
+    erased, cleared = settle_erasures(staging, inventory, stored_erased(app, server), lambda: own_files_or_less(app, narrate))
+    if erased.by_name:
+        keep_erased(app, server, erased)
+    if cleared is not None:
+        if app.catalog_file.exists():
+            with Catalog.open(app.catalog_file) as catalog:
+                erase_mailboxes(catalog, server, erased.covers)
+        narrate(f"{', '.join(cleared.mailboxes)}: erased, and taken out of staging")
+    return erased
 
 
 class _Cataloging:
@@ -236,7 +256,7 @@ def _catalog(app: App, server: str, narrate: Narrator, enough: Callable[[], bool
     if not (app.staging_folder(server) / "generations").is_dir():
         return
     try:
-        open_current(app.catalog_file, [(server, Archive(app.staging_folder(server)))], enough).close()
+        open_current(app.catalog_file, [(server, Archive(app.staging_folder(server)))], enough, Veil(app).hides).close()
     except FailsafeError as error:
         narrate(f"the catalog could not be brought up to date: {error}")
 

@@ -33,6 +33,8 @@ NAMES: dict[str, str] = {
     "guard.raised": "a backup did not believe what it found; until a person accepts it nothing is forgotten, pruned or deleted",
     "guard.lifted": "the cause of a guard is gone",
     "guard.accepted": "a person said that a change which raised a guard was meant",
+    "mailbox.erased": "a person had a mailbox or a domain erased here; details say which, never what was in it",
+    "mailbox.readmitted": "a person let the next backup archive a mailbox again that was erased",
     "restore.done": "messages were restored and read back",
     "restore.short": "a restore ended with messages missing",
     "repository.created": "a restic repository was created",

@@ -13,6 +13,7 @@ from failsafe.backup.coverage import Coverage
 from failsafe.backup.drill_words import drill_failed_at
 from failsafe.backup.freeze import RepositoryView, ServerView, judge_repository, judge_server, pins_of
 from failsafe.backup.guardbook import GuardBook
+from failsafe.backup.last_copy import Holding, has_it
 from failsafe.backup.maintain import ForgetReport, Planner, PruneOutcome, ServerPlan, plan_forget, run_forget, run_prune
 from failsafe.backup.retention import Decision, Keep, plan_retention
 from failsafe.backup.snapshot import host_of
@@ -25,6 +26,7 @@ from failsafe.ports import Progress
 from failsafe.render import spoken_age
 from failsafe.repositories import OnCourse
 from failsafe.store.journal import Journal
+from failsafe.tombstones import first_without, stored_erased
 
 FROZEN_LONG = timedelta(days=7)  # then a person is told, and told again after as long
 
@@ -64,7 +66,12 @@ def prune_repository(app: App, name: str, progress: Progress | None = None) -> P
         servers = (guard for server in sorted(app.config.mail_server) for guard in judge_server(view_server(app, server)))
         frozen = tuple(dict.fromkeys((*repository_freezes(app, name), *servers)))
         course = OnCourse(app, f"prune:{name}", progress)
-        outcome = run_prune(_maintained(app, name), frozen, clock=app.clock, record=app.record, progress=course)
+        waiting = ErasedIn(app, name)
+        outcome = run_prune(
+            _maintained(app, name), frozen, clock=app.clock, record=app.record, progress=course, wants_whole=waiting.wants_whole
+        )
+        if outcome.whole:
+            waiting.note_pruned()
     result = "failed" if outcome.trouble is not None else "frozen" if outcome.frozen else "ok"
     now = app.clock.now()
     app.duties.ended(f"prune:{name}", now, ok=result != "failed", result=result)
@@ -72,6 +79,29 @@ def prune_repository(app: App, name: str, progress: Progress | None = None) -> P
         added = (_details(app, name).get("added") or {}).get("bytes", 0)
         app.duties.change_details(name, size={"bytes": outcome.bytes_left, "at": now.isoformat(), "added": added})
     return outcome
+
+
+class ErasedIn:
+    """Erased mail whose last snapshot in a repository was forgotten: the prune after that must leave no part of it among other data."""
+
+    def __init__(self, app: App, name: str) -> None:
+        self._app, self._name = app, name
+        self._settled: dict[str, str] = dict(_details(app, name).get("erased") or {})
+        self._ready: dict[str, str] = {}
+
+    def wants_whole(self, listed: Sequence[SnapshotInfo]) -> bool:
+        for server in sorted(self._app.config.mail_server):
+            mine = [info for info in listed if info.host == host_of(server)]
+            for each in stored_erased(self._app, server).standing:
+                key, at = f"{server} {each.name.lower()}", each.at.isoformat()
+                first = first_without(self._app, server, each.name)
+                view = Holding(self._name, server, each.at, generation=first)
+                if self._settled.get(key) != at and not any(has_it(info, view) for info in mine):
+                    self._ready[key] = at
+        return bool(self._ready)
+
+    def note_pruned(self) -> None:
+        self._app.duties.change_details(self._name, erased={**self._settled, **self._ready})
 
 
 def view_server(app: App, server: str) -> ServerView:

@@ -150,8 +150,11 @@ class Repository(Protocol):
     def forget(self, snapshot_ids: Sequence[str]) -> None:
         """Takes exactly these snapshots (whole ids) off the list; their data stays until `prune`. Reads back: ResticError unless all are gone."""
 
-    def prune(self, progress: Progress | None = None) -> PruneReport:
-        """Removes the data that no snapshot needs any more; `progress` counts what each of its steps counts. Killed at any moment, it is done again by the next."""
+    def prune(self, progress: Progress | None = None, *, whole: bool = False) -> PruneReport:
+        """Removes the data that no snapshot needs any more; with `whole` also what lies among data that is needed, however little it is.
+
+        `progress` counts what each of its steps counts. Killed at any moment, it is done again by the next.
+        """
         ...
 
     def unlock(self) -> None:

@@ -32,6 +32,7 @@ from failsafe.events import Event
 from failsafe.model import Endpoint
 from failsafe.ports import MailboxServer, Narrator, Progress
 from failsafe.secrets import Secret
+from failsafe.tombstones import Veil
 
 LOCK_WAIT_SECONDS = 5.0
 LINES_TOLD = 1_000  # of one restore: more would be read by nobody
@@ -64,7 +65,7 @@ class Chosen:
 @contextlib.contextmanager
 def catalog_of(app: App) -> Iterator[Catalog]:
     """The catalog, brought up to date from staging."""
-    catalog = open_current(app.catalog_file, tuple(archives(app).items()))
+    catalog = open_current(app.catalog_file, tuple(archives(app).items()), leaves_out=Veil(app).hides)
     try:
         yield catalog
     finally:
@@ -79,17 +80,18 @@ def archives(app: App) -> dict[str, Archive]:
 
 def find(app: App, query: Query, *, limit: int | None = None) -> Iterator[Found]:
     """What the catalog finds. One that turns out damaged while it is read is made anew, and asked again if nothing was given yet."""
-    given = False
+    given, veil = False, Veil(app)
     with catalog_of(app) as catalog:
         try:
             for row in search(catalog, query, limit=limit):
-                given = True
-                yield row
+                if not veil.hides(row.server, row.mailbox):
+                    given = True
+                    yield row
             return
         except CatalogDamaged:
             if given:
                 raise
-    with rebuild_from(app.catalog_file, tuple(archives(app).items())) as anew:
+    with rebuild_from(app.catalog_file, tuple(archives(app).items()), veil.hides) as anew:
         yield from search(anew, query, limit=limit)
 
 
@@ -141,8 +143,9 @@ def choose(app: App, catalog: Catalog, request: Request, origins: Sequence[Sourc
     for name in names:
         app.server(name)
     unknown = [name for name in names if catalog.generation_of(name) == 0]
+    veil = Veil(app, origins)
     if request.snapshot is None and request.at is None and not unknown:
-        return _from_catalog(catalog, query)
+        return _from_catalog(catalog, query, veil)
     if request.snapshot is not None:
         moments = [moment_of(origins, names, request.snapshot, narrate)]
     else:
@@ -154,7 +157,7 @@ def choose(app: App, catalog: Catalog, request: Request, origins: Sequence[Sourc
     def headers(ids: Sequence[str]) -> dict[str, tuple[str, str, str, str]]:
         return headers_of(catalog, ids)
 
-    read = [read_moment(origins, best, query, headers, narrate) for best in moments]
+    read = [read_moment(origins, best, query, headers, narrate, veil.hides) for best in moments]
     moments, found = [best for best, _ in read], tuple(row for _, rows in read for row in rows)
     state = ", ".join(f"{moment.server} as of {_local(app, moment.at)}" for _, moment in moments) or "no snapshot is that old"
     return Chosen(found, state, _missing_ids(query, found), moment=moments[0] if len(moments) == 1 else None)
@@ -209,9 +212,9 @@ def carry_out(
     return report
 
 
-def _from_catalog(catalog: Catalog, query: Query) -> Chosen:
+def _from_catalog(catalog: Catalog, query: Query, veil: Veil) -> Chosen:
     """A whole place means what is in it now; certain messages are meant wherever and whenever they were."""
-    rows = tuple(search(catalog, query))
+    rows = tuple(row for row in search(catalog, query) if not veil.hides(row.server, row.mailbox))
     if query.names_messages or query.gone or query.gone_since is not None:
         return Chosen(rows, "the newest state, and what vanished before", _missing_ids(query, rows))
     present = tuple(row for row in rows if row.gone_at is None)

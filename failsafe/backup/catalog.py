@@ -11,6 +11,7 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 from failsafe.backup.archive import Archive
@@ -44,6 +45,14 @@ CREATE VIRTUAL TABLE words USING fts5 (sender, recipient, subject, content='', t
 """
 
 
+# (server, mailbox) -> whether nothing of it is to be taken in: it was erased
+LeavesOut = Callable[[str, str], bool]
+
+
+def _nothing(_server: str, _mailbox: str) -> bool:
+    return False
+
+
 class CatalogDamaged(StoreError):
     """The file is not what SQLite wrote. Nothing is lost: `rebuild_from` makes it anew."""
 
@@ -54,6 +63,7 @@ class Catalog:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self.connection = connection
         self.path = path
+        self.leaves_out: LeavesOut = _nothing
 
     @classmethod
     def open(cls, path: Path) -> Catalog:
@@ -102,7 +112,7 @@ class Catalog:
     def update(self, archive: Archive, generation: Generation, enough: Callable[[], bool] = lambda: False) -> None:
         """Takes in one generation of its server. Raises ArchiveError for damaged metadata, Enough; damaged mail does not stop it."""
         with self.faults():
-            Update(self.connection, archive, generation, enough).run()
+            Update(self.connection, archive, generation, enough, partial(self.leaves_out, generation.server)).run()
 
     @contextlib.contextmanager
     def faults(self) -> Iterator[None]:
@@ -117,27 +127,46 @@ class Catalog:
             raise StoreError(f"the catalog {self.path} failed: {error}", mend=DISK) from error
 
 
-def open_current(path: Path, archives: Iterable[tuple[str, Archive]], enough: Callable[[], bool] = lambda: False) -> Catalog:
+def open_current(
+    path: Path,
+    archives: Iterable[tuple[str, Archive]],
+    enough: Callable[[], bool] = lambda: False,
+    leaves_out: LeavesOut = _nothing,
+) -> Catalog:
     """The catalog with everything in it that these servers' staging folders know (less, where `enough` came true); a damaged one is made anew."""
     known = tuple(archives)
     catalog = Catalog.open(path)
+    catalog.leaves_out = leaves_out
     try:
         for server, archive in known:
             catalog.catch_up(archive, server, enough)
     except CatalogDamaged:
         catalog.close()
-        return rebuild_from(path, known)
+        return rebuild_from(path, known, leaves_out)
     return catalog
 
 
-def rebuild_from(path: Path, archives: Iterable[tuple[str, Archive]]) -> Catalog:
-    """A catalog made anew from these servers' archives (staging folders, or generations fetched from a repository)."""
+def rebuild_from(path: Path, archives: Iterable[tuple[str, Archive]], leaves_out: LeavesOut = _nothing) -> Catalog:
+    """A catalog made anew from these servers' staging folders."""
     _put_aside(path)
     catalog = Catalog.open(path)
+    catalog.leaves_out = leaves_out
     for server, archive in archives:
         with contextlib.suppress(ArchiveError):  # a damaged archive is `verify`'s to tell; the others are still searchable
             catalog.catch_up(archive, server)
     return catalog
+
+
+def take_place(fresh: Path, path: Path) -> None:
+    """A finished catalog becomes the catalog, all at once. Whoever still has the old one open keeps that until closing it. Raises StoreError."""
+    try:
+        with contextlib.closing(sqlite3.connect(fresh)) as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        for ending in ("-wal", "-shm"):
+            path.with_name(path.name + ending).unlink(missing_ok=True)
+        fresh.replace(path)
+    except (OSError, sqlite3.Error) as error:
+        raise StoreError(f"the catalog {path} could not be replaced: {error}", mend=DISK) from error
 
 
 def _connect(path: Path) -> sqlite3.Connection:

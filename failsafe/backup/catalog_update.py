@@ -54,12 +54,23 @@ class Enough(Exception):
 
 
 class Update:
-    """One generation of one server. `enough` is asked between transactions; True raises Enough."""
+    """One generation of one server. `enough` is asked between transactions; True raises Enough. `leaves_out`: mailboxes that were erased."""
 
     def __init__(
-        self, connection: sqlite3.Connection, archive: Archive, generation: Generation, enough: Callable[[], bool] = lambda: False
+        self,
+        connection: sqlite3.Connection,
+        archive: Archive,
+        generation: Generation,
+        enough: Callable[[], bool] = lambda: False,
+        leaves_out: Callable[[str], bool] = lambda _mailbox: False,
     ) -> None:
-        self.db, self.archive, self.generation, self._enough = connection, archive, generation, enough
+        self.db, self.archive, self.generation, self._enough, self._leaves_out = (
+            connection,
+            archive,
+            generation,
+            enough,
+            leaves_out,
+        )
         self.at = seconds(generation.at)
         self._left: list[tuple[int, int, Entry]] = []  # (folder, shard, entry) that the shard has no more
 
@@ -73,7 +84,8 @@ class Update:
         if self.generation.number <= self.before and (self.before_at is None or self.at <= self.before_at):
             return
         for mailbox, manifest_name in self.generation.mailboxes.items():
-            self._mailbox(mailbox, manifest_name)
+            if not self._leaves_out(mailbox):
+                self._mailbox(mailbox, manifest_name)
         known = self.db.execute(
             "SELECT id, name FROM mailbox WHERE server = ? AND manifest IS NOT NULL", (self.server,)
         ).fetchall()
@@ -254,33 +266,35 @@ class Update:
             with transaction(self.db):
                 for id_, headers in read_headers(self.archive, places):
                     line = lines[id_]
-                    self._insert_message(id_, line.canonical, line.size, headers)
+                    insert_message(self.db, id_, line.canonical, line.size, headers)
                     wanted.discard(id_)
         with transaction(self.db):  # in no segment that can be read: still listed, by mailbox, folder and date
             for entry in self.archive.entries(folder) if wanted else ():
                 if entry.id in wanted:
-                    self._insert_message(entry.id, entry.canonical, entry.size, Headers(opaque=True))
+                    insert_message(self.db, entry.id, entry.canonical, entry.size, Headers(opaque=True))
                     wanted.discard(entry.id)
 
-    def _insert_message(self, id_: str, canonical: str, size: int, headers: Headers) -> None:
-        cursor = self.db.execute(
-            "INSERT INTO message (digest, canonical, size, opaque, message_id, sender, recipient, subject, date) VALUES (?,?,?,?,?,?,?,?,?)",
-            (
-                bytes.fromhex(id_),
-                bytes.fromhex(canonical),
-                size,
-                headers.opaque,
-                headers.message_id,
-                headers.sender,
-                headers.recipient,
-                headers.subject,
-                None if headers.date is None else seconds(headers.date),
-            ),
-        )
-        self.db.execute(
-            "INSERT INTO words (rowid, sender, recipient, subject) VALUES (?,?,?,?)",
-            (cursor.lastrowid, headers.sender.casefold(), headers.recipient.casefold(), headers.subject.casefold()),
-        )
+
+def insert_message(db: sqlite3.Connection, id_: str, canonical: str, size: int, headers: Headers) -> None:
+    """A message that is not known yet, and its words."""
+    cursor = db.execute(
+        "INSERT INTO message (digest, canonical, size, opaque, message_id, sender, recipient, subject, date) VALUES (?,?,?,?,?,?,?,?,?)",
+        (
+            bytes.fromhex(id_),
+            bytes.fromhex(canonical),
+            size,
+            headers.opaque,
+            headers.message_id,
+            headers.sender,
+            headers.recipient,
+            headers.subject,
+            None if headers.date is None else seconds(headers.date),
+        ),
+    )
+    db.execute(
+        "INSERT INTO words (rowid, sender, recipient, subject) VALUES (?,?,?,?)",
+        (cursor.lastrowid, headers.sender.casefold(), headers.recipient.casefold(), headers.subject.casefold()),
+    )
 
 
 def read_headers(archive: Archive, locations: Iterable[Location]) -> Iterator[tuple[str, Headers]]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
+from failsafe.backup.erased import Erased
 from failsafe.backup.inventory import UNNUMBERED, Inventory, raw
 from failsafe.backup.listing import PATIENT, ROUNDS, is_exact, is_unchanged
 from failsafe.backup.protocol import Facts, FolderFacts, FolderPass, Listed, MailboxFacts, ServerSession
@@ -72,9 +73,10 @@ class Gatherer:
         *,
         exclude: Sequence[str],
         full: bool,
+        erased: Erased,
     ) -> None:
         self.session, self.inventory, self.clock, self.progress = session, inventory, clock, progress
-        self.exclude, self.full = tuple(exclude), full
+        self.exclude, self.full, self.erased = tuple(exclude), full, erased
         self.world = World()
         self._rounds = ROUNDS
         self._since = 0  # the server's clock in s, at the end of the first pass: what is younger came while we looked
@@ -105,6 +107,8 @@ class Gatherer:
         boxes: dict[str, MailboxFacts] = {}
         targets: dict[int, Target] = {}
         for box in self.session.survey():
+            if self.erased.covers(box.mailbox):
+                continue
             boxes[box.path] = box
             if not box.error:
                 number = self.inventory.mailbox_id(box.path, box.layout)

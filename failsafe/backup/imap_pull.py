@@ -78,8 +78,9 @@ class _ImapPull(PullRun):
         self.commands = self.received = 0
 
     def messages(self) -> None:
-        names = sorted(set(self.source.mailboxes()))
-        if not names:
+        listed = set(self.source.mailboxes())
+        names = sorted(name for name in listed if not self.options.erased.covers(name))
+        if not listed:
             self.narrate(f"{self.source.name}: no mailbox is named or found")
         try:
             self.seen = self._each(names, lambda name: MailboxReader(self.reading, name))

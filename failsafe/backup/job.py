@@ -10,6 +10,7 @@ from datetime import UTC, timedelta, tzinfo
 from functools import partial
 from pathlib import Path
 
+from failsafe.backup.archive.clearing import clear_away, is_clearing
 from failsafe.backup.archive.staging import Staging
 from failsafe.backup.guardbook import GuardBook
 from failsafe.backup.guards import REPOSITORY, mend_of
@@ -113,6 +114,8 @@ class _Backup:
                     if pulled is None:
                         self._carry(staging)
                     newest = staging.newest()
+                    if is_clearing(staging):
+                        clear_away(staging)
                     heavy.close()  # a repository may take days: pulls go on meanwhile
                     if newest is not None:
                         served = self._snapshot(staging, newest, parts)

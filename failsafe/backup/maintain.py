@@ -71,6 +71,7 @@ class PruneOutcome:
     repository: str
     done: bool
     frozen: tuple[Guard, ...] = ()
+    whole: bool = False  # nothing that no snapshot needs was left
     bytes_freed: int | None = None
     bytes_left: int | None = None
     took: timedelta = timedelta()
@@ -153,16 +154,26 @@ def run_forget(
 
 
 def run_prune(
-    repository: Repository, frozen: Sequence[Guard], *, clock: Clock, record: Recorder, progress: Progress | None = None
+    repository: Repository,
+    frozen: Sequence[Guard],
+    *,
+    clock: Clock,
+    record: Recorder,
+    progress: Progress | None = None,
+    wants_whole: Callable[[Sequence[SnapshotInfo]], bool] = lambda _listed: False,
 ) -> PruneOutcome:
-    """Removes data that no snapshot needs, unless something stops it; the list of snapshots must be the same afterwards."""
+    """Removes data that no snapshot needs, unless something stops it; the list of snapshots must be the same afterwards.
+
+    `wants_whole`: whether nothing of it may be left behind, with these snapshots there.
+    """
     outcome = PruneOutcome(repository.name, done=False, frozen=tuple(frozen))
     if frozen:
         return outcome
     try:
         repository.open()
-        before = {info.id for info in repository.snapshots()}
-        report = repository.prune(progress)
+        listed = repository.snapshots()
+        before, whole = {info.id for info in listed}, wants_whole(listed)
+        report = repository.prune(progress, whole=whole)
         lost = before - {info.id for info in repository.snapshots()}
     except (Interrupted, LeaseLost):
         raise
@@ -177,7 +188,7 @@ def run_prune(
     freed = "" if report.bytes_freed is None else f", {report.bytes_freed} bytes freed"
     details: dict[str, object] = {"bytes_freed": report.bytes_freed, "bytes_left": report.bytes_left}
     record(Event("repository.pruned", repository.name, f"pruned{freed}", clock.now(), details))
-    return replace(outcome, done=True)
+    return replace(outcome, done=True, whole=whole)
 
 
 def _stopped(report: ForgetReport, error: ResticError) -> ForgetReport:

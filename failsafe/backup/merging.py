@@ -54,11 +54,11 @@ class Merger:
     """Runs in a pull, before manifests are written: they then name the merged segments, and the old ones go when no generation names them."""
 
     def __init__(self, inventory: Inventory, staging: Staging) -> None:
-        self._inventory, self._staging, self._db = inventory, staging, inventory.db
+        self.inventory, self.staging, self._db = inventory, staging, inventory.db
 
     def run(self) -> str:
         """Merges what is due; says what it cost, "" where nothing was. A kill at any moment costs repeated work: contents are where they were."""
-        self._own_strangers()
+        self.own_strangers()
         merged: set[str] = set()
         sizes = 0
         for mailbox, group in self._due():
@@ -67,13 +67,13 @@ class Merger:
                 merged.update(group)
         if not merged:
             return ""
-        self._rewrite_manifests(merged)
+        self.rewrite_manifests(merged)
         return f"{len(merged)} small segments were merged: {sizes / 1e6:.1f} MB will be stored anew"
 
     def _merge(self, mailbox: str, group: Sequence[str]) -> tuple[Sealed, ...]:
-        made = self._staging.rewrite_segments(mailbox, group, lambda _: True)
+        made = self.staging.rewrite_segments(mailbox, group, lambda _: True)
         for sealed in made:
-            self._inventory.sealed(sealed, mailbox)
+            self.inventory.sealed(sealed, mailbox)
         return made
 
     def _due(self) -> list[tuple[str, tuple[str, ...]]]:
@@ -95,11 +95,11 @@ class Merger:
 
     def _size(self, name: str) -> int:
         try:
-            return (self._staging.folder / path_of("segments", name)).stat().st_size
+            return (self.staging.folder / path_of("segments", name)).stat().st_size
         except FileNotFoundError:
             return 0
 
-    def _own_strangers(self) -> None:
+    def own_strangers(self) -> None:
         """Segments of a killed run, or of an inventory made anew: they belong to the first mailbox that names them."""
         strangers = dict(self._db.execute("SELECT name, id FROM segment WHERE id NOT IN (SELECT segment FROM owned)"))
         if not strangers:
@@ -109,13 +109,13 @@ class Merger:
             self._db.executemany("INSERT OR IGNORE INTO owned VALUES (?, ?)", rows)
 
     def _manifests(self) -> Iterator[tuple[str, tuple[str, ...]]]:
-        newest = self._staging.newest()
+        newest = self.staging.newest()
         for mailbox, name in newest.mailboxes.items() if newest else ():
-            yield mailbox, self._staging.archive.manifest(name).segments
+            yield mailbox, self.staging.archive.manifest(name).segments
 
-    def _rewrite_manifests(self, merged: set[str]) -> None:
+    def rewrite_manifests(self, merged: set[str]) -> None:
         """Of every mailbox that names one of them: identical content is stored once, whoever holds it."""
         hit = {mailbox for mailbox, segments in self._manifests() if not merged.isdisjoint(segments)}
-        for number, path in self._inventory.rows("SELECT id, path FROM mailbox"):
+        for number, path in self.inventory.rows("SELECT id, path FROM mailbox"):
             if mailbox_name(text(path)) in hit:
                 self._db.execute("UPDATE mailbox SET dirty = 1 WHERE id = ?", (number,))

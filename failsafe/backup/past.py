@@ -74,11 +74,22 @@ def moment_of(sources: Sequence[Source], servers: Sequence[str], snapshot_id: st
     return next(iter(found.values()))
 
 
-def found_at(source: Source, moment: Moment, query: Query, headers: HeaderLookup) -> Iterator[Found]:
-    """What the query finds in that state: places and dates from its manifests, text by `headers`. Entries marked as gone are not in it."""
+def found_at(
+    source: Source,
+    moment: Moment,
+    query: Query,
+    headers: HeaderLookup,
+    hides: Callable[[str, str], bool] = lambda _server, _mailbox: False,
+) -> Iterator[Found]:
+    """What the query finds in that state: places and dates from its manifests, text by `headers`. Entries marked as gone are not in it.
+
+    `hides`(server, mailbox): of a mailbox that was erased nothing is found, although that snapshot has it.
+    """
     generation = source.generation(moment.server, moment.number)
     ids = frozenset(query.ids)
     for mailbox in generation.mailboxes:
+        if hides(moment.server, mailbox):
+            continue
         if query.mailbox is not None and not matches_mailbox(query.mailbox, mailbox):
             continue
         archive, manifest = source.folders(moment.server, moment.number, mailbox)
@@ -96,14 +107,19 @@ def found_at(source: Source, moment: Moment, query: Query, headers: HeaderLookup
 
 
 def read_moment(
-    sources: Sequence[Source], best: tuple[Source, Moment], query: Query, headers: HeaderLookup, narrate: Narrator
+    sources: Sequence[Source],
+    best: tuple[Source, Moment],
+    query: Query,
+    headers: HeaderLookup,
+    narrate: Narrator,
+    hides: Callable[[str, str], bool] = lambda _server, _mailbox: False,
 ) -> tuple[tuple[Source, Moment], tuple[Found, ...]]:
     """What the query finds in that state, from the source that has its manifests whole: the best one, else another that holds the same
     generation. Raises ExternalError where none has."""
     tried: ExternalError | None = None
     for source, moment in (best, *_same(sources, best, narrate)):
         try:
-            return (source, moment), tuple(found_at(source, moment, query, headers))
+            return (source, moment), tuple(found_at(source, moment, query, headers, hides))
         except ExternalError as error:
             narrate(f"{source.name}: {error}")
             tried = tried or error

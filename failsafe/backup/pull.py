@@ -9,11 +9,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from failsafe.backup.archive.staging import Staging
 from failsafe.backup.belongings import Belongings
 from failsafe.backup.clocks import judge_clocks
+from failsafe.backup.erased import NOTE, Erased
 from failsafe.backup.extras import Extras
 from failsafe.backup.fetch import Fetcher
 from failsafe.backup.gather import Gatherer, Target, World
@@ -27,6 +28,7 @@ from failsafe.backup.protocol import FileFacts, ServerSession
 from failsafe.backup.source import open_source
 from failsafe.backup.stored_as import count_stored
 from failsafe.backup.stretch import Care, NoRoom, Stretch, Waiting, list_outstanding, plan_slices, sum_up
+from failsafe.backup.sweeping import ERASE_AFTER, Sweeper
 from failsafe.mail.manifest import Generation, GenerationDraft, Missing
 from failsafe.model import Guard, Result
 from failsafe.ports import Clock, MailHost, Narrator, Progress
@@ -52,6 +54,8 @@ class PullOptions:
     command_seconds: int = 3600
     file_limit: int = 256 << 20  # bytes of one file of extra paths
     total_limit: int = 1 << 30  # bytes of one extra path or command
+    erased: Erased = field(default_factory=Erased)  # mailboxes that are on the server and are not to be archived
+    erase_after: timedelta = ERASE_AFTER  # a message that nothing names any more leaves its segment within this time
 
     def wanted(self, *, reads_mail: bool = True) -> Wanted:
         return Wanted(self.layout, self.path, self.container, self.extra_paths, self.commands, self.command_seconds, reads_mail)
@@ -177,7 +181,10 @@ class PullRun(ABC):
     def commit(self, received: int) -> PullReport:
         """`received`: bytes that came from the server."""
         self.progress.stage("writing")
-        if self.new and (words := Merger(self.inventory, self.staging).run()):
+        merger = Merger(self.inventory, self.staging)
+        if self.new and (words := merger.run()):
+            self.remarks.append(words)
+        if words := Sweeper(merger, self.options.erase_after).run(self.clock.now()):
             self.remarks.append(words)
         draft = self._draft({})
         newest = self.staging.newest()
@@ -217,7 +224,8 @@ class PullRun(ABC):
 
     def _notes(self) -> dict[str, object]:
         excluded = sorted(self.options.exclude_folders)
-        notes: dict[str, object] = {"excluded_folders": excluded, **self.belongings.notes(), **self._own_notes()}
+        erased = self.options.erased.note()
+        notes: dict[str, object] = {"excluded_folders": excluded, NOTE: erased, **self.belongings.notes(), **self._own_notes()}
         return {key: value for key, value in notes.items() if value}
 
     def _report(self, draft: GenerationDraft, generation: Generation | None, number: int, received: int) -> PullReport:
@@ -257,7 +265,13 @@ class _Pull(PullRun):
     def messages(self, *, full: bool) -> None:
         """Lists and fetches until no message slips away between the two; then judges what vanished and brings entries up to date."""
         gatherer = Gatherer(
-            self.session, self.inventory, self.clock, self.progress, exclude=self.options.exclude_folders, full=full
+            self.session,
+            self.inventory,
+            self.clock,
+            self.progress,
+            exclude=self.options.exclude_folders,
+            full=full,
+            erased=self.options.erased,
         )
         for attempt in range(ATTEMPTS):
             self.world = gatherer.run()
@@ -272,7 +286,7 @@ class _Pull(PullRun):
             if not self.fetcher.lost():
                 break
         self._control_files()  # of mailboxes that came meanwhile, or whose files changed
-        if not self.world.boxes and not self.inventory.count("mailbox"):
+        if not self.world.boxes and not self.inventory.count("mailbox") and not self.options.erased.standing:
             words = f"no mailbox was found: is {self.root} the folder that holds DOMAIN/USER/ Maildirs?"
             self.remarks.append(words)
             self.narrate(words)

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 
+from failsafe.backup.archive.clearing import snapshot_excludes
 from failsafe.backup.archive.layout import GENERATIONS, generation_path
 from failsafe.backup.archive.reader import Archive
 from failsafe.backup.archive.staging import Staging
@@ -189,7 +190,7 @@ class Snapshotter:
             self._staging.folder,
             self._host,
             tags_of(self._generation, self._state),
-            self._staging.restic_excludes(number),
+            snapshot_excludes(self._staging, number),
             self._generation.at + timedelta(seconds=wanting),
         )
         try:

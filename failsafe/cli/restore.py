@@ -132,6 +132,7 @@ def _run(
 ) -> RestoreReport:
     """`chosen`: what a person picked already; else what the request finds."""
     from failsafe import restores
+    from failsafe.tombstones import Veil
 
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(restores.workroom(everything))
@@ -145,6 +146,8 @@ def _run(
         shown.close()
         _tell_plan(plan, chosen, request.to)
         if not chosen.found:
+            for word in Veil(everything, origins).words(request.query, nothing_found=True):
+                say(word)
             _say_nothing_found(plan, request.to, _no_such_mailbox(catalog, request), as_json=as_json)
         if dry_run:
             if as_json:

@@ -85,7 +85,11 @@ class CatalogFacts:
 
     def mailboxes(self) -> Sequence[KnownMailbox]:
         """Raises NothingFound where there is none."""
+        from failsafe.tombstones import Veil
+
+        veil = Veil(self._app)
         known = [each for each in known_mailboxes(self._catalog) if each.server in self._app.config.mail_server]
+        known = [each for each in known if not veil.hides(each.server, each.mailbox)]
         if known:
             return known
         lost = [name for name in self._app.config.mail_server if not (self._app.staging_folder(name) / GENERATIONS).is_dir()]

@@ -61,6 +61,7 @@ def find(
               failsafe search --from bank invoice --json
     """
     from failsafe.restores import find as find_rows
+    from failsafe.tombstones import Veil
 
     everything = open_app()
     if server is not None:
@@ -79,6 +80,8 @@ def find(
             say(f"… and more; name what you look for more closely, or say --limit N (N > {SHOWN})")
         else:
             answer(row_text(row, everything.time_zone))
+    for word in Veil(everything).words(query, nothing_found=not found):
+        say(word)
     if not found:
         say("nothing was found: no message is known here that is all of this")
         raise typer.Exit(EXIT_FINDINGS)

@@ -53,6 +53,7 @@ class Controller(Table):
     time_zone: str | None = None
     limit_download: Rate | None = None
     limit_upload: Rate | None = None
+    erase_after: Duration = timedelta(days=90)
 
     @field_validator("database")
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -110,6 +111,13 @@ class DutyStore:
             oldest = connection.execute(kept).scalar()
             if oldest is not None:
                 connection.execute(delete(backup_run).where(backup_run.c.server == run.server, backup_run.c.id <= oldest))
+
+    def change_reports(self, server: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        """Reports of past runs, where they must not say something any more."""
+        with self._store.begin() as connection:
+            for row in connection.execute(select(backup_run).where(backup_run.c.server == server)).all():
+                if (changed := change(row.report)) != row.report:
+                    connection.execute(update(backup_run).where(backup_run.c.id == row.id).values(report=changed))
 
     def last_backup(self, server: str, *, result: str | None = None) -> BackupRun | None:
         query = select(backup_run).where(backup_run.c.server == server).order_by(backup_run.c.id.desc()).limit(1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -61,6 +61,13 @@ class EventStore:
     def record(self, happened: Event) -> None:
         with self._store.begin() as connection:
             write_event(connection, happened)
+
+    def change_details(self, subject: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        """Details of what happened to a subject, where they must not say something any more; names, times and sentences stay."""
+        with self._store.begin() as connection:
+            for row in connection.execute(select(event.c.id, event.c.details).where(event.c.subject == subject)).all():
+                if (changed := change(row.details)) != row.details:
+                    connection.execute(update(event).where(event.c.id == row.id).values(details=changed))
 
     def since(self, at: datetime | None = None, *, after_id: int = 0, limit: int = 10_000) -> list[tuple[int, Event]]:
         """Oldest first; with the row's number, so that a follower can ask for what came later."""

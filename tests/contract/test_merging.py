@@ -110,7 +110,7 @@ def after_it_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     def die(*_: object) -> None:
         raise Killed
 
-    monkeypatch.setattr(merging.Merger, "_rewrite_manifests", die)
+    monkeypatch.setattr(merging.Merger, "rewrite_manifests", die)
 
 
 @pytest.mark.parametrize("moment", [in_the_middle, before_it_is_noted, after_it_is_noted])

@@ -101,7 +101,7 @@ class FakeRepository:
         for each in snapshot_ids:
             self._snapshots.pop(each, None)
 
-    def prune(self, progress: Progress | None = None) -> PruneReport:
+    def prune(self, progress: Progress | None = None, *, whole: bool = False) -> PruneReport:  # noqa: ARG002 - the port's
         self.open()
         if progress is not None:
             progress.stage(f"prune of {self.name}", 2, "packs repacked")

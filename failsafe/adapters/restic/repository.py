@@ -232,10 +232,10 @@ class ResticRepository:
                 raise self._refused(self._driver.failed(finished, "forget"))
             self._demand_gone(argv[1:], finished)
 
-    def prune(self, progress: Progress | None = None) -> PruneReport:
+    def prune(self, progress: Progress | None = None, *, whole: bool = False) -> PruneReport:
         self._demand_writable()
         listener = None if progress is None else PruneLines(progress, f"prune of {self.name}")
-        finished = self._driver.locking(partial(self._maintain, commands.prune(), listener=listener))
+        finished = self._driver.locking(partial(self._maintain, commands.prune(whole=whole), listener=listener))
         if finished.code != 0:
             raise self._refused(self._driver.failed(finished, "prune"))
         left = [line for line in finished.stderr if "unable to remove" in line]

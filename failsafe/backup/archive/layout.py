@@ -9,6 +9,7 @@ SEGMENT_LIMIT = 16_000_000  # bytes of a segment; one larger message has a segme
 UIDS_PER_SHARD = 500  # a flag change writes one shard anew: about 0.05 MB packed, and a million messages are 2,000 files
 TEMPORARY = ".failsafe-unfinished"  # long names: restic compares exclude patterns with every part of a path
 LOCK = ".failsafe-lock"
+ERASING = ".failsafe-erasing"  # a mark: mail was erased and is not cleared away yet
 README = "README.txt"
 REBUILD = "rebuild.py"
 GENERATIONS = "generations"

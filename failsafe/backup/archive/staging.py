@@ -15,6 +15,7 @@ from pathlib import Path
 
 from failsafe.backup.archive import durable, readme
 from failsafe.backup.archive.layout import (
+    ERASING,
     GENERATIONS,
     KINDS,
     LOCK,
@@ -112,7 +113,7 @@ class Staging:
 
     def segments(self) -> tuple[str, ...]:
         """Every sealed segment on disk, named by a generation or not: what a killed pull had already stored can be found again."""
-        return tuple(sorted(path.stem for path in self._present("segments") if path.suffix == ".tar"))
+        return tuple(sorted(path.stem for path in self.present("segments") if path.suffix == ".tar"))
 
     def index(self, segment: str) -> tuple[IndexLine, ...]:
         return self.archive.index(segment)
@@ -215,10 +216,10 @@ class Staging:
         self._fresh.clear()
         return generation
 
-    def collect(self, keep: Collection[int]) -> int:
+    def collect(self, keep: Collection[int], spare: Collection[str] = ()) -> int:
         """Deletes what neither the newest generation nor one of `keep` names, and the other generations; gives the bytes freed.
 
-        Spared: what was written since the last commit, segments sealed after the newest generation (a killed pull's work), and everything
+        Spared: the paths of `spare`, what was written since the last commit, segments sealed after the newest generation (a killed pull's work), and everything
         while someone else has the folder open. A kept generation that cannot be read stops it: ArchiveError, nothing deleted.
         """
         numbers = self.numbers()
@@ -227,6 +228,7 @@ class Staging:
         try:
             kept = {number for number in numbers if number in keep} | {numbers[-1]}
             named = {path for number in kept for path in self._named_by(self.generation(number))} | self._fresh
+            named.update(spare)
             with durable.disk_errors("clear", self.folder):
                 return self._delete(
                     [n for n in numbers if n not in kept], named, (self.folder / generation_path(numbers[-1])).stat()
@@ -237,7 +239,7 @@ class Staging:
     def restic_excludes(self, number: int) -> tuple[str, ...]:
         """Patterns (in this order) with which a snapshot of the folder holds this generation's file and no other."""
         any_generation = f"{GENERATIONS}/{'[0-9]' * 8}.json"  # exact: a folder above staging may be called generations too
-        return (any_generation, f"!{generation_path(number)}", TEMPORARY, LOCK)
+        return (any_generation, f"!{generation_path(number)}", TEMPORARY, LOCK, ERASING)
 
     # Inside
 
@@ -342,7 +344,7 @@ class Staging:
             path.unlink()
         doomed: dict[Path, int] = {}
         for kind in KINDS:
-            for path in self._present(kind):
+            for path in self.present(kind):
                 status = path.stat()
                 recent = kind == "segments" and status.st_mtime_ns >= newest.st_mtime_ns
                 if path.relative_to(self.folder).as_posix() not in named and not recent:
@@ -353,10 +355,11 @@ class Staging:
             path.unlink()
         return freed + sum(doomed.values())
 
-    def _present(self, kind: str) -> Iterator[Path]:
+    def present(self, kind: str) -> Iterator[Path]:
+        """Files of one kind that are here, sorted."""
         with contextlib.suppress(FileNotFoundError):
-            for folder in sorted((self.folder / kind).iterdir()):
-                yield from sorted(folder.iterdir())
+            for place in sorted((self.folder / kind).iterdir()):
+                yield from sorted(place.iterdir()) if place.is_dir() else (place,)
 
     def _only_user(self) -> bool:
         """Takes the lock for ourselves alone, if nobody else has the folder open."""
@@ -370,7 +373,7 @@ class Staging:
         if self._only_user():
             for path in self._temporary.iterdir():
                 path.unlink()
-            for path in self._present("segments"):
+            for path in self.present("segments"):
                 if path.suffix == ".idx" and not path.with_suffix(".tar").exists():
                     path.unlink()
                 elif path.suffix == ".tar" and not path.with_suffix(".idx").exists():

@@ -295,3 +295,31 @@ def test_a_kill_at_any_moment_costs_nothing_but_time(world: World, tmp_path: Pat
 
 def _facts(row: Found) -> Found:
     return dataclasses.replace(row, first_generation=0)
+
+
+def test_an_erased_mailbox_leaves_the_catalog_to_the_last_byte_and_what_others_hold_stays(world: World, tmp_path: Path) -> None:
+    from failsafe.backup.catalog_erase import erase_mailboxes, mailboxes_in
+
+    hers, shared = mail(1, subject="only-hers", sender="only-hers@x.example"), mail(2, subject="for both", sender="x@y.example")
+    world.commit(moment(8), {ANN: {"INBOX": [hers, shared], "only-hers": [mail(4)]}, "bob@example.org": {"INBOX": [shared]}})
+    with Catalog.open(tmp_path / "catalog.sqlite") as catalog:
+        catalog.catch_up(world.staging.archive, "vps")
+        assert erase_mailboxes(catalog, "vps", lambda mailbox: mailbox == ANN) == 2
+        assert mailboxes_in(catalog, "vps") == ("bob@example.org",)
+        assert [row.subject for row in search(catalog, Query(words=("both",)))] == ["for both"]
+        assert list(search(catalog, Query(words=("only-hers",)))) == []
+        assert erase_mailboxes(catalog, "vps", lambda mailbox: mailbox == ANN) == 0
+
+        left = b"".join(path.read_bytes() for path in tmp_path.glob("catalog.sqlite*"))
+
+    assert b"only-hers" not in left
+    assert ANN.encode() not in left
+
+
+def test_a_catalog_made_anew_from_staging_leaves_out_what_was_erased(world: World, tmp_path: Path) -> None:
+    world.commit(moment(8), {ANN: {"INBOX": [mail(1)]}, "bob@example.org": {"INBOX": [mail(2)]}})
+
+    with rebuild_from(
+        tmp_path / "c.sqlite", [("vps", world.staging.archive)], lambda server, box: (server, box) == ("vps", ANN)
+    ) as catalog:
+        assert [row.mailbox for row in search(catalog, Query())] == ["bob@example.org"]
