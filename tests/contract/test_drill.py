@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,10 @@ from failsafe.app import App
 from failsafe.backup.archive import Archive
 from failsafe.backup.archive.layout import path_of
 from failsafe.backup.drill_report import DrillReport
-from failsafe.backup.due import LastRun, plan_due
+from failsafe.backup.due import LastRun, next_due_at, plan_due
 from failsafe.backup.snapshot import state_of, tags_of
 from failsafe.config.load import load_config
+from failsafe.daemon.jobs import Job, Jobs
 from failsafe.drills import FOLDER, drill_repository
 from failsafe.maintenance import repository_freezes
 from failsafe.status.as_json import to_json
@@ -365,3 +366,20 @@ def test_the_daemons_pass_drills_what_is_due_and_no_more(house: House) -> None:
     last = {row.name: LastRun.of(row.started_at, row.ended_at, row.ok_at, row.details) for row in duties.all().values()}
     due = plan_due(duties_of(house.app.config), last, house.app.clock.now(), UTC)
     assert "drill:nas" not in [duty.name for duty in due]
+
+
+@pytest.mark.parametrize(("code", "least", "most"), [(1, 16, 18), (4, 0, 1)])
+def test_what_failed_is_tried_again_about_daily_and_what_could_not_be_tried_soon(
+    house: House, code: int, least: int, most: int
+) -> None:
+    app, now = house.app, house.app.clock.now()
+    duty = next(each for each in duties_of(app.config) if each.name == "drill:nas")
+    process = subprocess.Popen(["sh", "-c", f"exit {code}"])
+    process.wait(30)
+    app.duties.started(duty.name, now)
+
+    Jobs(app)._ended(Job(duty, process, now, house.folder / "log", 0), now)
+
+    row = app.duties.all()[duty.name]
+    due_at = next_due_at(duty, LastRun.of(row.started_at, row.ended_at, row.ok_at, row.details), now, UTC)
+    assert timedelta(hours=least) <= due_at - now <= timedelta(hours=most)
