@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +106,7 @@ def restore(
 def _run(everything: Any, request: Request, ways: Ways) -> None:
     from failsafe import restores, server_restore, server_states, server_target
     from failsafe.backup.write_session import WriteSession
+    from failsafe.tombstones import Veil
 
     server_restore.check(everything, request)
     with contextlib.ExitStack() as stack:
@@ -113,6 +114,7 @@ def _run(everything: Any, request: Request, ways: Ways) -> None:
         shown = progress(quiet=ways.as_json)
         stack.callback(shown.close)
         chosen = server_states.choose(everything, request, folder, say)
+        chosen = replace(chosen, generation=Veil(everything, chosen.sources).without_erased(chosen.generation, say))
         target = server_target.reach(
             everything, request.server, request.ssh, request.ssh_key, folder, lambda stranger: _believe(stranger, ways)
         )

@@ -185,6 +185,19 @@ def test_it_is_neither_found_nor_restored_and_what_another_holds_is(world: World
     assert len([path for path in (world.folder / "out").rglob("*") if path.is_file() and b"for both" in path.read_bytes()]) == 1
 
 
+def test_a_whole_server_comes_back_without_it(world: World) -> None:
+    both = world.snapshots()[1]
+    world.erase()
+    shutil.move(world.store.root, world.folder / "dead")
+    world.store.root.mkdir()
+
+    code, out, told = world.run("restore", "--to", "server:vps", "--snapshot", both, "--mail-owner", "0:0", "--yes", "--json")
+
+    assert code in (0, 1), (out, told)
+    assert f"{ANNA} was erased and is not restored" in told
+    assert (marked(world.store.root), len(list((world.store.root / "example.org" / "bert" / "cur").iterdir()))) == ([], 2)
+
+
 def test_the_last_copy_disappears_on_the_day_that_was_told(world: World) -> None:
     old = world.snapshots()
     (copy,) = world.erase()["repositories"]
