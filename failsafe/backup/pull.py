@@ -313,12 +313,12 @@ class _Pull(PullRun):
         is_long = waiting.size >= self.stretch.care.long
         self.stretch.begin(self.keeper.bytes_archived() if is_long else 0, waiting)
         slices = plan_slices(days, self.clock.now(), self.stretch.care.long) if waiting.messages else ()
-        if is_long:  # UIDs and keywords now, so that parts have them
+        if waiting.size >= min(self.stretch.care.early, self.stretch.care.long):  # UIDs and keywords now, so that parts have them
             for target in self.keeper.restless(self.world):
                 gatherer.read_uidlist(target)
             self.keeper.note_letters(self.session, self.world)
             self.keeper.note_uids(self.world)
-            if self.staging.newest() is None:
+            if is_long and self.staging.newest() is None:
                 self.checkpoint()  # accounts, keys and configuration are safe before the first message
         for part in slices:
             for path, targets in by_mailbox(self.world).items():

@@ -19,6 +19,8 @@ from failsafe.ports import Clock
 LONG = 2 << 30  # bytes still to come from which a pull goes by age: less is minutes on a home line (6 MB/s: 6)
 DAY = 86_400  # seconds
 AGES = (timedelta(days=30), timedelta(days=365))  # the newest of every mailbox first, then the last year, then the rest
+EARLY = 256 << 20  # bytes still to come from which repositories are given work while the rest comes
+SHARES = (0.35, 0.7)  # of these bytes: a part each time so much is in; then restic has little left to do at the end
 EVERY = timedelta(minutes=45)  # between two checkpoints: with the time that a snapshot takes, one an hour
 RESERVE = 256 << 20  # bytes of the disk that stay free: the database, restic's caches and the rest of the NAS live there too
 RESERVE_SHARE = 50  # but never more than one in so many bytes of the disk
@@ -65,6 +67,7 @@ class Care:
 
     every: timedelta = EVERY
     long: int = LONG
+    early: int = EARLY
     stored: Callable[[Generation], None] = lambda _: None  # a part is durable in staging
     moved: Callable[[int, int], None] = lambda _done, _total: None  # bytes of the server's mail that are here, and of all of it
     room: Callable[[], Room | None] = lambda: None
@@ -123,35 +126,40 @@ class Stretch:
     def __init__(self, care: Care, clock: Clock, folder: str) -> None:
         self.care, self._clock, self._folder = care, clock, folder
         self._since = clock.monotonic()
-        self._done = self._total = 0
+        self.done = self._total = 0  # bytes
+        self._marks: list[float] = []  # bytes, the next last
 
     def begin(self, archived: int, waiting: Waiting) -> None:
         """`archived`: bytes of the server's mail that are here already. Raises NoRoom."""
-        self._done, self._total = archived, archived + waiting.size
+        self.done, self._total = archived, archived + waiting.size
+        self._marks = [archived + share * waiting.size for share in reversed(SHARES)] if waiting.size >= self.care.early else []
         room = self.care.room() if waiting.messages else None
         if room is not None and (fault := judge_room(room, waiting, self._folder)) is not None:
             raise fault
-        self.care.moved(self._done, self._total)
+        self.care.moved(self.done, self._total)
 
     def has_room(self, waiting: Waiting) -> bool:
         room = self.care.room()
         return room is None or judge_room(room, waiting, self._folder) is None
 
     def advance(self, amount: int) -> None:
-        self._done += amount
-        self._total = max(self._total, self._done)  # mail that came meanwhile was not counted
-        self.care.moved(self._done, self._total)
+        self.done += amount
+        self._total = max(self._total, self.done)  # mail that came meanwhile was not counted
+        self.care.moved(self.done, self._total)
 
     def look(self) -> bool:
         """Before a batch: True where it is time for a checkpoint. Raises NoRoom."""
         room = self.care.room()
         if room is not None and (fault := judge_rest(room, self._folder)) is not None:
             raise fault
-        return self._clock.monotonic() - self._since >= self.care.every.total_seconds()
+        is_time = self._clock.monotonic() - self._since >= self.care.every.total_seconds()
+        return is_time or bool(self._marks and self.done >= self._marks[-1])
 
     def stored(self, generation: Generation | None) -> None:
         """None: there was nothing to store."""
         self._since = self._clock.monotonic()
+        while self._marks and self.done >= self._marks[-1]:
+            self._marks.pop()
         if generation is not None:
             self.care.stored(generation)
-        self.care.moved(self._done, self._total)
+        self.care.moved(self.done, self._total)

@@ -159,6 +159,21 @@ def test_a_pull_within_its_hour_makes_one_generation_and_one_segment_a_mailbox(s
         assert (opened.numbers(), len(opened.segments()), stored) == ((1,), 2, [])
 
 
+@pytest.mark.usefixtures("small_batches")
+def test_of_much_two_parts_come_on_the_way_with_their_uids_and_the_whole_is_ok(store: Store) -> None:
+    store.fill(ANNA, "", 40)
+    lines = "".join(f"{number + 1} :m{number}.host\n" for number in range(40))
+    (store.folder(ANNA) / "dovecot-uidlist").write_text(f"3 V1700000000 N41 Ge3b0c44298fc1c149afbf4c8996fb924\n{lines}")
+    stored: list[Generation] = []
+    report = pulled(store, Care(early=1_000, stored=stored.append))
+    assert [(made.result, made.messages) for made in stored] == [(Result.INCOMPLETE, 15), (Result.INCOMPLETE, 30)]
+    assert report.result is Result.OK
+    with store.open_staging() as opened:
+        (folder,) = opened.archive.mailbox(opened.generation(1), ANNA).folders
+        assert all(entry.uid == int(entry.name[1:].split(".")[0]) + 1 for entry in opened.archive.entries(folder))
+    assert store.archived() == store.on_server()
+
+
 # ---------------------------------------------------------------- interruptions
 
 

@@ -96,6 +96,25 @@ def test_a_checkpoint_is_due_when_its_time_has_passed_and_not_again_at_once() ->
     assert told == ["generation"]
 
 
+def test_of_much_a_part_is_stored_twice_on_the_way_so_that_little_is_left_to_store_at_the_end() -> None:
+    stretch = Stretch(Care(early=1_000), SystemClock(), "/staging")
+    stretch.begin(0, Waiting(100, 1_000))
+    due = []
+    for _ in range(100):
+        stretch.advance(10)
+        if stretch.look():
+            due.append(stretch.done)
+            stretch.stored(None)
+    assert due == [350, 700]
+
+
+def test_of_little_no_part_is_stored_on_the_way() -> None:
+    stretch = Stretch(Care(early=1_001), SystemClock(), "/staging")
+    stretch.begin(0, Waiting(100, 1_000))
+    stretch.advance(1_000)
+    assert not stretch.look()
+
+
 def test_a_million_messages_are_one_line_a_mailbox() -> None:
     (one,) = list_outstanding({"anna@example.org": Waiting(1_000_000, 50 * 10**9)})
     assert (one.mailbox, one.folder, one.name, one.why) == (
