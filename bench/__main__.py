@@ -1,23 +1,24 @@
-"""python -m bench [status|daemon|storm|backup] [--save] and the options that `--help` lists. Exit status 1 if a target is missed."""
+"""python -m bench [status|daemon|storm|backup|restore] [--save] and the options that `--help` lists. Exit status 1 if a target is missed."""
 
 import argparse
 import sys
 from collections.abc import Callable
 
-from bench import backup, daemon, status, storm
+from bench import backup, daemon, restore, status, storm
 from bench.report import Report
 
 
 def main(words: list[str]) -> int:
     """Run what is asked for and print it; the exit status."""
     parser = argparse.ArgumentParser(prog="./dev bench", description="Measure failsafe on this machine.")
-    parser.add_argument("name", nargs="?", choices=("status", "daemon", "storm", "backup"), help="default: all")
+    parser.add_argument("name", nargs="?", choices=("status", "daemon", "storm", "backup", "restore"), help="default: all")
     parser.add_argument(
         "--minutes", type=float, default=2.0, help="how long the idle daemon's writes are watched (default: %(default)s)"
     )
     parser.add_argument("--seeds", type=int, default=5, help="how many storms blow (default: %(default)s)")
-    parser.add_argument("--messages", type=int, default=100_000, help="in the mail store of `backup` (default: %(default)s)")
-    parser.add_argument("--runs", type=int, default=7, help="of `backup`, of which the median counts (default: %(default)s)")
+    parser.add_argument("--messages", type=int, default=100_000, help="in the mail store of `backup` and `restore` (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=100, help="pulls over which the mail of `restore` arrives (default: %(default)s)")
+    parser.add_argument("--runs", type=int, default=7, help="of `backup` and `restore`, of which the median counts (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="`backup` with one first pull and one restic, to see that it works")
     parser.add_argument("--save", action="store_true", help="keep the result in bench/results")
     asked = parser.parse_args(words)
@@ -27,6 +28,7 @@ def main(words: list[str]) -> int:
         "daemon": lambda: daemon.measure(asked.minutes),
         "storm": lambda: storm.measure(asked.seeds),
         "backup": lambda: backup.measure(plan),
+        "restore": lambda: restore.measure(asked.messages, asked.rounds, asked.runs),
     }
     missed = False
     for name, measure in benches.items():

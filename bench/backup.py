@@ -97,7 +97,7 @@ class Plan:
 
 def measure(plan: Plan) -> Report:
     """The figures for `backup`."""
-    resolved = _restics()
+    resolved = restic_for_benches()
     name = "backup" if plan.messages == 100_000 else f"backup-{plan.messages}"
     mean = MEAN if plan.messages < 500_000 else MEAN // 4
     PLACE.mkdir(parents=True, exist_ok=True)
@@ -300,7 +300,7 @@ def _size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def _restics() -> list[tuple[str, Path]]:
+def restic_for_benches() -> list[tuple[str, Path]]:
     """(version, program), 0.18 first, then 0.14: those of Debian 13 and 12."""
     told = subprocess.run([str(ROOT / "tests" / "tools" / "more-restics.sh")], capture_output=True, text=True, check=True).stdout
     found = [Path(path) for path in told.strip().split(":") if path] + [Path(shutil.which("restic") or "restic")]
