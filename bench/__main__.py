@@ -16,9 +16,15 @@ def main(words: list[str]) -> int:
         "--minutes", type=float, default=2.0, help="how long the idle daemon's writes are watched (default: %(default)s)"
     )
     parser.add_argument("--seeds", type=int, default=5, help="how many storms blow (default: %(default)s)")
-    parser.add_argument("--messages", type=int, default=100_000, help="in the mail store of `backup` and `restore` (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=100, help="pulls over which the mail of `restore` arrives (default: %(default)s)")
-    parser.add_argument("--runs", type=int, default=7, help="of `backup` and `restore`, of which the median counts (default: %(default)s)")
+    parser.add_argument(
+        "--messages", type=int, default=100_000, help="in the mail store of `backup` and `restore` (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=100, help="pulls over which the mail of `restore` arrives (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--runs", type=int, default=7, help="of `backup` and `restore`, of which the median counts (default: %(default)s)"
+    )
     parser.add_argument("--quick", action="store_true", help="`backup` with one first pull and one restic, to see that it works")
     parser.add_argument("--save", action="store_true", help="keep the result in bench/results")
     asked = parser.parse_args(words)

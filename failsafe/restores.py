@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 
 from failsafe.adapters.lock import FileLock
@@ -24,13 +25,16 @@ from failsafe.backup.destinations import (
     ZipDestination,
 )
 from failsafe.backup.past import found_at, moment_at, moment_of, read_moment
+from failsafe.backup.proofs import Proofs
 from failsafe.backup.recall import Moment, RepositorySource, Source, StagingSource
 from failsafe.backup.restore import RestoreReport, run_restore, unreachable
 from failsafe.backup.restore_plan import Plan, Wanted, plan_restore, wanted_of, without
+from failsafe.backup.shortcut import Shortcut, segments_known_to
 from failsafe.errors import FailsafeError, UsageError
 from failsafe.events import Event
 from failsafe.model import Endpoint
 from failsafe.ports import MailboxServer, Narrator, Progress
+from failsafe.repositories import proofs_file
 from failsafe.secrets import Secret
 from failsafe.tombstones import Veil
 
@@ -247,7 +251,16 @@ def _held_in(catalog: Catalog, chosen: Chosen, wanted: Sequence[Wanted]) -> dict
 def _repository(app: App, name: str, folder: Path, progress: Progress | None) -> RepositorySource:
     table = app.config.repository.get(name)
     credentials = table.restore_environment_file if table else None
-    return RepositorySource(app.repository(name, environment_file=credentials, alone=True), folder, progress=progress)
+    repository = app.repository(name, environment_file=credentials, alone=True)
+
+    @cache
+    def shortcut(server: str) -> Shortcut | None:
+        proof = Proofs(proofs_file(app, server)).get(name)
+        if proof is None or not repository.recognises(proof.snapshot_id):
+            return None
+        return Shortcut(proof.snapshot_id, proof.generation, segments_known_to(app.inventory_file(server)))
+
+    return RepositorySource(repository, folder, progress=progress, shortcut=shortcut)
 
 
 def _imap(app: App, request: Request, place: str, found: Sequence[Found]) -> Callable[[str], MailboxServer]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -14,6 +14,7 @@ from typing import Protocol
 from failsafe.backup.archive import Archive, Location
 from failsafe.backup.archive.layout import generation_path, index_path, path_of
 from failsafe.backup.archive.segment import digest_of, salvage_segment
+from failsafe.backup.shortcut import Shortcut
 from failsafe.errors import ArchiveError, ResticError
 from failsafe.mail.manifest import Generation, MailboxManifest, is_digest
 from failsafe.model import Body, Result, SnapshotInfo
@@ -42,6 +43,10 @@ class Source(Protocol):
     def name(self) -> str: ...
     def generations(self, server: str) -> tuple[int, ...]:
         """Those it can open, oldest first. Raises ResticError, ArchiveError."""
+        ...
+
+    def surely(self, server: str) -> tuple[int, ...]:
+        """Those of which it is known without asking."""
         ...
 
     def moments(self, server: str) -> tuple[Moment, ...]:
@@ -74,6 +79,9 @@ class StagingSource:
         archive = self._archives.get(server)
         return archive.numbers() if archive is not None else ()
 
+    def surely(self, server: str) -> tuple[int, ...]:
+        return self.generations(server)
+
     def moments(self, server: str) -> tuple[Moment, ...]:
         return tuple(Moment(server, number, self.generation(server, number).at) for number in self.generations(server))
 
@@ -103,9 +111,15 @@ class RepositorySource:
     """
 
     def __init__(
-        self, repository: Repository, folder: Path, nearby: Sequence[Path] = (), progress: Progress | None = None
+        self,
+        repository: Repository,
+        folder: Path,
+        nearby: Sequence[Path] = (),
+        progress: Progress | None = None,
+        shortcut: Callable[[str], Shortcut | None] = lambda _server: None,
     ) -> None:
-        self._repository, self._folder, self._nearby, self._progress = repository, folder, tuple(nearby), progress
+        self._repository, self._folder, self._nearby = repository, folder, tuple(nearby)
+        self._progress, self._shortcut = progress, shortcut
         self._out: ResticError | None = None
         self._snapshots: dict[str, dict[int, SnapshotInfo]] = {}
         self._generations: dict[tuple[str, int], Generation] = {}
@@ -127,6 +141,10 @@ class RepositorySource:
     def generations(self, server: str) -> tuple[int, ...]:
         return tuple(self.snapshots(server))
 
+    def surely(self, server: str) -> tuple[int, ...]:
+        short = self._shortcut(server)
+        return () if short is None else (short.generation,)
+
     def moments(self, server: str) -> tuple[Moment, ...]:
         listed = self.snapshots(server).items()
         return tuple(Moment(server, number, taken.at, taken.id, WANTING in taken.tags) for number, taken in listed)
@@ -143,6 +161,44 @@ class RepositorySource:
         return self._archive(server, number), manifest
 
     def read(self, server: str, number: int, mailbox: str, ids: Sequence[str], narrate: Narrator) -> Iterator[tuple[str, Body]]:
+        left = dict.fromkeys(ids)
+        for id_, body in self._read_known(server, number, ids, narrate):
+            left.pop(id_, None)
+            yield id_, body
+        if left:
+            yield from self._read_listed(server, number, mailbox, tuple(left), narrate)
+
+    def _read_known(self, server: str, number: int, ids: Sequence[str], narrate: Narrator) -> Iterator[tuple[str, Body]]:
+        """Where the segments are known here: from one run of restic, with nothing asked before. What fails is left to the long way."""
+        short = self._shortcut(server)
+        if short is None or short.generation != number:
+            return
+        archive = Archive(self._room(short.snapshot_id))
+        segments = tuple(dict.fromkeys(short.segments_of(ids).values()))
+        for start in range(0, len(segments), SEGMENTS_AT_ONCE):
+            batch = segments[start : start + SEGMENTS_AT_ONCE]
+            came = self._fetch_known(short, batch, archive.folder)
+            places, _ = _places(archive, batch, frozenset(ids))
+            for segment in batch:
+                yield from _whole(archive, places.get(segment, ()), narrate, self.name)
+                if came:
+                    (archive.folder / path_of("segments", segment)).unlink(missing_ok=True)
+
+    def _fetch_known(self, short: Shortcut, segments: Sequence[str], folder: Path) -> bool:
+        """False where restic complained: what came is kept then, so that the long way does not wait for the same damage again."""
+        try:
+            with self._asking(), self._waiting():
+                paths = [path for segment in segments for path in (path_of("segments", segment), index_path(segment))]
+                self._repository.fetch_some(short.snapshot_id, paths, folder)
+        except ResticError as error:
+            if is_out(error):
+                raise
+            return False
+        return True
+
+    def _read_listed(
+        self, server: str, number: int, mailbox: str, ids: Sequence[str], narrate: Narrator
+    ) -> Iterator[tuple[str, Body]]:
         archive = self._archive(server, number)
         segments = self._segments(server, number, mailbox, narrate)
         self._fetch_indexes(server, number, segments, narrate)
@@ -208,7 +264,10 @@ class RepositorySource:
                     self._fetch(server, number, [path_of("segments", segment)])
 
     def _archive(self, server: str, number: int) -> Archive:
-        return Archive(self._folder / self.name / self.snapshots(server)[number].id[:16])
+        return Archive(self._room(self.snapshots(server)[number].id))
+
+    def _room(self, snapshot_id: str) -> Path:
+        return self._folder / self.name / snapshot_id[:16]
 
     def _manifest(self, server: str, number: int, mailbox: str) -> MailboxManifest:
         generation = self.generation(server, number)

@@ -116,10 +116,9 @@ def unreachable(wanted: Iterable[Wanted], sources: Sequence[Source], narrate: Na
     for source in sources:
         if not left:
             break
-        known: dict[str, tuple[int, ...]] = {}
-        for server in {item.server for item in left}:
-            known[server] = _generations(source, server, narrate)
-        left = [item for item in left if best_generation(known[item.server], item.first_generation, item.last_generation) is None]
+        for known in (source.surely, lambda server, source=source: _generations(source, server, narrate)):
+            available = {server: known(server) for server in {item.server for item in left}}
+            left = [item for item in left if _best(available[item.server], item) is None]
     return dict.fromkeys(left, NOT_ANYWHERE)
 
 
@@ -155,14 +154,17 @@ class _Run:
     def take_from(self, source: Source) -> None:
         """Tries every message that is left. A source that fails leaves them to the next one."""
         for (server, mailbox), items in self._by_mailbox().items():
-            available = self._generations(source, server)
-            tried = {item: best_generation(available, item.first_generation, item.last_generation) for item in items}
+            known = source.surely(server)
+            self._take_all(source, server, mailbox, {item: _best(known, item) for item in items})
+            left = [item for item in items if item in self.left]
+            available = self._generations(source, server) if left else ()
+            tried = {item: _best(available, item) for item in left}
             self._take_all(source, server, mailbox, tried)
             newest = available[-1] if available else None  # a segment outlives the entries it was made for
             self._take_all(
-                source, server, mailbox, {item: newest for item in items if item in self.left and tried[item] != newest}
+                source, server, mailbox, {item: newest for item in left if item in self.left and tried[item] != newest}
             )
-            for item in items if source.name not in self._out else ():
+            for item in left if source.name not in self._out else ():
                 if item in self.left and tried[item] is not None:
                     self._damaged[item] = (*self._damaged.get(item, ()), source.name)
 
@@ -216,6 +218,10 @@ class _Run:
                 self.elsewhere.append(Elsewhere(item, self._damaged[item], name))
         del self.left[item]
         self._progress.advance(item.size)
+
+
+def _best(available: Sequence[int], item: Wanted) -> int | None:
+    return best_generation(available, item.first_generation, item.last_generation)
 
 
 def _generations(source: Source, server: str, narrate: Narrator) -> tuple[int, ...]:

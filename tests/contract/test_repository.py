@@ -120,11 +120,21 @@ def test_a_file_that_is_not_there_is_named_and_nothing_is_written(repository: Re
     assert files(tmp_path / "out") == []
 
 
+def test_some_files_are_those_that_the_snapshot_has(repository: Repository, staging: Path, tmp_path: Path) -> None:
+    taken = snapshot(repository, staging)
+
+    repository.fetch_some(taken, ["sub/none.txt", STRANGE], tmp_path / "out")
+
+    assert [path.read_bytes() for path in files(tmp_path / "out")] == [FILES[STRANGE]]
+
+
 def test_an_unknown_snapshot_is_an_error(repository: Repository, staging: Path, tmp_path: Path) -> None:
     snapshot(repository, staging)
 
     with pytest.raises(ResticError):
         repository.fetch("0" * 64, [STRANGE], tmp_path / "out")
+    with pytest.raises(ResticError):
+        repository.fetch_some("0" * 64, [STRANGE], tmp_path / "out")
     with pytest.raises(ResticError):
         repository.list_files("0" * 64, "")
 

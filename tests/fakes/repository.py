@@ -90,6 +90,10 @@ class FakeRepository:
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(files[path])
 
+    def fetch_some(self, snapshot_id: str, paths: Sequence[str], target: Path) -> None:
+        files = self._files(snapshot_id)
+        self.fetch(snapshot_id, [path for path in paths if path in files], target)
+
     def check(self, *, part: int = 0, parts: int = 0) -> CheckReport:
         self.open()
         assert parts == 0 or 1 <= part <= parts <= 256

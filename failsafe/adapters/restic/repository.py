@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from failsafe.adapters.process import Finished
 from failsafe.adapters.restic import commands
@@ -32,6 +32,7 @@ from failsafe.adapters.restic.parse import (
     parse_snapshots,
     words,
 )
+from failsafe.adapters.restic.paths import archive_paths, arrived
 from failsafe.adapters.restic.place import (
     Counter,
     clear_unfinished_init,
@@ -50,6 +51,7 @@ from failsafe.secrets import Secret
 LISTING = timedelta(minutes=30)  # `ls` reads the whole index first, over a slow line perhaps
 LONGEST = timedelta(days=14)  # a first snapshot over a slow line takes days; the no-progress watchdog is what ends a stuck one
 SLOWEST = 100_000  # bytes a second that a fetch may be expected to reach
+EXPECTED = 16_000_000  # bytes of a file of which the size is not known: a segment's
 DELETE_MEND = (
     "its credential may not delete there (as on an append-only server): give the repository a maintenance_environment_file with one that may, "
     'or set maintenance = "elsewhere" and run restic forget and prune where that is allowed; nothing is lost meanwhile'
@@ -187,11 +189,7 @@ class ResticRepository:
 
     def fetch(self, snapshot_id: str, paths: Sequence[str], target: Path, progress: Progress | None = None) -> None:
         """See the port. Asks first whether the snapshot has each file, and afterwards whether each one arrived in its full size."""
-        wanted = dict.fromkeys(paths)
-        for path in wanted:
-            parts = PurePosixPath(path).parts
-            if not parts or path.startswith("/") or ".." in parts or str(PurePosixPath(path)) != path:
-                raise ValueError(f"not a path of an archive: {path!r}")
+        wanted = archive_paths(paths)
         if not wanted:
             return
         _, sizes = self._sizes(snapshot_id)
@@ -201,8 +199,14 @@ class ResticRepository:
             for portion in self._portions(wanted, sizes):
                 total = sum(sizes[path] for path in portion or wanted)
                 self._driver.demand(commands.restore(snapshot_id, str(target), portion), deadline=self._fetch_deadline(total))
-        short = [path for path in wanted if not _arrived(target / path, sizes[path])]
+        short = [path for path in wanted if not arrived(target / path, sizes[path])]
         self._demand_none(short, f"restic restore ended well, yet from snapshot {snapshot_id[:8]} did not arrive")
+
+    def fetch_some(self, snapshot_id: str, paths: Sequence[str], target: Path) -> None:
+        target.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for portion in commands.batches(archive_paths(paths)):
+            deadline = self._fetch_deadline(len(portion) * EXPECTED)
+            self._driver.demand(commands.restore(snapshot_id, str(target), portion), deadline=deadline)
 
     def check(self, *, part: int = 0, parts: int = 0) -> CheckReport:
         """See the port. Only the exit code is trusted: what is not surely something else is damage."""
@@ -389,10 +393,3 @@ class ResticRepository:
 
     def _error(self, kind: str, verb: str, text: str, mend: str = "") -> ResticError:
         return self._driver.error(Failure(kind, text, mend), verb)
-
-
-def _arrived(path: Path, size: int) -> bool:
-    try:
-        return path.is_file() and not path.is_symlink() and path.stat().st_size == size
-    except OSError:
-        return False

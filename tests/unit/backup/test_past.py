@@ -34,6 +34,9 @@ class Past:
     def generations(self, server: str) -> tuple[int, ...]:
         return tuple(moment.number for moment in self.moments(server))
 
+    def surely(self, server: str) -> tuple[int, ...]:
+        return self.generations(server)
+
     def generation(self, server: str, number: int) -> Generation:
         if self.damaged:
             raise ArchiveError(f"{self.name} is damaged")
