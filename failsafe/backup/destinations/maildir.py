@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from failsafe.backup.destinations.base import (
+    Settling,
     digest_of,
     mailbox_folder,
     make_folders,
@@ -30,6 +31,8 @@ class MaildirDestination:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._written: dict[Wanted, Path] = {}
+        self._settling = Settling()
+        self._places: dict[tuple[str, str, str, str], Path] = {}  # folders that are ready
         self._keywords: dict[Path, list[str]] = {}
         self._lost: dict[str, int] = {}
 
@@ -52,19 +55,19 @@ class MaildirDestination:
         return held
 
     def add(self, item: Wanted, body: Body) -> None:
-        place = self._place(item)
-        for part in ("cur", "new", "tmp"):
-            make_folders(place / part)
-        if item.layout != "fs" and item.target_folder != INBOX and not (place / "maildirfolder").exists():
-            (place / "maildirfolder").touch(mode=0o600)
+        key = (item.target_mailbox, item.target_folder, item.directory, item.layout)
+        place = self._places.get(key)
+        if place is None:
+            place = self._places[key] = self._made(item)
         letters = item.flags + "".join(self._letters(place, item.keywords))
         # a fresh name each time: a server that knows an old one as expunged would rename the file
         name = f"{max(item.internal_date, 0)}.R{secrets.token_hex(8)}.failsafe:2,{letters}"
-        write_whole(place / "cur" / name, body.pieces(), temporary=place / "tmp", mtime=item.internal_date)
         self._written[item] = place / "cur" / name
+        self._settling.write(place / "cur" / name, body.pieces(), body.size, temporary=place / "tmp", mtime=item.internal_date)
 
     def verify(self, added: Sequence[Wanted], progress: Progress) -> dict[Wanted, str]:
         wrong = {}
+        self._settling.settle()
         for folder in {path.parent for path in self._written.values()}:
             sync_folder(folder)
         progress.stage("reading back", len(added), "messages")
@@ -81,7 +84,15 @@ class MaildirDestination:
         )
 
     def close(self) -> None:
-        pass
+        self._settling.settle()
+
+    def _made(self, item: Wanted) -> Path:
+        place = self._place(item)
+        for part in ("cur", "new", "tmp"):
+            make_folders(place / part)
+        if item.layout != "fs" and item.target_folder != INBOX and not (place / "maildirfolder").exists():
+            (place / "maildirfolder").touch(mode=0o600)
+        return place
 
     def _place(self, item: Wanted) -> Path:
         directory = item.directory
