@@ -33,10 +33,12 @@ User {user}
 PassCmd "cat {password}"
 {tls} IMAPS
 CertificateFile {ca}
+
 MaildirStore here
 Path {maildir}/
 Inbox {maildir}/INBOX
 SubFolders Verbatim
+
 Channel all
 Far :server:
 Near :here:
@@ -162,7 +164,7 @@ def _to_imap(world: World) -> None:
     password.write_text(dovecot.PASSWORD + "\n")
     with dovecot.running([f"{WANTED}@{DOMAIN}", f"peer@{DOMAIN}"]) as server:
         endpoint = server.endpoint
-        where = f'imap = {{ host = "{endpoint.host}", port = {endpoint.port}, ca_file = "{endpoint.ca_file}" }}\n'
+        where = f'imap = {{ host = "{endpoint.host}", port = {endpoint.port}, tls = "implicit", ca_file = "{endpoint.ca_file}" }}\n'
         world.config.write_text(_config(world) + where + _repository(world))
         words = ("--mailbox", f"{WANTED}@{DOMAIN}", "--to", "imap", "--imap-password-file", str(password))
         ours = world.ours("restore", *words, "--yes", "--json")
