@@ -164,7 +164,9 @@ def _to_imap(world: World) -> None:
     password.write_text(dovecot.PASSWORD + "\n")
     with dovecot.running([f"{WANTED}@{DOMAIN}", f"peer@{DOMAIN}"]) as server:
         endpoint = server.endpoint
-        where = f'imap = {{ host = "{endpoint.host}", port = {endpoint.port}, tls = "implicit", ca_file = "{endpoint.ca_file}" }}\n'
+        where = (
+            f'imap = {{ host = "{endpoint.host}", port = {endpoint.port}, tls = "implicit", ca_file = "{endpoint.ca_file}" }}\n'
+        )
         world.config.write_text(_config(world) + where + _repository(world))
         words = ("--mailbox", f"{WANTED}@{DOMAIN}", "--to", "imap", "--imap-password-file", str(password))
         ours = world.ours("restore", *words, "--yes", "--json")
