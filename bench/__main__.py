@@ -1,17 +1,18 @@
-"""python -m bench [status|daemon|storm|backup|restore] [--save] and the options that `--help` lists. Exit status 1 if a target is missed."""
+"""python -m bench [status|daemon|storm|backup|restore|search] [--save] and the options that `--help` lists. Exit status 1 if a target is missed."""
 
 import argparse
 import sys
 from collections.abc import Callable
 
-from bench import backup, daemon, restore, status, storm
+from bench import backup, daemon, restore, search, status, storm
 from bench.report import Report
 
 
 def main(words: list[str]) -> int:
     """Run what is asked for and print it; the exit status."""
     parser = argparse.ArgumentParser(prog="./dev bench", description="Measure failsafe on this machine.")
-    parser.add_argument("name", nargs="?", choices=("status", "daemon", "storm", "backup", "restore"), help="default: all")
+    names = ("status", "daemon", "storm", "backup", "restore", "search")
+    parser.add_argument("name", nargs="?", choices=names, help="default: all")
     parser.add_argument(
         "--minutes", type=float, default=2.0, help="how long the idle daemon's writes are watched (default: %(default)s)"
     )
@@ -35,6 +36,7 @@ def main(words: list[str]) -> int:
         "storm": lambda: storm.measure(asked.seeds),
         "backup": lambda: backup.measure(plan),
         "restore": lambda: restore.measure(asked.messages, asked.rounds, asked.runs),
+        "search": lambda: search.measure(asked.messages if asked.messages != 100_000 else 1_000_000, max(asked.runs, 5)),
     }
     missed = False
     for name, measure in benches.items():

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from pathlib import Path
 
 from failsafe.adapters.lock import FileLock
+from failsafe.adapters.zstd import unpacker
 from failsafe.app import App
 from failsafe.backup.archive import Archive
 from failsafe.backup.catalog import Catalog, CatalogDamaged, open_current, rebuild_from
@@ -27,11 +28,13 @@ from failsafe.backup.destinations import (
 from failsafe.backup.past import found_at, moment_at, moment_of, read_moment
 from failsafe.backup.proofs import Proofs
 from failsafe.backup.recall import Moment, RepositorySource, Source, StagingSource
-from failsafe.backup.restore import RestoreReport, run_restore, unreachable
-from failsafe.backup.restore_plan import Plan, Wanted, plan_restore, wanted_of, without
+from failsafe.backup.restore import RestoreReport, open_sealed, run_restore, unreachable
+from failsafe.backup.restore_plan import Plan, Wanted, as_stored, describe, plan_restore, wanted_of, without
 from failsafe.backup.shortcut import Shortcut, segments_known_to
+from failsafe.backup.unsealing import Keys, Unsealer
 from failsafe.errors import FailsafeError, UsageError
 from failsafe.events import Event
+from failsafe.mail.headers import Headers
 from failsafe.model import Endpoint
 from failsafe.ports import MailboxServer, Narrator, Progress
 from failsafe.repositories import proofs_file
@@ -158,7 +161,7 @@ def choose(app: App, catalog: Catalog, request: Request, origins: Sequence[Sourc
     if query.gone or query.gone_since is not None:
         raise UsageError("--gone asks the catalog, which cannot go with --at or --snapshot", mend="leave one of them out")
 
-    def headers(ids: Sequence[str]) -> dict[str, tuple[str, str, str, str]]:
+    def headers(ids: Sequence[str]) -> dict[str, Headers]:
         return headers_of(catalog, ids)
 
     read = [read_moment(origins, best, query, headers, narrate, veil.hides) for best in moments]
@@ -177,10 +180,16 @@ def make_plan(
     narrate: Narrator,
 ) -> Plan:
     wanted = wanted_of(chosen.found, into_folder=request.into_folder, into_mailbox=request.into_mailbox)
+    closed: dict[Wanted, str] = {}
+    if destination.as_stored:
+        wanted = as_stored(wanted)
+    else:
+        wanted, closed = open_sealed(wanted, origins, _unsealer(narrate), progress, narrate)
     there = destination.there(wanted, progress) if wanted else {}
     asked_elsewhere = request.into_folder is not None or request.into_mailbox is not None
     held = _held_in(catalog, chosen, wanted) if destination.follows_moves and not asked_elsewhere else None
-    plan = plan_restore(wanted, there, identity=destination.identity, held_in=held, not_found=chosen.not_found)
+    lines = (*chosen.not_found, *(f"{describe(item)}: {why}" for item, why in closed.items()))
+    plan = plan_restore(wanted, there, identity=destination.identity, held_in=held, not_found=lines)
     return without(plan, unreachable(plan.to_add, origins, narrate))
 
 
@@ -206,7 +215,16 @@ def make_destination(app: App, request: Request, found: Sequence[Found], narrate
 def carry_out(
     app: App, plan: Plan, origins: Sequence[Source], destination: Destination, name: str, progress: Progress, narrate: Narrator
 ) -> RestoreReport:
-    report = run_restore(plan, origins, destination, name=name, monotonic=app.clock.monotonic, progress=progress, narrate=narrate)
+    report = run_restore(
+        plan,
+        origins,
+        destination,
+        _unsealer(narrate),
+        name=name,
+        monotonic=app.clock.monotonic,
+        progress=progress,
+        narrate=narrate,
+    )
     text = f"{report.added} message(s) restored to {name}, {report.already_there} already there, {len(report.missing) + len(report.not_found)} missing"
     event = Event("restore.short" if report.is_short else "restore.done", _server_of(plan), text, app.clock.now())
     try:
@@ -233,19 +251,28 @@ def _missing_ids(query: Query, found: Sequence[Found]) -> tuple[str, ...]:
 def _held_in(catalog: Catalog, chosen: Chosen, wanted: Sequence[Wanted]) -> dict[tuple[str, str], frozenset[str]]:
     """(mailbox, canonical) -> the folders that hold it in the state that is being restored."""
     held: dict[tuple[str, str], set[str]] = {}
+    canonicals = {item.id: item.canonical for item in wanted}  # of the message itself, however it is stored
     if chosen.moment is not None:
         source, moment = chosen.moment
-        everywhere = Query(ids=tuple({item.id for item in wanted}))
-        for row in found_at(source, moment, everywhere, lambda _ids: {}) if wanted else ():
-            held.setdefault((row.mailbox, row.canonical), set()).add(row.folder)
+        for row in found_at(source, moment, Query(ids=tuple(canonicals)), lambda _ids: {}) if wanted else ():
+            held.setdefault((row.mailbox, canonicals[row.id]), set()).add(row.folder)
     else:
-        by_mailbox: dict[tuple[str, str], dict[str, str]] = {}
+        by_mailbox: dict[tuple[str, str], set[str]] = {}
         for item in wanted:
-            by_mailbox.setdefault((item.server, item.mailbox), {})[item.id] = item.canonical
-        for (server, mailbox), canonicals in by_mailbox.items():
-            for id_, folders in folders_that_hold(catalog, server, mailbox, list(canonicals)).items():
+            by_mailbox.setdefault((item.server, item.mailbox), set()).add(item.id)
+        for (server, mailbox), ids in by_mailbox.items():
+            for id_, folders in folders_that_hold(catalog, server, mailbox, list(ids)).items():
                 held.setdefault((mailbox, canonicals[id_]), set()).update(folders)
     return {key: frozenset(folders) for key, folders in held.items()}
+
+
+def _unsealer(narrate: Narrator) -> Unsealer:
+    def make_keys(texts: Iterable[bytes]) -> Keys:
+        from failsafe.adapters.mail_crypt import MailCryptKeys
+
+        return MailCryptKeys(texts)
+
+    return Unsealer(make_keys, unpacker(), narrate)
 
 
 def _repository(app: App, name: str, folder: Path, progress: Progress | None) -> RepositorySource:

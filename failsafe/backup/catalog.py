@@ -19,7 +19,7 @@ from failsafe.backup.catalog_update import Enough, Update, transaction
 from failsafe.errors import ArchiveError, StoreError
 from failsafe.mail.manifest import Generation
 
-VERSION = 2  # another number in the file: it is made anew
+VERSION = 3  # another number in the file: it is made anew
 DISK = "check the disk that holds state_dir, and that nothing else keeps the file locked"
 
 _SCHEMA = """
@@ -28,7 +28,7 @@ CREATE TABLE mailbox (id INTEGER PRIMARY KEY, server INTEGER NOT NULL REFERENCES
 CREATE TABLE folder (id INTEGER PRIMARY KEY, mailbox INTEGER NOT NULL REFERENCES mailbox, name BLOB NOT NULL, directory BLOB, UNIQUE (mailbox, name));
 CREATE TABLE shard (id INTEGER PRIMARY KEY, folder INTEGER NOT NULL REFERENCES folder, name TEXT NOT NULL, UNIQUE (folder, name));
 CREATE TABLE message (
-  id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, canonical BLOB NOT NULL, size INTEGER NOT NULL, opaque INTEGER NOT NULL,
+  id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, canonical BLOB NOT NULL, size INTEGER NOT NULL, opaque INTEGER NOT NULL, sealed INTEGER NOT NULL,
   message_id TEXT NOT NULL, sender TEXT NOT NULL, recipient TEXT NOT NULL, subject TEXT NOT NULL, date INTEGER);
 CREATE INDEX message_by_message_id ON message (message_id) WHERE message_id <> '';
 CREATE TABLE place (
@@ -40,7 +40,9 @@ CREATE UNIQUE INDEX place_now ON place (folder, name, message) WHERE replaced = 
 CREATE INDEX place_by_message ON place (message);
 CREATE INDEX place_by_shard ON place (shard) WHERE shard IS NOT NULL;
 CREATE INDEX place_by_date ON place (folder, internal_date);
+CREATE INDEX place_by_time ON place (internal_date);
 CREATE INDEX place_by_gone ON place (gone) WHERE gone IS NOT NULL;
+CREATE INDEX gone_by_time ON place (internal_date) WHERE gone IS NOT NULL;
 CREATE VIRTUAL TABLE words USING fts5 (sender, recipient, subject, content='', tokenize='trigram');
 """
 
@@ -57,6 +59,10 @@ class CatalogDamaged(StoreError):
     """The file is not what SQLite wrote. Nothing is lost: `rebuild_from` makes it anew."""
 
 
+class TooMany(Exception):
+    """More texts were compared than was allowed."""
+
+
 class Catalog:
     """Open with `Catalog.open`. One writer at a time; readers never wait for it."""
 
@@ -64,6 +70,9 @@ class Catalog:
         self.connection = connection
         self.path = path
         self.leaves_out: LeavesOut = _nothing
+        self._comparisons_left = -1
+        connection.create_function("folded_has", 2, self._folded_has, deterministic=True)
+        connection.create_function("unhex_", 1, _unhex, deterministic=True)
 
     @classmethod
     def open(cls, path: Path) -> Catalog:
@@ -113,6 +122,21 @@ class Catalog:
         """Takes in one generation of its server. Raises ArchiveError for damaged metadata, Enough; damaged mail does not stop it."""
         with self.faults():
             Update(self.connection, archive, generation, enough, partial(self.leaves_out, generation.server)).run()
+
+    @contextlib.contextmanager
+    def comparing_at_most(self, count: int) -> Iterator[None]:
+        """Inside, SQL fails with "user-defined function raised exception" once so many texts were compared."""
+        self._comparisons_left = count
+        try:
+            yield
+        finally:
+            self._comparisons_left = -1
+
+    def _folded_has(self, text: str, part: str) -> bool:
+        self._comparisons_left -= 1
+        if self._comparisons_left == 0:
+            raise TooMany
+        return part in text.casefold()
 
     @contextlib.contextmanager
     def faults(self) -> Iterator[None]:
@@ -212,3 +236,10 @@ def _put_aside(path: Path) -> None:
         path.with_name(path.name + ending).unlink(missing_ok=True)
     if path.exists():
         path.replace(path.with_name(path.name + ".damaged"))
+
+
+def _unhex(text: str) -> bytes | None:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        return None

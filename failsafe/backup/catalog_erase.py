@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 
 from failsafe.backup.catalog import Catalog
-from failsafe.backup.catalog_update import text_of, transaction
+from failsafe.backup.catalog_update import indexed, text_of, transaction
 
 
 def mailboxes_in(catalog: Catalog, server: str) -> tuple[str, ...]:
@@ -53,9 +53,9 @@ def _delete(catalog: Catalog, mailboxes: str) -> int:
 def renew_words(catalog: Catalog) -> None:
     """The index of words keeps parts of what was deleted from it until chance merges them away: it is made anew from what is left."""
     db = catalog.connection
-    db.create_function("casefold_", 1, str.casefold, deterministic=True)
+    db.create_function("indexed_", 1, indexed, deterministic=True)
     db.execute("INSERT INTO words (words) VALUES ('delete-all')")
     db.execute(
         "INSERT INTO words (rowid, sender, recipient, subject) "
-        "SELECT id, casefold_(sender), casefold_(recipient), casefold_(subject) FROM message"
+        "SELECT id, indexed_(sender), indexed_(recipient), indexed_(subject) FROM message"
     )

@@ -271,19 +271,21 @@ class Update:
         with transaction(self.db):  # in no segment that can be read: still listed, by mailbox, folder and date
             for entry in self.archive.entries(folder) if wanted else ():
                 if entry.id in wanted:
-                    insert_message(self.db, entry.id, entry.canonical, entry.size, Headers(opaque=True))
+                    insert_message(self.db, entry.id, entry.canonical, entry.size, Headers(opaque=True, sealed=True))
                     wanted.discard(entry.id)
 
 
 def insert_message(db: sqlite3.Connection, id_: str, canonical: str, size: int, headers: Headers) -> None:
     """A message that is not known yet, and its words."""
     cursor = db.execute(
-        "INSERT INTO message (digest, canonical, size, opaque, message_id, sender, recipient, subject, date) VALUES (?,?,?,?,?,?,?,?,?)",
+        "INSERT INTO message (digest, canonical, size, opaque, sealed, message_id, sender, recipient, subject, date) "
+        "VALUES (?,?,?,?,?,?,?,?,?,?)",
         (
             bytes.fromhex(id_),
             bytes.fromhex(canonical),
             size,
             headers.opaque,
+            headers.sealed,
             headers.message_id,
             headers.sender,
             headers.recipient,
@@ -293,7 +295,7 @@ def insert_message(db: sqlite3.Connection, id_: str, canonical: str, size: int, 
     )
     db.execute(
         "INSERT INTO words (rowid, sender, recipient, subject) VALUES (?,?,?,?)",
-        (cursor.lastrowid, headers.sender.casefold(), headers.recipient.casefold(), headers.subject.casefold()),
+        (cursor.lastrowid, *(indexed(text) for text in (headers.sender, headers.recipient, headers.subject))),
     )
 
 
@@ -335,6 +337,11 @@ def _replaced(folder: FolderManifest, known: Mapping[tuple[str, str], int]) -> l
     """Shards that the folder had and has no more."""
     named = set(folder.shards)
     return [shard for other, shard in known if other == folder.name and shard not in named]
+
+
+def indexed(text: str) -> str:
+    """As the index of words has it: its terms are three letters, and two blanks at the end make some that begin with the last ones."""
+    return text.casefold() + "  " if text else ""
 
 
 def bytes_of(name: str) -> bytes:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from failsafe.backup.catalog_search import Found, Query, matches_folder, matches_mailbox
 from failsafe.backup.recall import Moment, Source
 from failsafe.errors import ExternalError, NothingFound, UsageError
+from failsafe.mail.headers import Headers, bare_message_id
 from failsafe.mail.manifest import Entry
 from failsafe.model import Result
 from failsafe.ports import Narrator
@@ -16,7 +18,8 @@ HEADERS_AT_ONCE = 5_000
 SHORT_ID = 6  # digits of a snapshot id: restic itself shows 8
 
 # ids -> id -> (Message-ID, sender, recipient, subject) of those that are known
-HeaderLookup = Callable[[Sequence[str]], Mapping[str, tuple[str, str, str, str]]]
+UNKNOWN = Headers()
+HeaderLookup = Callable[[Sequence[str]], Mapping[str, Headers]]
 
 
 def moment_at(sources: Sequence[Source], server: str, at: datetime | None, narrate: Narrator) -> tuple[Source, Moment] | None:
@@ -86,10 +89,15 @@ def found_at(
     `hides`(server, mailbox): of a mailbox that was erased nothing is found, although that snapshot has it.
     """
     generation = source.generation(moment.server, moment.number)
+    some_are_sealed = bool(generation.notes.get("stored_as"))  # then each of which nothing is known may be
+    shown = [mailbox for mailbox in generation.mailboxes if not hides(moment.server, mailbox)]
+    for row in _found_in(source, moment, shown, query, headers):
+        yield replace(row, sealed=True) if some_are_sealed and not row.headers_known else row
+
+
+def _found_in(source: Source, moment: Moment, mailboxes: Sequence[str], query: Query, headers: HeaderLookup) -> Iterator[Found]:
     ids = frozenset(query.ids)
-    for mailbox in generation.mailboxes:
-        if hides(moment.server, mailbox):
-            continue
+    for mailbox in mailboxes:
         if query.mailbox is not None and not matches_mailbox(query.mailbox, mailbox):
             continue
         archive, manifest = source.folders(moment.server, moment.number, mailbox)
@@ -161,17 +169,17 @@ def _rows(
 ) -> Iterator[Found]:
     known = headers([entry.id for entry in batch]) if batch else {}
     for entry in batch:
-        message_id, sender, recipient, subject = known.get(entry.id, ("", "", "", ""))
+        said = known.get(entry.id, UNKNOWN)
         row = Found(
             id=entry.id,
             canonical=entry.canonical,
             server=moment.server,
             mailbox=mailbox,
             folder=folder,
-            message_id=message_id,
-            sender=sender,
-            recipient=recipient,
-            subject=subject,
+            message_id=said.message_id,
+            sender=said.sender,
+            recipient=said.recipient,
+            subject=said.subject,
             date=None,
             internal_date=entry.internal_date,
             flags=entry.flags,
@@ -182,10 +190,11 @@ def _rows(
             gone_at=None,
             first_generation=moment.number,
             last_generation=moment.number,
-            opaque=False,
+            opaque=said.opaque,
             directory=directory,
             layout=layout,
             headers_known=entry.id in known,
+            sealed=said.sealed,
         )
         if says(row, query):
             yield row
@@ -195,7 +204,7 @@ def says(row: Found, query: Query) -> bool:
     """Whether a row's text is what the query looks for."""
     fields = ((query.sender, row.sender), (query.recipient, row.recipient), (query.subject, row.subject))
     everything = " ".join((row.sender, row.recipient, row.subject)).casefold()
-    wanted_id = None if query.message_id is None else query.message_id.strip().strip("<>").strip()
+    wanted_id = None if query.message_id is None else bare_message_id(query.message_id)
     return (
         all(not part or _folded(part) in text.casefold() for part, text in fields)
         and all(_folded(word) in everything for word in query.words)

@@ -26,7 +26,7 @@ from failsafe.backup.merging import Merger
 from failsafe.backup.own_files import OwnFiles, is_due, read_carried, store_own_files
 from failsafe.backup.protocol import FileFacts, ServerSession
 from failsafe.backup.source import open_source
-from failsafe.backup.stored_as import count_stored
+from failsafe.backup.stored_as import count_stored, crowded_words
 from failsafe.backup.stretch import Care, NoRoom, Stretch, Waiting, list_outstanding, plan_slices, sum_up
 from failsafe.backup.sweeping import ERASE_AFTER, Sweeper
 from failsafe.mail.manifest import Generation, GenerationDraft, Missing
@@ -365,7 +365,7 @@ class _Pull(PullRun):
         return {"stored_as": stored, "changed": sorted(self.fetcher.notes)[:1000]}
 
     def _remarks(self) -> Iterable[str]:
-        return self.fetcher.notes
+        return [*self.fetcher.notes, *crowded_words(self.inventory)]
 
 
 def _stored_words(draft: GenerationDraft) -> list[str]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from failsafe.backup.destinations import Destination, Rejected
-from failsafe.backup.recall import Source, best_generation, is_out
+from failsafe.backup.destinations import AlreadyThere, Destination, Rejected
+from failsafe.backup.recall import Source, StagingSource, best_generation, is_out
 from failsafe.backup.restore_plan import Plan, Wanted, describe
+from failsafe.backup.unsealing import MEND, Learned, Unsealer, merged
 from failsafe.errors import ArchiveError, ExternalError, ResticError
+from failsafe.mail.packed import Unreadable
 from failsafe.model import Body
 from failsafe.ports import Narrator, Progress
 
@@ -77,6 +80,7 @@ def run_restore(
     plan: Plan,
     sources: Sequence[Source],
     destination: Destination,
+    unsealer: Unsealer,
     *,
     name: str,
     monotonic: Callable[[], float],
@@ -88,7 +92,7 @@ def run_restore(
     Raises ExternalError where the destination fails altogether: what was added stays, and running again goes on from there.
     """
     begun = monotonic()
-    run = _Run(plan.to_add, destination, progress, narrate)
+    run = _Run(plan.to_add, destination, unsealer, progress, narrate)
     progress.stage("restoring", sum(item.size for item in plan.to_add), "B")
     for source in sources:
         if run.left:
@@ -98,7 +102,7 @@ def run_restore(
     return RestoreReport(
         planned=plan.planned,
         added=len(run.added) - len(wrong),
-        already_there=len(plan.already_there),
+        already_there=len(plan.already_there) + len(run.there),
         missing=tuple(missing.items()),
         not_found=plan.not_found,
         destination=name,
@@ -108,6 +112,26 @@ def run_restore(
         sources=run.sources,
         elsewhere=tuple(run.elsewhere),
     )
+
+
+def open_sealed(
+    wanted: Sequence[Wanted], sources: Sequence[Source], unsealer: Unsealer, progress: Progress, narrate: Narrator
+) -> tuple[tuple[Wanted, ...], dict[Wanted, str]]:
+    """Reads what is stored encrypted or compressed, to know what it is: (what is wanted now, those that cannot be had and why).
+
+    From staging where it can be: that is on this machine, and the restore itself reads each of them once more.
+    """
+    sealed = [item for item in wanted if item.sealed]
+    if not sealed:
+        return tuple(wanted), {}
+    learned = Learned()
+    run = _Run(sealed, learned, unsealer, progress, narrate)
+    progress.stage("opening what is stored encrypted or compressed", sum(item.size for item in sealed), "B")
+    for source in sorted(sources, key=lambda one: not isinstance(one, StagingSource)):
+        if run.left:
+            run.take_from(source)
+    closed = {**{item: f"{why}; {MEND}" for item, why in run.rejected.items()}, **run.not_had()}
+    return merged([item for item in wanted if item not in closed], learned), closed
 
 
 def unreachable(wanted: Iterable[Wanted], sources: Sequence[Source], narrate: Narrator) -> dict[Wanted, str]:
@@ -122,23 +146,32 @@ def unreachable(wanted: Iterable[Wanted], sources: Sequence[Source], narrate: Na
     return dict.fromkeys(left, NOT_ANYWHERE)
 
 
+class _Takes(Protocol):
+    def add(self, item: Wanted, body: Body) -> None: ...
+
+
 class _Run:
-    def __init__(self, wanted: Iterable[Wanted], destination: Destination, progress: Progress, narrate: Narrator) -> None:
-        self._destination, self._progress, self._narrate = destination, progress, narrate
+    def __init__(
+        self, wanted: Iterable[Wanted], destination: _Takes, unsealer: Unsealer, progress: Progress, narrate: Narrator
+    ) -> None:
+        self._destination, self._unsealer, self._progress, self._narrate = destination, unsealer, progress, narrate
         self.left: dict[Wanted, None] = dict.fromkeys(wanted)
         self.added: list[Wanted] = []
+        self.there: list[Wanted] = []  # told by their bytes
         self.rejected: dict[Wanted, str] = {}
         self.sources: dict[str, int] = {}
         self.elsewhere: list[Elsewhere] = []
+        self._opened = 0
         self._damaged: dict[Wanted, tuple[str, ...]] = {}  # sources that list it and had it not whole
         self._out: dict[str, None] = {}  # sources that could not be asked
 
     def notes(self) -> tuple[str, ...]:
-        """One line for each source that could not be asked, and for each that stood in for damaged ones."""
+        """What was opened; one line for each source that could not be asked, and for each that stood in for damaged ones."""
         stood_in: dict[str, int] = {}
         for one in self.elsewhere:
             stood_in[one.taken_from] = stood_in.get(one.taken_from, 0) + 1
         return (
+            *((f"{self._opened} message(s) are stored encrypted or compressed, and were opened",) if self._opened else ()),
             *(f"{name} could not be asked; what it holds was taken from others, as far as they have it" for name in self._out),
             *(f"{n} message(s) came from {name}, since a nearer source had them not whole" for name, n in stood_in.items()),
         )
@@ -195,7 +228,7 @@ class _Run:
                     self._out[source.name] = None
                 return
             for item in by_id[id_]:
-                self._give(item, body, source.name)
+                self._give(item, body, source, number)
 
     def _generations(self, source: Source, server: str) -> tuple[int, ...]:
         try:
@@ -205,13 +238,17 @@ class _Run:
             self._out[source.name] = None
             return ()
 
-    def _give(self, item: Wanted, body: Body, name: str) -> None:
+    def _give(self, item: Wanted, body: Body, source: Source, number: int) -> None:
+        name = source.name
         try:
-            self._destination.add(item, body)
-        except Rejected as error:
+            self._destination.add(item, self._unsealer.unseal(body, source, item.server, number) if item.sealed else body)
+        except AlreadyThere:
+            self.there.append(item)
+        except (Rejected, Unreadable) as error:
             self.rejected[item] = str(error)
             self._narrate(f"not restored: {describe(item)}: {error}")
         else:
+            self._opened += bool(item.opened_id)
             self.added.append(item)
             self.sources[name] = self.sources.get(name, 0) + 1
             if item in self._damaged:

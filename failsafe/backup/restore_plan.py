@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from failsafe.backup.catalog_search import Found
+from failsafe.mail.headers import HEAD_LIMIT
 
 Folders = Mapping[str, frozenset[str]]  # folder -> identities of the wanted messages that it holds
 
@@ -31,10 +32,16 @@ class Wanted:
     message_id: str | None = None  # None: not known; "": it has none
     label: str = ""  # for a person: who and what
     gone: bool = False
-    opaque: bool = False
+    sealed: bool = False  # stored encrypted or compressed, or nobody knows: it is to be opened first
+    opened_id: str = ""  # SHA-256 of the message that is written, where that is not what is stored
+
+    @property
+    def content_id(self) -> str:
+        """SHA-256 of the bytes that a destination is given."""
+        return self.opened_id or self.id
 
     def identity(self, kind: str) -> str:
-        return self.canonical if kind == "canonical" else self.id
+        return self.canonical if kind == "canonical" else self.content_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +75,27 @@ def wanted_of(found: Iterable[Found], *, into_folder: str | None = None, into_ma
             target_folder=folder,
             directory=row.directory if into_folder is None else "",
             layout=row.layout,
-            message_id=row.message_id if row.headers_known and not row.opaque else None,
+            message_id=_message_id(row),
             label=row.subject or row.message_id or row.id[:12],
             gone=row.gone_at is not None,
-            opaque=row.opaque,
+            sealed=row.sealed,
         )
         key = (wanted.target_mailbox, folder, row.id)
         known = chosen.get(key)
         if known is None or wanted.last_generation > known.last_generation:
             chosen[key] = wanted
     return tuple(chosen.values())
+
+
+def _message_id(row: Found) -> str | None:
+    """Unknown also where it may stand beyond the part of a header that the catalog reads."""
+    known = row.headers_known and not row.opaque and (row.message_id or row.size <= HEAD_LIMIT)
+    return row.message_id if known else None
+
+
+def as_stored(wanted: Iterable[Wanted]) -> tuple[Wanted, ...]:
+    """For a destination that takes bytes as they are stored, whatever they are."""
+    return tuple(replace(item, sealed=False) if item.sealed else item for item in wanted)
 
 
 def plan_restore(

@@ -7,6 +7,7 @@ from failsafe.backup.archive.staging import Staging
 from failsafe.backup.inventory import Inventory
 from failsafe.errors import ArchiveError
 from failsafe.mail.headers import MAGIC_BYTES, Storage, storage_of
+from failsafe.mail.maildir import ALPHABET
 
 TABLE = "CREATE TABLE IF NOT EXISTS stored_as (segment TEXT PRIMARY KEY, encrypted INTEGER NOT NULL, compressed INTEGER NOT NULL)"
 
@@ -24,6 +25,13 @@ def count_stored(inventory: Inventory, staging: Staging) -> dict[str, int]:
             continue  # a damaged one is `verify`'s to tell
     sums = inventory.rows("SELECT COALESCE(SUM(encrypted), 0), COALESCE(SUM(compressed), 0) FROM stored_as")[0]
     return {kind: int(count) for kind, count in zip(("encrypted", "compressed"), sums, strict=True) if count}
+
+
+def crowded_words(inventory: Inventory) -> list[str]:
+    """A remark where folders use every letter that a Maildir has for keywords: of further ones its files say nothing."""
+    rows = inventory.rows("SELECT count(*) FROM folder WHERE json_array_length(letters) >= ?", ALPHABET)
+    more = 'further keywords are in Dovecot\'s index files alone, and are kept only with read = "doveadm" or layout = "imap"'
+    return [f"{rows[0][0]} folder(s) use all {ALPHABET} keyword letters of a Maildir: {more}"] if rows[0][0] else []
 
 
 def _look(staging: Staging, name: str) -> tuple[int, int]:

@@ -215,16 +215,15 @@ def _where(facts: Facts, of: KnownMailbox, rows: tuple[Found, ...]) -> Talk[tupl
         if server
         else f"back to the server: not set up; add imap to [mail_server.{of.server}]"
     )
-    if opaque:
-        back, server = "back to the server: not possible, some are stored encrypted", ""
     shown: tuple[str, ...] = (
         f"Where shall {counted(len(rows))} go?",
         f"   1  {back}",
-        "   2  into a folder here, as .eml files that every mail program opens"
-        + (": not possible, some are stored encrypted" if opaque else ""),
-        "   3  into a folder here, as a Maildir with folders, flags and keywords",
+        "   2  into a folder here, as .eml files that every mail program opens",
+        "   3  into a folder here, as a Maildir with folders, flags and keywords"
+        + (", encrypted as on the server" if opaque else ""),
+        *(("Some are stored encrypted: for 1 and 2 they are opened with the keys in their snapshot.",) if opaque else ()),
     )
-    allowed = [*(["1"] if server else []), *([] if opaque else ["2"]), "3"]
+    allowed = [*(["1"] if server else []), "2", "3"]
     explained = ("1 needs the password of the mailbox, or that of a master user; it is asked for, used once and kept nowhere.",)
     while True:
         text = yield Question(f"{', '.join(allowed)}", shown, allowed[0], explained)

@@ -19,12 +19,12 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum
 
+from failsafe.mail.packed import BZIP2, BZIP2_BLOCKS, CRYPTED, GZIP, LZ4, LZ4_FRAME, XZ, ZSTD
+
 HEAD_BYTES = 64 * 1024  # read first: nearly every header ends before
 HEAD_LIMIT = 2 * 1024 * 1024  # read at most: what comes later is not looked at
 TEXT_LIMIT = 2_000  # characters kept of one field; RFC 5322 2.1.1 wants lines below 998
-OPAQUE_MAGIC = b"CRYPTED"  # the first bytes of Dovecot's mail_crypt files
-# gzip, bzip2, zstd, Dovecot's lz4, lz4's own frame
-COMPRESSED_MAGIC = (b"\x1f\x8b", b"BZh", b"\x28\xb5\x2f\xfd", b"Dovecot-LZ4", b"\x04\x22\x4d\x18")
+MESSAGE_ID_LIMIT = 1_000  # characters
 MAGIC_BYTES = 16  # of a message that tell how it is stored
 _WANTED = {
     b"from": "sender",
@@ -55,7 +55,8 @@ class Headers:
     recipient: str = ""  # To, then Cc
     subject: str = ""
     date: datetime | None = None  # aware UTC; None where the header says none or nonsense
-    opaque: bool = False  # stored encrypted or compressed: no header can be read
+    opaque: bool = False  # stored encrypted or compressed, so that no header can be read
+    sealed: bool = False  # stored encrypted or compressed, whether its header can be read or not
 
 
 class Storage(Enum):
@@ -67,10 +68,12 @@ class Storage(Enum):
 
 
 def storage_of(head: bytes) -> Storage:
-    """Told by the first bytes of a message's file."""
-    if head.startswith(OPAQUE_MAGIC):
+    """Told by the first MAGIC_BYTES of a message's file, all of a form's own mark: a field may be called CRYPTED."""
+    if head.startswith(CRYPTED):
         return Storage.ENCRYPTED
-    return Storage.COMPRESSED if head.startswith(COMPRESSED_MAGIC) else Storage.PLAIN
+    if head.startswith((GZIP, XZ, ZSTD, LZ4, LZ4_FRAME)):
+        return Storage.COMPRESSED
+    return Storage.COMPRESSED if head.startswith(BZIP2) and head[4:10] in BZIP2_BLOCKS else Storage.PLAIN
 
 
 def head_is_whole(head: bytes) -> bool:
@@ -81,10 +84,11 @@ def head_is_whole(head: bytes) -> bool:
 def parse_headers(head: bytes) -> Headers:
     """Reads the first bytes of a message (at most HEAD_LIMIT of them; less is fine, the rest of a field is then missing)."""
     head = head[:HEAD_LIMIT]
-    if storage_of(head) is not Storage.PLAIN:
+    sealed = storage_of(head) is not Storage.PLAIN
+    if sealed:
         head = _unpacked(head)
         if not head:
-            return Headers(opaque=True)
+            return Headers(opaque=True, sealed=True)
     found: dict[str, str] = {}
     for name, value in _fields(head):
         key = _WANTED.get(name)
@@ -92,11 +96,12 @@ def parse_headers(head: bytes) -> Headers:
             found[key] = decode_text(value)
     recipients = ", ".join(text for text in (found.get("recipient", ""), found.get("copy", "")) if text)
     return Headers(
-        message_id=_message_id(found.get("message_id", "")),
+        message_id=bare_message_id(found.get("message_id", "")),
         sender=found.get("sender", ""),
         recipient=recipients[:TEXT_LIMIT],
         subject=found.get("subject", ""),
         date=parse_date(found.get("date", "")),
+        sealed=sealed,
     )
 
 
@@ -109,6 +114,13 @@ def decode_text(raw: bytes) -> str:
         text = raw.decode("cp1252", "replace")
     text = _decode_words(text)
     return " ".join(_CONTROL.sub(" ", text).split())[:TEXT_LIMIT]
+
+
+def bare_message_id(text: str) -> str:
+    """A Message-ID without its brackets, in one line: what a header says and what a person asks for become the same."""
+    text = " ".join(_CONTROL.sub(" ", text).split())
+    match = _MESSAGE_ID.search(text)
+    return (match.group(1) if match else text.strip("<> "))[:MESSAGE_ID_LIMIT]
 
 
 def parse_date(text: str) -> datetime | None:
@@ -124,9 +136,9 @@ def _unpacked(head: bytes) -> bytes:
     """The beginning of what gzip or bzip2 packed; b"" for every other way of storing, and for what is damaged or packed twice."""
     plain = b""
     try:
-        if head.startswith(b"\x1f\x8b"):
+        if head.startswith(GZIP):
             plain = zlib.decompressobj(wbits=31).decompress(head, HEAD_LIMIT)
-        elif head.startswith(b"BZh"):
+        elif head.startswith(BZIP2):
             plain = bz2.BZ2Decompressor().decompress(head, HEAD_LIMIT)
     except (OSError, ValueError, EOFError, zlib.error):
         return b""
@@ -199,8 +211,3 @@ def _in_charset(charset: str, data: bytes) -> str:
         except (LookupError, ValueError, UnicodeError):
             continue
     return data.decode("cp1252", "replace")
-
-
-def _message_id(text: str) -> str:
-    match = _MESSAGE_ID.search(text)
-    return match.group(1) if match else text.strip().strip("<>").strip()[:TEXT_LIMIT]

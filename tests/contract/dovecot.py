@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -149,13 +149,15 @@ class Dovecot:
 
 
 @contextmanager
-def running(users: list[str], **options: str) -> Iterator[Dovecot]:
+def running(users: list[str], *, prepare: Callable[[Path], None] = lambda _folder: None, **options: str) -> Iterator[Dovecot]:
+    """`prepare` is called with the server's folder before anything is in it."""
     if os.geteuid() != 0:
         pytest.skip("Dovecot starts only as root")
     if not Path("/usr/sbin/dovecot").exists():
         pytest.skip("Dovecot is not installed (Debian: dovecot-imapd)")
     folder = Path(tempfile.mkdtemp(prefix="failsafe-dovecot-"))
     folder.chmod(0o755)
+    prepare(folder)
     server = Dovecot(folder, users, **options)
     try:
         server.start()

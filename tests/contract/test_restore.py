@@ -36,7 +36,8 @@ class Home:
     folder: Path
     server: Dovecot
 
-    def configure(self) -> None:
+    def configure(self, more: str = "") -> None:
+        """`more` are further lines of [mail_server.vps]."""
         for name, text in (("repository.password", "secret\n"), ("imap.password", PASSWORD + "\n")):
             path = self.folder / name
             path.touch(mode=0o600)
@@ -47,7 +48,7 @@ class Home:
         (self.folder / "failsafe.toml").write_text(
             f'[controller]\nid = "test"\nstate_dir = "{self.folder}/state"\ntime_zone = "Europe/Warsaw"\n'
             f'[mail_server.vps]\nlayout = "maildir"\npath = "{self.server.folder}/mail"\n'
-            f'imap = {{ host = "localhost", port = {self.server.port}, tls = "implicit", ca_file = "{self.server.certificates.authority}" }}\n'
+            f'imap = {{ host = "localhost", port = {self.server.port}, tls = "implicit", ca_file = "{self.server.certificates.authority}" }}\n{more}\n'
             + "".join(
                 f'[repository.{name}]\nurl = "{self.folder}/{place}/repository"\npassword_file = "{self.folder}/repository.password"\n'
                 for name, place in (("a-near", "near"), ("b-far", "far"))

@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from failsafe.backup.destinations.imap import canonical_form
+from failsafe.backup.destinations.imap_known import given_to_imap
 from failsafe.mail.identity import digests
 from failsafe.model import Body
 
@@ -16,7 +16,7 @@ ODD = b"Subject: x\r\n\na\0b\rc\n\r\nd\r"
 @pytest.mark.parametrize("size", [1, 2, 3, 8, 100])
 def test_what_imap_gets_has_the_canonical_digest_however_the_pieces_are_cut(size: int) -> None:
     body = Body(len(ODD), lambda: [ODD[at : at + size] for at in range(0, len(ODD), size)])
-    sent = canonical_form(body)
+    sent = given_to_imap(body).body
     assert hashlib.sha256(b"".join(sent.pieces())).hexdigest() == digests(ODD)[1]
     assert sent.size == len(b"".join(sent.pieces()))
 

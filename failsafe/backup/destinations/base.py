@@ -32,10 +32,19 @@ class Rejected(ExternalError):
         super().__init__(message, transient=False)
 
 
+class AlreadyThere(Exception):
+    """The destination holds the message, which could be told only from its bytes."""
+
+
 class Destination(Protocol):
     @property
     def identity(self) -> str:
         """By which digest messages are compared here: "id" (bytes) or "canonical" (over IMAP)."""
+        ...
+
+    @property
+    def as_stored(self) -> bool:
+        """It takes what a server stores encrypted or compressed as it is; the others are given messages."""
         ...
 
     @property
@@ -48,7 +57,7 @@ class Destination(Protocol):
         ...
 
     def add(self, item: Wanted, body: Body) -> None:
-        """Raises Rejected for a message it will not have, another ExternalError where it is out of order altogether."""
+        """Raises AlreadyThere, Rejected for a message it will not have, another ExternalError where it is out of order altogether."""
         ...
 
     def verify(self, added: Sequence[Wanted], progress: Progress) -> dict[Wanted, str]:
@@ -62,11 +71,24 @@ class Destination(Protocol):
     def close(self) -> None: ...
 
 
+class Bare:
+    """For files that hold a message and nothing beside it: counts those whose flags or keywords are left behind."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def count(self, item: Wanted) -> None:
+        self._count += bool(item.flags or item.keywords)
+
+    def notes(self, what: str) -> tuple[str, ...]:
+        return (f"{what} has no flags or keywords: those of {self._count} message(s) are not in it",) if self._count else ()
+
+
 def refuse_opaque(body: Body) -> None:
-    """Ciphertext is no message: only a Maildir beside its keys can use it."""
+    """Ciphertext is no message, and only a Maildir beside its keys can use it. What could be opened was, before it came here."""
     if storage_of(body.head(MAGIC_BYTES)) is not Storage.PLAIN:
         raise Rejected(
-            "it is stored encrypted or compressed; restore it with --to maildir:DIR and read it with the server's keys"
+            "it is encrypted or compressed; --to maildir:DIR gives it as it is stored, for the server that has its keys"
         )
 
 
@@ -199,6 +221,11 @@ def sync_disk(folder: Path) -> None:
             raise OSError(number, os.strerror(number))
     finally:
         os.close(handle)
+
+
+def append_lines(path: Path, lines: Iterable[str]) -> None:
+    with disk_faults("write", path), os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as file:
+        file.writelines(line.encode("utf-8", "surrogateescape") for line in lines)
 
 
 def set_mtime(path: Path, seconds: int) -> None:

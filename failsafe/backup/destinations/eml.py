@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from failsafe.backup.destinations.base import (
+    Bare,
     Rejected,
     digest_of,
     file_name,
@@ -23,18 +24,20 @@ from failsafe.ports import Progress
 
 class EmlDestination:
     identity = "id"
+    as_stored = False
     follows_moves = False
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._bare = Bare()
 
     def there(self, wanted: Sequence[Wanted], progress: Progress) -> Mapping[str, Folders]:
         held: dict[str, dict[str, set[str]]] = {}
         progress.stage("looking at what is there", len(wanted), "messages")
         for item in wanted:
             folder = held.setdefault(item.target_mailbox, {}).setdefault(item.target_folder, set())
-            if self._path(item).exists() and digest_of(self._path(item)) == item.id:
-                folder.add(item.id)
+            if self._path(item).exists() and digest_of(self._path(item)) == item.content_id:
+                folder.add(item.content_id)
             progress.advance(1)
         return {mailbox: {name: frozenset(ids) for name, ids in folders.items()} for mailbox, folders in held.items()}
 
@@ -45,6 +48,7 @@ class EmlDestination:
         if path.exists():
             raise Rejected(f"{path} is another file; move it away")
         write_whole(path, body.pieces(), temporary=path.parent, mtime=item.internal_date)
+        self._bare.count(item)
 
     def verify(self, added: Sequence[Wanted], progress: Progress) -> dict[Wanted, str]:
         wrong = {}
@@ -52,13 +56,13 @@ class EmlDestination:
             sync_folder(folder)
         progress.stage("reading back", len(added), "messages")
         for item in added:
-            if digest_of(self._path(item)) != item.id:
+            if digest_of(self._path(item)) != item.content_id:
                 wrong[item] = f"{self._path(item)} does not hold the message"
             progress.advance(1)
         return wrong
 
     def notes(self) -> tuple[str, ...]:
-        return ()
+        return self._bare.notes("an eml file")
 
     def close(self) -> None:
         pass

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from failsafe.backup.destinations.base import Rejected, refuse_opaque
+from failsafe.backup.destinations.base import AlreadyThere, Rejected, refuse_opaque
+from failsafe.backup.destinations.imap_known import Given, Held, candidates_for, given_to_imap, held_in
 from failsafe.backup.restore_plan import Folders, Wanted
 from failsafe.errors import MailError
-from failsafe.mail.identity import digests, imap_pieces
+from failsafe.mail.identity import digests
 from failsafe.model import Body
 from failsafe.ports import MailboxServer, Narrator, Progress, StoredMessage
 
@@ -16,10 +17,13 @@ SYSTEM_FLAGS = {"D": "\\Draft", "F": "\\Flagged", "R": "\\Answered", "S": "\\See
 TRIES = 3  # of one message over a line that breaks; before each the server is asked whether the last one arrived
 LOOKS = 6  # at a folder whose messages are listed and not given, each in a session of its own
 LAST_SECOND = 253_402_214_400  # 31 December 9999, where calendars end
+EARLIEST = 86_400  # 2 January 1970. Dovecot shows what is before 1970 136 years later, Cyrus refuses it and takes the epoch itself for no date
+BEFORE_1970 = "the date is before 1970, which IMAP servers do not keep: it was given as 1970-01-02"
 
 
 class ImapDestination:
     identity = "canonical"
+    as_stored = False
     follows_moves = True
 
     def __init__(self, connect: Callable[[str], MailboxServer], narrate: Narrator) -> None:
@@ -29,6 +33,11 @@ class ImapDestination:
         self._mailbox = ""
         self._ready: set[str] = set()  # folders that exist for certain
         self._uids: dict[Wanted, int | None] = {}
+        self._sent: dict[Wanted, frozenset[str]] = {}  # flags and keywords that the server was given
+        self._forms: dict[Wanted, Mapping[str, tuple[str, ...]]] = {}  # digests that servers may show instead, and what they did
+        self._newest: dict[tuple[str, str], int] = {}  # the highest UID that a folder had before anything was added
+        # of the last folder that was asked about: what was in it before
+        self._before: tuple[tuple[str, str], tuple[StoredMessage, ...]] = (("", ""), ())
         self._notes: dict[str, int] = {}
 
     def there(self, wanted: Sequence[Wanted], progress: Progress) -> Mapping[str, Folders]:
@@ -41,20 +50,27 @@ class ImapDestination:
             for folder in folders:
                 found = self._look(mailbox, folder, mine)
                 if found:
-                    held.setdefault(mailbox, {})[_same_inbox(folder)] = frozenset(found)
+                    held.setdefault(mailbox, {})[_same_inbox(folder)] = found
                 progress.advance(1)
         return held
 
     def add(self, item: Wanted, body: Body) -> None:
+        """Also raises AlreadyThere: the folder holds it in a form that the server made of it."""
         refuse_opaque(body)
         flags = {SYSTEM_FLAGS[letter] for letter in item.flags}
         if item.gone and "\\Deleted" in flags:
             flags.discard("\\Deleted")  # it was marked for deletion, then removed: kept, the mark would remove it once more
             self._note("the mark “deleted” was left out")
         keywords = frozenset(keyword for keyword in item.keywords if _is_atom(keyword))
-        if len(keywords) < len(item.keywords):
-            self._note("a keyword that IMAP cannot write was left out")
-        self._uids[item] = self._put(item, canonical_form(body), frozenset(flags), keywords)
+        for keyword in set(item.keywords) - keywords:
+            self._note(f"the keyword {keyword}, which IMAP cannot write, was left out")
+        given = given_to_imap(body)
+        if given.forms and self._is_known(item, given):
+            raise AlreadyThere
+        self._uids[item] = self._put(item, given.body, frozenset(flags), keywords)
+        self._forms[item] = given.forms
+        for text in given.changes:
+            self._note(text)
 
     def verify(self, added: Sequence[Wanted], progress: Progress) -> dict[Wanted, str]:
         wrong: dict[Wanted, str] = {}
@@ -81,38 +97,39 @@ class ImapDestination:
             self._server, self._mailbox, self._ready = self._connect(mailbox), mailbox, set()
         return self._server
 
-    def _look(self, mailbox: str, folder: str, wanted: Sequence[Wanted]) -> set[str]:
+    def _look(self, mailbox: str, folder: str, wanted: Sequence[Wanted]) -> frozenset[str]:
         """Which of the wanted messages are in a folder. A server that lost its list of a folder shows messages without size and content
         at first (Dovecot 2.3 after a damaged dovecot-uidlist), and all of them in a later session: taken for absent they would be doubled."""
-        found: set[str] = set()
-        listed = withheld = 0
+        held = Held(frozenset(), 1, ())
         for look in range(1, LOOKS + 1):
             try:
-                found, withheld, listed = _held(self._open(mailbox), folder, wanted)
+                held = held_in(self._open(mailbox), folder, wanted)
             except MailError as error:
                 if not error.transient or look == LOOKS:
                     raise
                 self._narrate(f"{mailbox}: {error}; connecting again")
-                withheld = 1
-            if not withheld:
-                return found
+                held = Held(frozenset(), 1, ())
+            if not held.withheld:
+                break
             self.close()
-        if withheld > 2 and withheld * 2 > listed:
+        self._newest[mailbox, _same_inbox(folder)] = max((message.uid for message in held.listed), default=0)
+        if held.withheld > 2 and held.withheld * 2 > len(held.listed):
             raise MailError(
-                f"{mailbox}: the server lists {withheld} message(s) in {folder} and does not give them, so nobody can tell what is there;"
+                f"{mailbox}: the server lists {held.withheld} message(s) in {folder} and does not give them, so nobody can tell what is there;"
                 " nothing was added",
                 mend=f"let the server mend that folder (Dovecot: doveadm force-resync -u {mailbox} '*'), then run the same restore again",
                 transient=False,
             )
-        self._notes[f"{mailbox} {folder}: the server lists messages that it does not give"] = withheld
-        return found
+        if held.withheld:
+            self._notes[f"{mailbox} {folder}: the server lists messages that it does not give"] = held.withheld
+        return held.found
 
     def _put(self, item: Wanted, body: Body, flags: frozenset[str], keywords: frozenset[str]) -> int | None:
         """Appends once, whatever the line does: after a lost answer the server is asked before anything is sent again."""
         for attempt in range(1, TRIES + 1):
             try:
                 server = self._open(item.target_mailbox)
-                if attempt > 1 and item.canonical in _held(server, item.target_folder, [item])[0]:
+                if attempt > 1 and held_in(server, item.target_folder, [item]).found:
                     return None
                 return self._append(server, item, body, flags, keywords)
             except MailError as error:
@@ -132,88 +149,75 @@ class ImapDestination:
             server.create_folder(item.target_folder)
             self._ready.add(item.target_folder)
         date = _date(item.internal_date)
-        forms = [(flags | keywords, "")]
+        tries = [(flags | keywords, "")]
         if keywords:
-            forms.append((flags, "the server refused the keywords"))
+            tries.append((flags, "the server refused the keywords"))
         if flags:
-            forms.append((frozenset(), "the server refused the flags"))
-        for number, (form, note) in enumerate(forms):
+            tries.append((frozenset(), "the server refused the flags"))
+        for number, (form, note) in enumerate(tries):
             try:
                 uid = server.append(item.target_folder, body, form, date)
             except MailError as error:
-                if error.transient or number == len(forms) - 1:
+                if error.transient or number == len(tries) - 1:
                     raise
                 continue
             if note:
                 self._note(note)
+            if item.internal_date < 0:
+                self._note(BEFORE_1970)
+            self._sent[item] = form
             return uid
         raise AssertionError
 
+    def _is_known(self, item: Wanted, given: Given) -> bool:
+        """Whether the folder held it before, as the server shows what it was once given. Only messages of before: two may be shown alike."""
+        place = (item.target_mailbox, _same_inbox(item.target_folder))
+        newest = self._newest.get(place, 0)
+        if newest == 0:
+            return False
+        server = self._open(item.target_mailbox)
+        if self._before[0] != place:
+            self._before = (place, tuple(one for one in server.messages(item.target_folder) if one.uid <= newest))
+        uids = [message.uid for message in candidates_for(self._before[1], [item], changed=True)]
+        return any(digests(pieces)[1] in given.forms for _, pieces in server.read(item.target_folder, uids))
+
     def _verify_folder(self, server: MailboxServer, folder: str, items: Sequence[Wanted]) -> dict[Wanted, str]:
-        """Bytes by UID where the server told it, else by looking; then flags and date."""
+        """Bytes by UID where the server told it, else by looking; then what it made of bytes, flags and date."""
         listed = {message.uid: message for message in server.messages(folder)}
-        by_canonical: dict[str, list[Wanted]] = {}
+        by_digest: dict[str, list[Wanted]] = {}
         for item in items:
-            by_canonical.setdefault(item.canonical, []).append(item)
+            for digest in {item.canonical, *self._forms.get(item, ())}:
+                by_digest.setdefault(digest, []).append(item)
         told = [uid for item in items if (uid := self._uids.get(item)) is not None and uid in listed]
         unsure = [item for item in items if self._uids.get(item) is None]
-        candidates = sorted({*told, *(message.uid for message in _candidates(listed.values(), unsure))})
-        right: dict[Wanted, StoredMessage] = {}
+        candidates = sorted({*told, *(message.uid for message in candidates_for(listed.values(), unsure, changed=True))})
+        right: dict[Wanted, tuple[StoredMessage, str]] = {}
         for uid, pieces in server.read(folder, candidates):
-            for item in by_canonical.get(digests(pieces)[1], ()):
+            digest = digests(pieces)[1]
+            for item in by_digest.get(digest, ()):
                 if self._uids.get(item) in (None, uid):
-                    right[item] = listed[uid]
-        wrong = {item: f"it is not in {folder} after it was added" for item in items if item not in right}
-        for item, message in right.items():
-            if message.internal_date != _date(item.internal_date):
-                self._note("the server changed the date")
-        return wrong
+                    right[item] = (listed[uid], digest)
+        for item, (message, digest) in right.items():
+            self._compare(item, message, digest)
+        return {item: f"the server shows other bytes in {folder} than it was given" for item in items if item not in right}
+
+    def _compare(self, item: Wanted, message: StoredMessage, digest: str) -> None:
+        """Notes what the server made of a message that is there."""
+        for text in () if digest == item.canonical else self._forms[item][digest]:
+            self._note(text)
+        if message.internal_date != _date(item.internal_date):
+            self._note("the server did not keep the date")
+        kept = {flag.lower() for flag in message.flags}
+        for flag in self._sent.get(item, frozenset()):
+            if flag.lower() not in kept:
+                self._note(f"the server did not keep {flag}")
 
     def _note(self, text: str) -> None:
         self._notes[text] = self._notes.get(text, 0) + 1
 
 
-def canonical_form(body: Body) -> Body:
-    """The form whose SHA-256 is `canonical`: what IMAP is given, which has CRLF alone and no NUL. Reads the message once, to know its size."""
-
-    def pieces() -> Iterator[bytes]:
-        return imap_pieces(body.pieces())
-
-    return Body(sum(map(len, pieces())), pieces)
-
-
-def _held(server: MailboxServer, folder: str, wanted: Sequence[Wanted]) -> tuple[set[str], int, int]:
-    """Which of the wanted messages are in a folder, by their content; how many that may be one of them were not given; how many are listed."""
-    asked = {item.canonical for item in wanted}
-    listed = server.messages(folder)
-    uids = [message.uid for message in (*_candidates(listed, wanted), *(one for one in listed if one.size == 0))]
-    given = {uid: digests(pieces)[1] for uid, pieces in server.read(folder, uids)} if uids else {}
-    return asked.intersection(given.values()), len(uids) - len(given), len(listed)
-
-
-def _candidates(messages: Iterable[StoredMessage], wanted: Sequence[Wanted]) -> list[StoredMessage]:
-    """Messages that may be one of those wanted: the same Message-ID, and a size that line ends can explain."""
-    by_message_id: dict[str, list[Wanted]] = {}
-    unknown: list[Wanted] = []
-    for item in wanted:
-        if item.message_id is None:
-            unknown.append(item)
-        else:
-            by_message_id.setdefault(item.message_id, []).append(item)
-    return [
-        message
-        for message in messages
-        if any(_may_be(message.size, item.size) for item in (*by_message_id.get(message.message_id, ()), *unknown))
-    ]
-
-
-def _may_be(there: int, stored: int) -> bool:
-    """A server counts CRLF for each line end: at most twice as much as LF alone; a store with CRLF may be served with LF."""
-    return stored <= there * 2 and there <= stored * 2 + 2
-
-
 def _date(seconds: int) -> datetime:
-    return datetime.fromtimestamp(min(max(seconds, 0), LAST_SECOND), UTC)
+    return datetime.fromtimestamp(EARLIEST if seconds < 0 else min(seconds, LAST_SECOND), UTC)
 
 
 def _is_atom(keyword: str) -> bool:

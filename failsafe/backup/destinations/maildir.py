@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from failsafe.backup.destinations.base import (
     Settling,
+    append_lines,
     digest_of,
     mailbox_folder,
     make_folders,
@@ -16,16 +18,19 @@ from failsafe.backup.destinations.base import (
     write_whole,
 )
 from failsafe.backup.restore_plan import Folders, Wanted
+from failsafe.mail.headers import MAGIC_BYTES, Storage, storage_of
 from failsafe.mail.maildir import INBOX, folder_directory, parse_keywords, split_name
 from failsafe.model import Body
 from failsafe.ports import Progress
 
 KEYWORDS = "dovecot-keywords"  # "NUMBER NAME" lines; number 0…25 is letter a…z in file names
 LETTERS = 26
+LOST = "keywords-lost.txt"  # beside the mailbox's folders; rebuild.py calls it so, too
 
 
 class MaildirDestination:
     identity = "id"
+    as_stored = True
     follows_moves = False
 
     def __init__(self, root: Path) -> None:
@@ -35,6 +40,8 @@ class MaildirDestination:
         self._places: dict[tuple[str, str, str, str], Path] = {}  # folders that are ready
         self._keywords: dict[Path, list[str]] = {}
         self._lost: dict[str, int] = {}
+        self._beyond: dict[Path, list[str]] = {}  # by mailbox: lines "file <tab> keyword"
+        self._stored: Counter[Storage] = Counter()
 
     def there(self, wanted: Sequence[Wanted], progress: Progress) -> Mapping[str, Folders]:
         """Compares content, and only of files whose size is that of a wanted message. Leftovers in tmp/ are no messages."""
@@ -62,14 +69,23 @@ class MaildirDestination:
         letters = item.flags + "".join(self._letters(place, item.keywords))
         # a fresh name each time: a server that knows an old one as expunged would rename the file
         name = f"{max(item.internal_date, 0)}.R{secrets.token_hex(8)}.failsafe:2,{letters}"
+        self._stored[storage_of(body.head(MAGIC_BYTES))] += 1
         self._written[item] = place / "cur" / name
         self._settling.write(place / "cur" / name, body.pieces(), body.size, temporary=place / "tmp", mtime=item.internal_date)
+        table = self._keywords[place]
+        beyond = sorted(keyword for keyword in item.keywords if keyword not in table)
+        if beyond:
+            home = mailbox_folder(self.root, item.target_mailbox)
+            where = (place / "cur" / name).relative_to(home)
+            self._beyond.setdefault(home, []).extend(f"{where}\t{keyword}\n" for keyword in beyond)
 
     def verify(self, added: Sequence[Wanted], progress: Progress) -> dict[Wanted, str]:
         wrong = {}
         self._settling.settle()
         for folder in {path.parent for path in self._written.values()}:
             sync_folder(folder)
+        for home, lines in self._beyond.items():
+            append_lines(home / LOST, lines)
         progress.stage("reading back", len(added), "messages")
         for item in added:
             if digest_of(self._written[item]) != item.id:
@@ -78,10 +94,16 @@ class MaildirDestination:
         return wrong
 
     def notes(self) -> tuple[str, ...]:
-        return tuple(
-            f"keyword {name} of {count} message(s) is not in the Maildir: a folder has room for {LETTERS} keywords"
+        sealed = tuple(
+            f"{self._stored[kind]} message(s) are stored {kind.value}, and are in the Maildir as they are stored{more}"
+            for kind, more in ((Storage.ENCRYPTED, ": only a server with their keys can read them"), (Storage.COMPRESSED, ""))
+            if self._stored[kind]
+        )
+        lost = tuple(
+            f"keyword {name} of {count} message(s) is not in the Maildir, but in {LOST}: a folder has room for {LETTERS} keywords"
             for name, count in sorted(self._lost.items())
         )
+        return (*sealed, *lost)
 
     def close(self) -> None:
         self._settling.settle()

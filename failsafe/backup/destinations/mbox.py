@@ -25,6 +25,7 @@ _QUOTED = re.compile(rb">+From ")
 
 class MboxDestination:
     identity = "id"
+    as_stored = False
     follows_moves = False
 
     def __init__(self, path: Path) -> None:
@@ -58,7 +59,7 @@ class MboxDestination:
             held = self._ids(self._passing)
             self._passing.replace(self.path)
         sync_folder(self.path.parent)
-        return {item: f"{self.path} does not hold the message" for item in added if item.id not in held}
+        return {item: f"{self.path} does not hold the message" for item in added if item.content_id not in held}
 
     def notes(self) -> tuple[str, ...]:
         return ("an mbox file has no folders, flags or keywords",) if self._file is not None else ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import shutil
+import struct
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from failsafe.backup.destinations.base import (
     PIECE,
+    Bare,
     disk_faults,
     file_name,
     mailbox_folder,
@@ -29,10 +31,12 @@ from failsafe.ports import Progress
 
 class ZipDestination:
     identity = "id"
+    as_stored = False
     follows_moves = False
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._bare = Bare()
         self._passing: Path | None = None
         self._open: zipfile.ZipFile | None = None
 
@@ -43,8 +47,8 @@ class ZipDestination:
             with _faults(self.path), zipfile.ZipFile(self.path) as archive:
                 names = set(archive.namelist())
                 for item in wanted:
-                    if _name(item) in names and _digest(archive, _name(item)) == item.id:
-                        held.setdefault(item.target_mailbox, {}).setdefault(item.target_folder, set()).add(item.id)
+                    if _name(item) in names and _digest(archive, _name(item)) == item.content_id:
+                        held.setdefault(item.target_mailbox, {}).setdefault(item.target_folder, set()).add(item.content_id)
                     progress.advance(1)
         return {mailbox: {name: frozenset(ids) for name, ids in folders.items()} for mailbox, folders in held.items()}
 
@@ -54,10 +58,12 @@ class ZipDestination:
         info = zipfile.ZipInfo(_name(item), _zip_date(item.internal_date))
         info.compress_type = zipfile.ZIP_DEFLATED
         info.external_attr = 0o600 << 16
+        info.extra = _exact_date(item.internal_date)
         info.file_size = body.size  # beyond 2 GiB another form is written, which must be known before the first byte
         with _faults(self.path), archive.open(info, "w") as file:
             for piece in body.pieces():
                 file.write(piece)
+        self._bare.count(item)
 
     def verify(self, added: Sequence[Wanted], progress: Progress) -> dict[Wanted, str]:
         if self._open is None or self._passing is None:
@@ -68,7 +74,7 @@ class ZipDestination:
             progress.stage("reading back", len(added), "messages")
             with zipfile.ZipFile(self._passing) as archive:
                 for item in added:
-                    if _digest(archive, _name(item)) != item.id:
+                    if _digest(archive, _name(item)) != item.content_id:
                         wrong[item] = f"{self.path} does not hold the message"
                     progress.advance(1)
         with disk_faults("write", self.path):
@@ -77,7 +83,7 @@ class ZipDestination:
         return wrong
 
     def notes(self) -> tuple[str, ...]:
-        return ()
+        return self._bare.notes("an eml file in a zip")
 
     def close(self) -> None:
         if self._open is not None:
@@ -114,6 +120,11 @@ def _zip_date(seconds: int) -> tuple[int, int, int, int, int, int]:
     """A zip holds 1980 to 2107."""
     date = datetime.fromtimestamp(min(max(seconds, 315_532_800), 4_354_819_198), UTC)
     return (date.year, date.month, date.day, date.hour, date.minute, date.second)
+
+
+def _exact_date(seconds: int) -> bytes:
+    """The extra field 0x5455 of unzip and others: the second, where a zip's own date has every other one. It holds 32 bits."""
+    return struct.pack("<HHBi", 0x5455, 5, 1, seconds) if -(2**31) <= seconds < 2**31 else b""
 
 
 @contextmanager

@@ -116,7 +116,7 @@ def test_a_zip_is_whole_and_has_its_folders(tmp_path: Path) -> None:
 def test_ciphertext_is_never_written_as_a_message(kind: str, tmp_path: Path) -> None:
     destination = KINDS[kind](tmp_path / "out")
     with pytest.raises(Rejected, match="encrypted"):
-        destination.add(wanted(b"CRYPTED\x03"), Body.of(b"CRYPTED\x03"))
+        destination.add(wanted(b"CRYPTED\x03\x07"), Body.of(b"CRYPTED\x03\x07"))
     destination.close()
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 

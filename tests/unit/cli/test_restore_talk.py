@@ -195,11 +195,11 @@ def test_every_question_explains_itself_or_has_a_plain_one() -> None:
     assert all(question.help for question in questions)
 
 
-def test_encrypted_messages_can_only_go_into_a_maildir() -> None:
-    _, questions = talk(World([row(1, gone_days=1, opaque=True)]), "ann@example.org", "4", "", "all", "1", "2", "3")
-    assert "“1” is none of 3" in said(questions[5])
-    assert "“2” is none of 3" in said(questions[6])
-    assert questions[7].prompt == "Folder"
+def test_of_encrypted_messages_it_is_told_that_they_are_opened_and_where_they_are_not() -> None:
+    _, questions = talk(World([row(1, gone_days=1, opaque=True)]), "ann@example.org", "4", "", "all", "2")
+    assert "opened with the keys in their snapshot" in said(questions[4])
+    assert "encrypted as on the server" in said(questions[4])
+    assert questions[5].prompt == "Folder"
 
 
 def test_without_an_imap_server_the_way_back_is_told() -> None:

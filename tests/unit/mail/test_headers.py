@@ -66,7 +66,7 @@ def test_a_date_becomes_utc_and_nonsense_none() -> None:
         assert parse_headers(b"Date: " + nonsense + b"\n\n").date is None
 
 
-@pytest.mark.parametrize("raw", [b"CRYPTED\x03", b"\x1f\x8b\x08", b"BZh9", b"\x28\xb5\x2f\xfd"])
+@pytest.mark.parametrize("raw", [b"CRYPTED\x03\x07", b"\x1f\x8b\x08", b"BZh91AY&SY", b"\x28\xb5\x2f\xfd"])
 def test_what_is_stored_encrypted_or_compressed_is_opaque(raw: bytes) -> None:
     assert parse_headers(raw + b"Subject: no\n\n").opaque
 
@@ -94,7 +94,9 @@ PLAIN = b"From: anna@example.org\nSubject: packed\n\nbody\n"
         (b"", Storage.PLAIN),
         (b"CRYPTED\x03\x07\x00\x00", Storage.ENCRYPTED),
         (b"\x04\x22\x4d\x18rest", Storage.COMPRESSED),
-        (b"Dovecot-LZ4\x0drest", Storage.COMPRESSED),
+        (b"Dovecot-LZ4\x0d\x2a\x9b\xc5rest", Storage.COMPRESSED),
+        (b"CRYPTED: a field\n", Storage.PLAIN),
+        (b"BZh9: a field\n", Storage.PLAIN),
         (b"\x28\xb5\x2f\xfdrest", Storage.COMPRESSED),
         (gzip.compress(PLAIN, mtime=0), Storage.COMPRESSED),
         (bz2.compress(PLAIN), Storage.COMPRESSED),
@@ -102,7 +104,9 @@ PLAIN = b"From: anna@example.org\nSubject: packed\n\nbody\n"
 )
 def test_how_a_message_is_stored_is_told_by_its_first_bytes(head: bytes, storage: Storage) -> None:
     assert storage_of(head[:MAGIC_BYTES]) is storage
-    assert parse_headers(head).opaque is (storage is not Storage.PLAIN and not head.startswith((b"\x1f\x8b", b"BZh")))
+    headers = parse_headers(head)
+    assert headers.sealed is (storage is not Storage.PLAIN)
+    assert headers.opaque is (headers.sealed and headers.subject != "packed")
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress])
@@ -110,6 +114,8 @@ def test_a_message_that_gzip_or_bzip2_packed_is_found_by_its_headers(pack: Calla
     assert parse_headers(pack(PLAIN)).subject == "packed"
 
 
-@pytest.mark.parametrize("head", [b"\x1f\x8b damaged", b"BZh9 damaged", gzip.compress(gzip.compress(PLAIN, mtime=0), mtime=0)])
+@pytest.mark.parametrize(
+    "head", [b"\x1f\x8b\x08 damaged", b"BZh91AY&SY damaged", gzip.compress(gzip.compress(PLAIN, mtime=0), mtime=0)]
+)
 def test_what_is_damaged_or_packed_twice_is_opaque(head: bytes) -> None:
     assert parse_headers(head).opaque
