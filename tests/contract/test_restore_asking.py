@@ -81,7 +81,7 @@ def test_someone_who_knows_nothing_gets_the_vanished_messages_back_on_the_server
     assert "x6@example.net" in listed
     assert "GONE since" in listed
     assert "to add: 2" in plan
-    assert "fetching from a-near" in person.shown
+    assert "asking a-near" in person.shown
     assert "restoring" in person.shown
     assert "reading back" in person.shown
     assert "What to do next: open the mail program" in person.shown
