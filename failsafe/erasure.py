@@ -232,6 +232,23 @@ def _forget_in_database(app: App, server: str, covers: Callable[[str], bool]) ->
             app.duties.ended(row.name, now, ok=True, details={**row.details, "mailboxes": left})
         app.duties.change_reports(server, lambda report: _without(report, covers))
         app.events.change_details(server, lambda details: _without(details, covers))
+        app.duties.change_drills(lambda report: without_drilled(report, server, covers))
+
+
+def without_drilled(report: dict[str, Any], server: str, covers: Callable[[str], bool]) -> dict[str, Any]:
+    """A drill's report (`drill restore --json`) without what it says of these mailboxes of a server; the counts stay."""
+
+    def left(part: dict[str, Any]) -> dict[str, Any]:
+        canary = part.get("canary")
+        return {
+            **part,
+            "mailboxes": [each for each in part.get("mailboxes", ()) if not covers(str(each.get("mailbox", "")))],
+            "canary": None if canary is None or covers(str(canary.get("mailbox", ""))) else canary,
+            "findings": [each for each in part.get("findings", ()) if not covers(str(each.get("mailbox", "")))],
+        }
+
+    parts = report.get("servers", ())
+    return {**report, "servers": [left(part) if part.get("server") == server else part for part in parts]}
 
 
 def _without(report: dict[str, Any], covers: Callable[[str], bool]) -> dict[str, Any]:

@@ -171,6 +171,13 @@ class DutyStore:
             if oldest is not None:
                 connection.execute(delete(drill_run).where(of_this, drill_run.c.id <= oldest))
 
+    def change_drills(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        """Evidence of drills, where it must not name something any more."""
+        with self._store.begin() as connection:
+            for row in connection.execute(select(drill_run)).all():
+                if (changed := change(row.report)) != row.report:
+                    connection.execute(update(drill_run).where(drill_run.c.id == row.id).values(report=changed))
+
     def drills(self, repository: str) -> tuple[dict[str, Any], ...]:
         """The reports of all drills that are remembered, newest first."""
         query = select(drill_run.c.report).where(drill_run.c.repository == repository).order_by(drill_run.c.id.desc())
