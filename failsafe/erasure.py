@@ -233,6 +233,10 @@ def _forget_in_database(app: App, server: str, covers: Callable[[str], bool]) ->
         app.duties.change_reports(server, lambda report: _without(report, covers))
         app.events.change_details(server, lambda details: _without(details, covers))
         app.duties.change_drills(lambda report: without_drilled(report, server, covers))
+        for repository in app.config.repository:  # an event of a drill has its report
+            app.events.change_details(
+                repository, lambda details: without_drilled(details, server, covers) if "servers" in details else details
+            )
 
 
 def without_drilled(report: dict[str, Any], server: str, covers: Callable[[str], bool]) -> dict[str, Any]:
