@@ -20,20 +20,24 @@ DUTY = "erased"  # a row of the database for each server: its tombstones
 
 
 def known_erased(app: App, server: str, origins: Sequence[Source] = ()) -> Erased:
-    """From the database, the inventory and the newest generation in staging; where staging is lost, from the newest snapshot of `origins`.
+    """From the database, the inventory and the newest generation in staging; where both of the latter are lost, from the newest snapshot
+    of each of `origins`.
 
     One of them that cannot be read is passed over: the others know the same.
     """
-    found = Erased()
+    found, inventory = Erased(), app.inventory_file(server)
+    remembers = inventory.is_file()
     with contextlib.suppress(StoreError):
         found = stored_erased(app, server)
-    with contextlib.suppress(ArchiveError):
-        found = found.joined(read_erased(app.inventory_file(server)))
+    try:
+        found = found.joined(read_erased(inventory))
+    except ArchiveError:
+        remembers = False
     archive = Archive(app.staging_folder(server))
     if archive.numbers():
         with contextlib.suppress(ArchiveError):
             return found.joined(erased_in(archive.generation()))
-    for source in origins:
+    for source in () if remembers else origins:
         with contextlib.suppress(ExternalError):
             if moments := source.moments(server):
                 found = found.joined(erased_in(source.generation(server, moments[-1].number)))

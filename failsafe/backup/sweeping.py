@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from failsafe.backup.archive.layout import path_of
 from failsafe.backup.inventory import text
 from failsafe.backup.merging import AT_ONCE, Merger
+from failsafe.errors import ArchiveError
 
 ERASE_AFTER = timedelta(days=90)
 EVERY = timedelta(days=1)
@@ -56,12 +57,12 @@ class Sweeper:
         due = plan_sweep(known, now, self._after, AT_ONCE)
         if due:
             self._merger.own_strangers()
-        sizes = sum(self._copy(name) for name in due)
+        sizes = [size for name in due if (size := self._try(name)) is not None]
         if due:
             self._merger.rewrite_manifests(set(due))
         if not set(plan_sweep(known, now, self._after, 1 << 62)) - set(due):  # else the next run goes on
             self._inventory.put("swept", now.isoformat())
-        return f"{len(due)} segments held deleted messages: {sizes / 1e6:.1f} MB will be stored anew" if due else ""
+        return f"{len(sizes)} segments held deleted messages: {sum(sizes) / 1e6:.1f} MB will be stored anew" if sizes else ""
 
     def _partly(self, now: datetime) -> Iterator[Partly]:
         """Those that hold both kinds; one that holds nothing that is named goes as a whole. Remembers since when."""
@@ -85,10 +86,22 @@ class Sweeper:
             yield Partly(name, (self._staging.folder / path_of("segments", name)).stat().st_size, at)
 
     def _held(self, name: str) -> int:
-        """Messages in a segment; 0 where it is not here any more."""
+        """Messages in a segment; 0 where it is not here any more, or its index cannot be read."""
         if not (self._staging.folder / path_of("segments", name)).is_file():
             return 0
-        return len(self._staging.archive.index_ids(name))
+        try:
+            return len(self._staging.archive.index_ids(name))
+        except ArchiveError:  # the daily reading of staging brings the file back from a snapshot, and this comes again tomorrow
+            return 0
+
+    def _try(self, name: str) -> int | None:
+        """None for a damaged segment, which waits for its repair: no pull fails for that."""
+        try:
+            return self._copy(name)
+        except ArchiveError as error:
+            if error.transient:
+                raise
+            return None
 
     def _copy(self, name: str) -> int:
         """Only what is named and has no newer copy elsewhere; gives bytes. Then the old segment holds nothing that is named."""
