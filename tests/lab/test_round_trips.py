@@ -162,6 +162,8 @@ DISASTERS: list[Callable[[House], tuple[str, ...]]] = [
 def test_after_a_disaster_a_restore_makes_the_mailboxes_what_they_were(
     house: House, disaster: Callable[[House], tuple[str, ...]]
 ) -> None:
+    if disaster is the_list_of_uids_corrupted and house.store == "mdbox" and not os.environ.get("FAILSAFE_ALL"):
+        pytest.skip("what Dovecot makes of a corrupted mdbox map differs from run to run: ./dev test --all tries it")
     befallen = disaster(house)
     if disaster is not the_list_of_uids_corrupted:  # which Dovecot begins to mend when somebody looks
         assert all(seen(house.server, mailbox) != house.before[mailbox] for mailbox in befallen)
