@@ -54,13 +54,7 @@ class Side:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {
-            "PATH": f"{self.restic.parent}:{os.environ['PATH']}",
-            "HOME": str(self.folder),
-            "RESTIC_PASSWORD": PASSWORD,
-            "RESTIC_REPOSITORY": str(self.repository),
-            "RESTIC_CACHE_DIR": str(self.folder / "cache"),
-        }
+        return restic_environment(self.restic, self.folder, self.repository)
 
     def measure(self, what: str) -> None:
         before, spent = _size(self.repository), self.server.cpu()
@@ -298,6 +292,17 @@ def _packed(messages: list[Path], side: Side) -> int:
 
 def _size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def restic_environment(restic: Path, folder: Path, repository: Path) -> dict[str, str]:
+    """For everything that is measured: this restic first, a home and a cache of its own below `folder`."""
+    return {
+        "PATH": f"{restic.parent}:{os.environ['PATH']}",
+        "HOME": str(folder),
+        "RESTIC_PASSWORD": PASSWORD,
+        "RESTIC_REPOSITORY": str(repository),
+        "RESTIC_CACHE_DIR": str(folder / "cache"),
+    }
 
 
 def restic_for_benches() -> list[tuple[str, Path]]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.backup import PASSWORD, PLACE, restic_for_benches
+from bench.backup import PASSWORD, PLACE, restic_environment, restic_for_benches
 from bench.mailstore import TEXT
 from bench.report import Line, Report
 from bench.status import program
@@ -68,13 +68,7 @@ class World:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {
-            "PATH": f"{self.restic.parent}:{os.environ['PATH']}",
-            "HOME": str(self.folder),
-            "RESTIC_PASSWORD": PASSWORD,
-            "RESTIC_REPOSITORY": str(self.folder / "peer"),
-            "RESTIC_CACHE_DIR": str(self.folder / "cache"),
-        }
+        return restic_environment(self.restic, self.folder, self.folder / "peer")
 
     def ours(self, *words: str) -> Run:
         return run([*program(), "--config", str(self.config), *words], self.environment)

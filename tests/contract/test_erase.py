@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import shutil
 import subprocess
@@ -24,6 +22,7 @@ from failsafe.model import Result
 from tests.contract.configs import MAIL_HERE
 from tests.contract.mailstore import Silent, Store
 from tests.contract.restics import PASSWORD, programs, put_empty_repository, restic
+from tests.contract.verbs import run_verb
 
 pytestmark = pytest.mark.skipif(not programs(), reason="restic is not installed (Debian: restic)")
 ANNA, BERT = "anna@example.org", "bert@example.org"
@@ -94,18 +93,7 @@ class World:
         return target
 
     def run(self, *argv: str) -> tuple[int, str, str]:
-        from failsafe.cli.common import run_cli
-        from failsafe.cli.root import app as verbs
-
-        out, told = io.StringIO(), io.StringIO()
-        before = sys.argv
-        sys.argv = ["failsafe", "--config", str(self.config), *argv]
-        try:
-            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(told):
-                code = run_cli(verbs)
-        finally:
-            sys.argv = before
-        return code, out.getvalue(), told.getvalue()
+        return run_verb(self.config, *argv)
 
     def erase(self) -> dict[str, Any]:
         code, out, told = self.run("erase", ANNA, "--reason", "asked for", "--yes", "--json")

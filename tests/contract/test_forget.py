@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -36,6 +33,7 @@ from tests.contract.configs import MAIL_HERE
 from tests.contract.mailstore import Silent, Store
 from tests.contract.restic_snapshots import put_snapshots
 from tests.contract.restics import PASSWORD, programs, put_empty_repository, restic
+from tests.contract.verbs import run_verb
 from tests.support import wait_until
 
 pytestmark = pytest.mark.skipif(not programs(), reason="restic is not installed (Debian: restic)")
@@ -96,18 +94,7 @@ class World:
 
     def run(self, *argv: str) -> tuple[int, str, str]:
         """A verb, in this process; its exit code, stdout and stderr."""
-        from failsafe.cli.common import run_cli
-        from failsafe.cli.root import app as verbs
-
-        out, told = io.StringIO(), io.StringIO()
-        before = sys.argv
-        sys.argv = ["failsafe", "--config", str(self.config), *argv]
-        try:
-            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(told):
-                code = run_cli(verbs)
-        finally:
-            sys.argv = before
-        return code, out.getvalue(), told.getvalue()
+        return run_verb(self.config, *argv)
 
 
 @pytest.fixture
