@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from failsafe.adapters.lock import FileLock
+from failsafe.adapters.process import interrupt_all
 from failsafe.adapters.zstd import unpacker
 from failsafe.app import App
 from failsafe.backup.archive import Archive
@@ -287,7 +288,7 @@ def _repository(app: App, name: str, folder: Path, progress: Progress | None) ->
             return None
         return Shortcut(proof.snapshot_id, proof.generation, segments_known_to(app.inventory_file(server)))
 
-    return RepositorySource(repository, folder, progress=progress, shortcut=shortcut)
+    return RepositorySource(repository, folder, progress=progress, shortcut=shortcut, stop=interrupt_all)
 
 
 def _imap(app: App, request: Request, place: str, found: Sequence[Found]) -> Callable[[str], MailboxServer]:

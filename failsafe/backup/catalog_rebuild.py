@@ -18,7 +18,7 @@ from failsafe.backup.archive.segment import IndexLine
 from failsafe.backup.catalog import Catalog
 from failsafe.backup.catalog_update import ASKED_AT_ONCE, Update, insert_message, read_headers, transaction
 from failsafe.backup.erased import Erased, erased_in
-from failsafe.backup.recall import SEGMENTS_AT_ONCE
+from failsafe.backup.segments_read import SEGMENTS_AT_ONCE
 from failsafe.backup.snapshot import host_of, read_tags
 from failsafe.errors import ArchiveError, ExternalError, Interrupted, ResticError
 from failsafe.mail.manifest import Generation, MailboxManifest

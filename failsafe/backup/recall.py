@@ -11,9 +11,11 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from failsafe.backup.archive import Archive, Location
+from failsafe.backup.archive import Archive
 from failsafe.backup.archive.layout import generation_path, index_path, path_of
-from failsafe.backup.archive.segment import digest_of, salvage_segment
+from failsafe.backup.archive.segment import digest_of
+from failsafe.backup.one_ahead import one_ahead
+from failsafe.backup.segments_read import places_in, portions, searched, whole
 from failsafe.backup.shortcut import Shortcut
 from failsafe.errors import ArchiveError, ResticError
 from failsafe.mail.manifest import Generation, MailboxManifest, is_digest
@@ -21,8 +23,6 @@ from failsafe.model import Body, Result, SnapshotInfo
 from failsafe.ports import Narrator, Progress, Repository
 
 WANTING = f"result:{Result.INCOMPLETE}"
-IN_MEMORY = 4 << 20  # bytes of a message; a larger one stays on disk
-SEGMENTS_AT_ONCE = 16  # fetched together: 256 MB of disk, but for single messages that are larger
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +100,12 @@ class StagingSource:
         with archive.held():
             _, manifest = self.folders(server, number, mailbox)
             located = archive.locate(manifest.segments, ids)
-            yield from _whole(archive, list(located.values()), narrate, self.name)
+            yield from whole(archive, list(located.values()), narrate, self.name)
 
 
 class RepositorySource:
     """One restic repository; what is fetched lies below `folder` until the restore ends. `nearby`: archives that may have a file already;
-    `progress` hears of what is under way.
+    `progress` hears of what is under way; `stop` ends what a thread is fetching.
 
     Once the place as a whole failed, it is not asked again: each time would cost the whole of its deadline.
     """
@@ -117,9 +117,10 @@ class RepositorySource:
         nearby: Sequence[Path] = (),
         progress: Progress | None = None,
         shortcut: Callable[[str], Shortcut | None] = lambda _server: None,
+        stop: Callable[[], None] = lambda: None,
     ) -> None:
         self._repository, self._folder, self._nearby = repository, folder, tuple(nearby)
-        self._progress, self._shortcut = progress, shortcut
+        self._progress, self._shortcut, self._stop = progress, shortcut, stop
         self._out: ResticError | None = None
         self._snapshots: dict[str, dict[int, SnapshotInfo]] = {}
         self._generations: dict[tuple[str, int], Generation] = {}
@@ -175,16 +176,16 @@ class RepositorySource:
             return
         archive = Archive(self._room(short.snapshot_id))
         segments = tuple(dict.fromkeys(short.segments_of(ids).values()))
-        for start in range(0, len(segments), SEGMENTS_AT_ONCE):
-            batch = segments[start : start + SEGMENTS_AT_ONCE]
-            came = self._fetch_known(short, batch, archive.folder)
-            places, _ = _places(archive, batch, frozenset(ids))
+        wanted = frozenset(ids)
+        fetch = partial(self._fetch_known, short, archive.folder)
+        for batch, came in one_ahead(portions(segments), fetch, self._stop):
+            places, _ = places_in(archive, batch, wanted)
             for segment in batch:
-                yield from _whole(archive, places.get(segment, ()), narrate, self.name)
+                yield from whole(archive, places.get(segment, ()), narrate, self.name)
                 if came:
                     (archive.folder / path_of("segments", segment)).unlink(missing_ok=True)
 
-    def _fetch_known(self, short: Shortcut, segments: Sequence[str], folder: Path) -> bool:
+    def _fetch_known(self, short: Shortcut, folder: Path, segments: Sequence[str]) -> bool:
         """False where restic complained: what came is kept then, so that the long way does not wait for the same damage again."""
         try:
             with self._asking(), self._waiting():
@@ -202,7 +203,7 @@ class RepositorySource:
         archive = self._archive(server, number)
         segments = self._segments(server, number, mailbox, narrate)
         self._fetch_indexes(server, number, segments, narrate)
-        places, dark = _places(archive, segments, frozenset(ids))
+        places, dark = places_in(archive, segments, frozenset(ids))
         known = {place.id for found in places.values() for place in found}
         lacking = frozenset(ids) - known
         if lacking and dark:
@@ -210,11 +211,10 @@ class RepositorySource:
                 f"{self.name}: {len(dark)} index file(s) cannot be read; those segments are searched for {len(lacking)} message(s)"
             )
         ordered = [*places, *(dark if lacking else ())]
-        for start in range(0, len(ordered), SEGMENTS_AT_ONCE):
-            batch = ordered[start : start + SEGMENTS_AT_ONCE]
-            self._fetch_segments(server, number, batch, narrate)
+        fetch = partial(self._fetch_segments, server, number, narrate)
+        for batch, _ in one_ahead(portions(ordered), fetch, self._stop):
             for segment in batch:
-                yield from _whole(archive, places.get(segment) or _searched(archive, segment, lacking), narrate, self.name)
+                yield from whole(archive, places.get(segment) or searched(archive, segment, lacking), narrate, self.name)
                 (archive.folder / path_of("segments", segment)).unlink(missing_ok=True)
 
     def with_files(self, server: str, number: int, paths: Sequence[str]) -> Archive:
@@ -248,7 +248,7 @@ class RepositorySource:
                 raise
             narrate(f"repository {self.name}: {error}")
 
-    def _fetch_segments(self, server: str, number: int, segments: Sequence[str], narrate: Narrator) -> None:
+    def _fetch_segments(self, server: str, number: int, narrate: Narrator, segments: Sequence[str]) -> None:
         """All at once. restic goes on past a damaged pack, so what arrived is used, message by message; it tries a pack that is gone for a
         minute, so a segment is asked for once more only where nothing of it arrived."""
         try:
@@ -340,52 +340,3 @@ def best_generation(available: Sequence[int], first: int, last: int) -> int | No
         return max(within)
     later = [number for number in available if number > last]
     return min(later, default=None)
-
-
-def _places(archive: Archive, segments: Sequence[str], ids: frozenset[str]) -> tuple[dict[str, list[Location]], list[str]]:
-    """Where these messages are, by segment, in order; and the segments whose index cannot be read."""
-    places: dict[str, list[Location]] = {}
-    found: set[str] = set()
-    dark = []
-    for segment in segments:
-        if len(found) == len(ids):
-            break
-        try:
-            lines = archive.index(segment)
-        except ArchiveError:
-            dark.append(segment)
-            continue
-        for line in lines:
-            if line.id in ids and line.id not in found:
-                found.add(line.id)
-                places.setdefault(segment, []).append(Location(line.id, segment, line.offset, line.size))
-    return places, dark
-
-
-def _searched(archive: Archive, segment: str, ids: frozenset[str]) -> list[Location]:
-    """What is left of these messages in a segment without an index."""
-    path = archive.folder / path_of("segments", segment)
-    if not path.is_file():
-        return []
-    return [Location(id_, segment, offset, size) for id_, offset, size in salvage_segment(path) if id_ in ids]
-
-
-def _whole(archive: Archive, places: Sequence[Location], narrate: Narrator, name: str) -> Iterator[tuple[str, Body]]:
-    for place in places:
-        if not (archive.folder / path_of("segments", place.segment)).is_file():
-            continue  # it did not arrive, and that was told
-        try:
-            body = _checked(archive, place)
-        except ArchiveError as error:
-            narrate(f"{name}: {error}")
-            continue
-        yield place.id, body
-
-
-def _checked(archive: Archive, place: Location) -> Body:
-    """A large message is read twice: once to be compared with its digest, before any of it is given, and once more as it is used."""
-    if place.size <= IN_MEMORY:
-        return Body.of(archive.read_message(place))
-    for _ in archive.message_chunks(place):
-        pass
-    return Body(place.size, partial(archive.message_chunks, place))

@@ -164,11 +164,24 @@ class Archive:
                     yield piece
         except OSError as error:
             raise ArchiveError(f"cannot read {self.folder / path}: {error.strerror}") from error
-        if digest.hexdigest() != location.id:
-            raise ArchiveError(f"{self.folder / path}: the message at {location.offset} is not {location.id}", transient=False)
+        self._demand_same(location, digest.hexdigest())
 
     def read_message(self, location: Location) -> bytes:
         return b"".join(self.message_chunks(location))
+
+    def message_in(self, segment: int, location: Location) -> bytes:
+        """As `read_message`, of a segment that is open for reading (its descriptor): many messages of it are read in turn."""
+        try:
+            data = os.pread(segment, location.size, location.offset)
+        except OSError as error:
+            raise ArchiveError(f"cannot read {self.folder / path_of('segments', location.segment)}: {error.strerror}") from error
+        self._demand_same(location, hashlib.sha256(data).hexdigest())
+        return data
+
+    def _demand_same(self, location: Location, digest: str) -> None:
+        if digest != location.id:
+            path = self.folder / path_of("segments", location.segment)
+            raise ArchiveError(f"{path}: the message at {location.offset} is not {location.id}", transient=False)
 
     def verify(self, generation: Generation, *, read_messages: bool) -> list[Problem]:
         """All that is wrong with a generation; with `read_messages` every byte of every segment and file is read too."""

@@ -22,6 +22,7 @@ BLOCK = tarfile.BLOCKSIZE  # 512 bytes: tar's headers, padding and end marks
 END = bytes(2 * BLOCK)  # two empty blocks end a tar file (POSIX ustar)
 ELSEWHERE = -1
 COPY = 1 << 20  # bytes moved at a time
+DIGESTED = 1 << 16  # bytes: most messages are one read, and no memory is asked of the system for it
 INDEX_HEAD = b"failsafe index 1\n"
 _INDEX_NAME = re.compile(rb"[0-9a-f]{64}\0")
 _INDEX_ID = re.compile(rb"^([0-9a-f]{64}) ", re.MULTILINE)
@@ -143,13 +144,16 @@ def _message_in(header: bytes) -> tuple[str, int] | None:
     return (info.name, info.size) if info.isreg() and is_digest(info.name) else None
 
 
-def digest_of(path: Path) -> str:
+def digest_of(path: Path | str) -> str:
     """SHA-256 of a file's content; empty where it cannot be read."""
     digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while piece := file.read(COPY):
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            while piece := os.read(handle, DIGESTED):
                 digest.update(piece)
+        finally:
+            os.close(handle)
     except OSError:
         return ""
     return digest.hexdigest()

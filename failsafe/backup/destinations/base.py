@@ -119,20 +119,8 @@ def file_name(item: Wanted, ending: str = ".eml") -> str:
     return f"{date}-{item.id[:16]}{ending}"
 
 
-def digest_of(path: Path) -> str | None:
-    """SHA-256 of a file; None where it cannot be read."""
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while piece := file.read(PIECE):
-                digest.update(piece)
-    except OSError:
-        return None
-    return digest.hexdigest()
-
-
 @contextlib.contextmanager
-def disk_faults(doing: str, path: Path) -> Iterator[None]:
+def disk_faults(doing: str, path: Path | str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -153,9 +141,9 @@ def make_folders(path: Path) -> None:
 def write_whole(target: Path, pieces: Iterable[bytes], *, temporary: Path, mtime: int | None = None) -> None:
     """Through a temporary file of the same disk, durable before it gets its name."""
     with disk_faults("write", target):
-        passing = _passing(temporary)
+        passing = Path(_passing(temporary))
         try:
-            _write(passing, pieces, mtime, durable=True)
+            _write(str(passing), pieces, mtime, durable=True)
             passing.replace(target)
         finally:
             passing.unlink(missing_ok=True)
@@ -168,17 +156,18 @@ class Settling:
     """
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[Path, Path]] = []
+        self._waiting: list[tuple[str, str]] = []
         self._bytes = 0
 
-    def write(self, target: Path, pieces: Iterable[bytes], size: int, *, temporary: Path, mtime: int | None = None) -> None:
-        """Raises ExternalError where the disk fails, also for files before."""
+    def write(self, target: str, pieces: Iterable[bytes], size: int, *, temporary: str, mtime: int | None = None) -> None:
+        """Names as strings: ten thousand paths take longer to be put together than to be written. Raises ExternalError where the disk
+        fails, also for files before."""
         passing = _passing(temporary)
         with disk_faults("write", target):
             try:
                 _write(passing, pieces, mtime, durable=False)
             except BaseException:
-                passing.unlink(missing_ok=True)
+                Path(passing).unlink(missing_ok=True)
                 raise
         self._waiting.append((passing, target))
         self._bytes += size
@@ -190,23 +179,33 @@ class Settling:
             return
         waiting, self._waiting, self._bytes = self._waiting, [], 0
         with disk_faults("write", waiting[0][1]):
-            sync_disk(waiting[0][0].parent)
+            sync_disk(Path(waiting[0][0]).parent)
             for passing, target in waiting:
-                passing.replace(target)
+                os.replace(passing, target)  # noqa: PTH105 - strings
 
 
-def _passing(temporary: Path) -> Path:
-    return temporary / f".failsafe-{secrets.token_hex(8)}"
+def _passing(temporary: Path | str) -> str:
+    return f"{temporary}/.failsafe-{secrets.token_hex(8)}"
 
 
-def _write(passing: Path, pieces: Iterable[bytes], mtime: int | None, *, durable: bool) -> None:
-    with os.fdopen(os.open(passing, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.writelines(pieces)
-        file.flush()
+def _write(passing: str, pieces: Iterable[bytes], mtime: int | None, *, durable: bool) -> None:
+    handle = os.open(passing, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        for piece in pieces:
+            _write_all(handle, piece)
+        if mtime is not None:
+            set_mtime(handle, mtime)
         if durable:
-            os.fsync(file.fileno())
-    if mtime is not None:
-        set_mtime(passing, mtime)
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _write_all(handle: int, piece: bytes) -> None:
+    """The system may take less than it is given."""
+    written = os.write(handle, piece)
+    while written < len(piece):
+        written += os.write(handle, memoryview(piece)[written:])
 
 
 def sync_disk(folder: Path) -> None:
@@ -228,7 +227,7 @@ def append_lines(path: Path, lines: Iterable[str]) -> None:
         file.writelines(line.encode("utf-8", "surrogateescape") for line in lines)
 
 
-def set_mtime(path: Path, seconds: int) -> None:
+def set_mtime(path: Path | int, seconds: int) -> None:
     """A date that the file system cannot hold is left at now: the message matters more."""
     with contextlib.suppress(OverflowError, OSError):
         os.utime(path, (seconds, seconds))

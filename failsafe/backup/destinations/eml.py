@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from failsafe.backup.archive.segment import digest_of
 from failsafe.backup.destinations.base import (
     Bare,
     Rejected,
-    digest_of,
     file_name,
     mailbox_folder,
     make_folders,

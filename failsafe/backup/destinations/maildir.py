@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from failsafe.backup.archive.segment import digest_of
 from failsafe.backup.destinations.base import (
     Settling,
     append_lines,
-    digest_of,
     mailbox_folder,
     make_folders,
     safe_component,
@@ -35,7 +35,7 @@ class MaildirDestination:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._written: dict[Wanted, Path] = {}
+        self._written: dict[Wanted, str] = {}
         self._settling = Settling()
         self._places: dict[tuple[str, str, str, str], Path] = {}  # folders that are ready
         self._keywords: dict[Path, list[str]] = {}
@@ -70,8 +70,9 @@ class MaildirDestination:
         # a fresh name each time: a server that knows an old one as expunged would rename the file
         name = f"{max(item.internal_date, 0)}.R{secrets.token_hex(8)}.failsafe:2,{letters}"
         self._stored[storage_of(body.head(MAGIC_BYTES))] += 1
-        self._written[item] = place / "cur" / name
-        self._settling.write(place / "cur" / name, body.pieces(), body.size, temporary=place / "tmp", mtime=item.internal_date)
+        file, temporary = f"{place}/cur/{name}", f"{place}/tmp"  # noqa: S108 - the Maildir's own
+        self._written[item] = file
+        self._settling.write(file, body.pieces(), body.size, temporary=temporary, mtime=item.internal_date)
         table = self._keywords[place]
         beyond = sorted(keyword for keyword in item.keywords if keyword not in table)
         if beyond:
@@ -82,8 +83,8 @@ class MaildirDestination:
     def verify(self, added: Sequence[Wanted], progress: Progress) -> dict[Wanted, str]:
         wrong = {}
         self._settling.settle()
-        for folder in {path.parent for path in self._written.values()}:
-            sync_folder(folder)
+        for place in self._places.values():
+            sync_folder(place / "cur")
         for home, lines in self._beyond.items():
             append_lines(home / LOST, lines)
         progress.stage("reading back", len(added), "messages")
