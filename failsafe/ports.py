@@ -231,6 +231,15 @@ class StoredMessage:
     message_id: str  # as in the header, stripped; "" where there is none
 
 
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A message to be put into a mailbox. `flags`: as of StoredMessage."""
+
+    body: Body
+    flags: frozenset[str]
+    internal_date: datetime
+
+
 class MailboxServer(Protocol):
     """One mailbox on an IMAP server, opened with a credential given for this run. Folder names are UTF-8 with '/'."""
 
@@ -245,6 +254,15 @@ class MailboxServer(Protocol):
 
     def append(self, folder: str, message: Body, flags: frozenset[str], internal_date: datetime) -> int | None:
         """Gives the new UID where the server tells it (UIDPLUS). Raises MailError."""
+        ...
+
+    @property
+    def takes_many(self) -> bool:
+        """Whether it has `append_all`."""
+        ...
+
+    def append_all(self, folder: str, messages: Sequence[NewMessage]) -> tuple[int | None, ...]:
+        """All of them or, where it refuses one, none (MULTIAPPEND, RFC 3502); they are in memory meanwhile. Raises MailError."""
         ...
 
     def close(self) -> None: ...

@@ -15,7 +15,7 @@ from failsafe.adapters.imap_line import ANSWER_SECONDS, Meter, connect, faults, 
 from failsafe.errors import MailError
 from failsafe.mail.headers import parse_headers
 from failsafe.model import Body, Endpoint
-from failsafe.ports import StoredMessage
+from failsafe.ports import NewMessage, StoredMessage
 from failsafe.secrets import Secret
 
 SEARCHED_AT_ONCE = 50_000  # UIDs, of at most 10 digits and a space
@@ -24,9 +24,10 @@ FETCHED_BYTES = 16 << 20  # messages a FETCH of bodies: until their sizes reach 
 FETCHED_AT_ONCE = 100
 LARGE = 4 << 20  # bytes: a larger message is read by parts of this size
 MAXIMUM_FOLDERS = 100_000
+UID_DIGITS = 10  # 32 bits (RFC 3501 2.3.1.1)
 _FACTS = ["UID", "RFC822.SIZE", "INTERNALDATE", "FLAGS", "BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]"]
 _HEADER_KEY = b"BODY[HEADER.FIELDS (MESSAGE-ID)]"
-_APPENDUID = re.compile(rb"APPENDUID \d+ (\d+)")
+_APPENDUID = re.compile(rb"APPENDUID \d+ ([\d:,]+)")
 
 
 class ImapMailbox:
@@ -152,8 +153,23 @@ class ImapMailbox:
         """`transient` of the MailError tells a broken line (the outcome is unknown) from a refusal."""
         with self._faults(f"add a message to {folder}"):
             answer = self._client.append(self._theirs(folder), message, sorted(flags), internal_date)
-        found = _APPENDUID.search(answer if isinstance(answer, bytes) else b"")
-        return int(found.group(1)) if found else None
+        return _new_uids(answer, 1)[0]
+
+    @property
+    def takes_many(self) -> bool:
+        """Without LITERAL+ a refusal in the middle of the command could not be told from a broken line."""
+        with self._faults("ask what it can do"):
+            return bool(self._client.has_capability("MULTIAPPEND") and self._client.has_capability("LITERAL+"))
+
+    def append_all(self, folder: str, messages: Sequence[NewMessage]) -> tuple[int | None, ...]:
+        given = [
+            {"msg": b"".join(each.body.pieces()), "flags": sorted(each.flags), "date": each.internal_date} for each in messages
+        ]
+        with self._faults(f"add {len(messages)} messages to {folder}"):
+            kind, answer = self._client.multiappend(self._theirs(folder), given)
+            if kind != "OK":
+                raise imaplib.IMAP4.error(words_of(Exception(answer[-1])))
+        return _new_uids(answer[-1], len(messages))
 
     def close(self) -> None:
         hang_up(self._client)
@@ -249,6 +265,17 @@ def _stored(uid: int, answer: Any) -> StoredMessage:
         flags=frozenset(flag for flag in flags if flag.lower() != "\\recent"),
         message_id=parse_headers(answer.get(_HEADER_KEY) or b"").message_id,
     )
+
+
+def _new_uids(answer: object, count: int) -> tuple[int | None, ...]:
+    """What the server says of `count` new messages (RFC 4315 3), in the order they were given; Nones where it says nothing or something else."""
+    found = _APPENDUID.search(answer) if isinstance(answer, bytes) else None
+    uids: list[int] = []
+    for part in found.group(1).split(b",") if found else ():
+        first, _, last = part.partition(b":")
+        if first and len(first) + len(last) <= 2 * UID_DIGITS:
+            uids += range(int(first), min(int(last or first), int(first) + count) + 1)
+    return tuple(uids) if len(uids) == count else (None,) * count
 
 
 def _batches(uids: Sequence[int], size: int) -> Iterator[Sequence[int]]:

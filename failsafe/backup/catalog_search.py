@@ -54,11 +54,14 @@ def search(catalog: Catalog, query: Query, *, limit: int | None = None) -> Itera
 
 
 def folders_that_hold(catalog: Catalog, server: str, mailbox: str, ids: Sequence[str]) -> dict[str, frozenset[str]]:
-    """id -> names of the folders of one mailbox that hold it now."""
+    """id -> names of the folders of one mailbox that hold it now.
+
+    CROSS JOIN keeps SQLite to this order: it would begin with the mailbox, and go through all ids for each of its messages.
+    """
     with catalog.faults():
         rows = catalog.connection.execute(
-            "SELECT m.digest, f.name FROM json_each(?) j JOIN message m ON m.digest = unhex_(j.value) JOIN place p ON p.message = m.id"
-            " JOIN folder f ON f.id = p.folder JOIN mailbox b ON b.id = f.mailbox JOIN server s ON s.id = b.server"
+            "SELECT m.digest, f.name FROM json_each(?) j CROSS JOIN message m ON m.digest = unhex_(j.value)"
+            " CROSS JOIN place p ON p.message = m.id CROSS JOIN folder f ON f.id = p.folder JOIN mailbox b ON b.id = f.mailbox JOIN server s ON s.id = b.server"
             " WHERE p.gone IS NULL AND p.replaced = 0 AND b.name = ? AND s.name = ?",
             (json.dumps(list(ids)), bytes_of(mailbox), server),
         )
@@ -73,7 +76,7 @@ def headers_of(catalog: Catalog, ids: Sequence[str]) -> dict[str, Headers]:
     with catalog.faults():
         rows = catalog.connection.execute(
             "SELECT m.digest, m.message_id, m.sender, m.recipient, m.subject, m.opaque, m.sealed FROM json_each(?) j"
-            " JOIN message m ON m.digest = unhex_(j.value)",
+            " CROSS JOIN message m ON m.digest = unhex_(j.value)",
             (json.dumps(list(ids)),),
         )
         return {

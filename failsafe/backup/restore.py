@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -97,11 +98,12 @@ def run_restore(
     for source in sources:
         if run.left:
             run.take_from(source)
-    wrong = destination.verify(run.added, progress) if run.added else {}
+    added = run.without(destination.finish())
+    wrong = destination.verify(added, progress) if added else {}
     missing = {**run.not_had(), **run.rejected, **wrong}
     return RestoreReport(
         planned=plan.planned,
-        added=len(run.added) - len(wrong),
+        added=len(added) - len(wrong),
         already_there=len(plan.already_there) + len(run.there),
         missing=tuple(missing.items()),
         not_found=plan.not_found,
@@ -109,8 +111,8 @@ def run_restore(
         seconds=monotonic() - begun,
         verified=not wrong,
         notes=(*destination.notes(), *run.notes()),
-        sources=run.sources,
-        elsewhere=tuple(run.elsewhere),
+        sources=run.sources(),
+        elsewhere=run.elsewhere(),
     )
 
 
@@ -156,22 +158,31 @@ class _Run:
     ) -> None:
         self._destination, self._unsealer, self._progress, self._narrate = destination, unsealer, progress, narrate
         self.left: dict[Wanted, None] = dict.fromkeys(wanted)
-        self.added: list[Wanted] = []
+        self._added: dict[Wanted, str] = {}  # and where each came from
         self.there: list[Wanted] = []  # told by their bytes
         self.rejected: dict[Wanted, str] = {}
-        self.sources: dict[str, int] = {}
-        self.elsewhere: list[Elsewhere] = []
-        self._opened = 0
         self._damaged: dict[Wanted, tuple[str, ...]] = {}  # sources that list it and had it not whole
         self._out: dict[str, None] = {}  # sources that could not be asked
 
+    def without(self, refused: Mapping[Wanted, str]) -> list[Wanted]:
+        """What was added, after the destination's last word."""
+        for item, why in refused.items():
+            del self._added[item]
+            self._reject(item, why)
+        return list(self._added)
+
+    def sources(self) -> dict[str, int]:
+        return dict(Counter(self._added.values()))
+
+    def elsewhere(self) -> tuple[Elsewhere, ...]:
+        return tuple(Elsewhere(item, self._damaged[item], name) for item, name in self._added.items() if item in self._damaged)
+
     def notes(self) -> tuple[str, ...]:
         """What was opened; one line for each source that could not be asked, and for each that stood in for damaged ones."""
-        stood_in: dict[str, int] = {}
-        for one in self.elsewhere:
-            stood_in[one.taken_from] = stood_in.get(one.taken_from, 0) + 1
+        stood_in = Counter(one.taken_from for one in self.elsewhere())
+        opened = sum(bool(item.opened_id) for item in self._added)
         return (
-            *((f"{self._opened} message(s) are stored encrypted or compressed, and were opened",) if self._opened else ()),
+            *((f"{opened} message(s) are stored encrypted or compressed, and were opened",) if opened else ()),
             *(f"{name} could not be asked; what it holds was taken from others, as far as they have it" for name in self._out),
             *(f"{n} message(s) came from {name}, since a nearer source had them not whole" for name, n in stood_in.items()),
         )
@@ -239,22 +250,20 @@ class _Run:
             return ()
 
     def _give(self, item: Wanted, body: Body, source: Source, number: int) -> None:
-        name = source.name
         try:
             self._destination.add(item, self._unsealer.unseal(body, source, item.server, number) if item.sealed else body)
         except AlreadyThere:
             self.there.append(item)
         except (Rejected, Unreadable) as error:
-            self.rejected[item] = str(error)
-            self._narrate(f"not restored: {describe(item)}: {error}")
+            self._reject(item, str(error))
         else:
-            self._opened += bool(item.opened_id)
-            self.added.append(item)
-            self.sources[name] = self.sources.get(name, 0) + 1
-            if item in self._damaged:
-                self.elsewhere.append(Elsewhere(item, self._damaged[item], name))
+            self._added[item] = source.name
         del self.left[item]
         self._progress.advance(item.size)
+
+    def _reject(self, item: Wanted, why: str) -> None:
+        self.rejected[item] = why
+        self._narrate(f"not restored: {describe(item)}: {why}")
 
 
 def _best(available: Sequence[int], item: Wanted) -> int | None:

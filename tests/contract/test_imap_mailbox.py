@@ -10,6 +10,7 @@ import pytest
 from failsafe.adapters.imap import ImapMailbox
 from failsafe.errors import MailError
 from failsafe.model import Body, Endpoint
+from failsafe.ports import NewMessage
 from failsafe.secrets import Secret
 from tests.contract.dovecot import MASTER, PASSWORD, Dovecot, running
 from tests.contract.mail_servers import ScriptedServer, Talk
@@ -105,6 +106,42 @@ def test_a_large_message_goes_there_and_comes_back_in_pieces(box: ImapMailbox, m
     assert [b"".join(pieces) for pieces in found] == [MESSAGE, b"".join(parts), b"\r\n" * 1000]
     assert [max(map(len, pieces)) for pieces in found] == [len(MESSAGE), 1000, 1000]
     assert list(box.read("INBOX", [max(uids) + 1])) == []
+
+
+def test_many_messages_go_in_one_command_and_each_comes_back_as_it_was(box: ImapMailbox) -> None:
+    assert box.takes_many
+    odd = b'Subject: x\r\n\r\nbare \r here, raw \xff\xfe ("{3}\r\n\r\n'
+    given = [
+        NewMessage(Body.of(MESSAGE), frozenset({"\\Seen", "Work"}), DATE),
+        NewMessage(Body.of(odd), frozenset(), DATE + timedelta(days=1)),
+        NewMessage(Body.of(MESSAGE + b"more\r\n"), frozenset({"\\Flagged"}), DATE),
+    ]
+    box.create_folder("Ent&würfe")
+    uids = box.append_all("Ent&würfe", given)
+    stored = {message.uid: message for message in box.messages("Ent&würfe")}
+    found = dict(box.fetch("Ent&würfe", sorted(stored)))
+    assert [uid and found[uid] for uid in uids] == [MESSAGE, odd, MESSAGE + b"more\r\n"]
+    for uid, each in zip(uids, given, strict=True):
+        assert uid is not None
+        assert (stored[uid].flags, stored[uid].internal_date) == (each.flags, each.internal_date.astimezone(UTC))
+
+
+def test_of_messages_in_one_command_none_is_there_where_one_is_refused(box: ImapMailbox) -> None:
+    letters = [
+        NewMessage(Body.of(data), frozenset(), DATE) for data in (MESSAGE, b"", MESSAGE)
+    ]  # no server takes an empty message
+    with pytest.raises(MailError) as caught:
+        box.append_all("INBOX", letters)
+    assert not caught.value.transient
+    assert box.messages("INBOX") == ()
+    assert box.append_all("INBOX", letters[:1]) != ()
+
+
+def test_a_folder_that_is_not_there_refuses_them_all_and_the_session_stays_usable(box: ImapMailbox) -> None:
+    with pytest.raises(MailError) as caught:
+        box.append_all("No such folder", [NewMessage(Body.of(MESSAGE), frozenset(), DATE)] * 3)
+    assert not caught.value.transient
+    assert box.messages("INBOX") == ()
 
 
 def test_a_master_user_opens_a_mailbox(server: Dovecot) -> None:

@@ -60,8 +60,12 @@ class Destination(Protocol):
         """Raises AlreadyThere, Rejected for a message it will not have, another ExternalError where it is out of order altogether."""
         ...
 
+    def finish(self) -> dict[Wanted, str]:
+        """Ends what is still under way, after the last `add`: gives messages that it would not have after all, and why."""
+        ...
+
     def verify(self, added: Sequence[Wanted], progress: Progress) -> dict[Wanted, str]:
-        """Reads back what was added: message -> what is wrong with it. Called once, after the last `add`."""
+        """Reads back what was added: message -> what is wrong with it. Called once, after `finish`."""
         ...
 
     def notes(self) -> tuple[str, ...]:

@@ -50,6 +50,9 @@ class EmlDestination:
         write_whole(path, body.pieces(), temporary=path.parent, mtime=item.internal_date)
         self._bare.count(item)
 
+    def finish(self) -> dict[Wanted, str]:
+        return {}
+
     def verify(self, added: Sequence[Wanted], progress: Progress) -> dict[Wanted, str]:
         wrong = {}
         for folder in {self._path(item).parent for item in added}:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from failsafe.backup.destinations.base import AlreadyThere, Rejected, refuse_opaque
@@ -11,14 +12,36 @@ from failsafe.backup.restore_plan import Folders, Wanted
 from failsafe.errors import MailError
 from failsafe.mail.identity import digests
 from failsafe.model import Body
-from failsafe.ports import MailboxServer, Narrator, Progress, StoredMessage
+from failsafe.ports import MailboxServer, Narrator, NewMessage, Progress, StoredMessage
 
 SYSTEM_FLAGS = {"D": "\\Draft", "F": "\\Flagged", "R": "\\Answered", "S": "\\Seen", "T": "\\Deleted", "P": "$Forwarded"}
-TRIES = 3  # of one message over a line that breaks; before each the server is asked whether the last one arrived
+TOGETHER, TOGETHER_BYTES = 100, 1 << 20  # messages and bytes of them in one command
+TRIES = 3  # of a message over a line that breaks; before each the server is asked whether the last one arrived
 LOOKS = 6  # at a folder whose messages are listed and not given, each in a session of its own
 LAST_SECOND = 253_402_214_400  # 31 December 9999, where calendars end
 EARLIEST = 86_400  # 2 January 1970. Dovecot shows what is before 1970 136 years later, Cyrus refuses it and takes the epoch itself for no date
 BEFORE_1970 = "the date is before 1970, which IMAP servers do not keep: it was given as 1970-01-02"
+
+
+@dataclass(frozen=True, slots=True)
+class _Letter:
+    """A message on its way. `flags` and `keywords` as IMAP writes them."""
+
+    item: Wanted
+    body: Body
+    flags: frozenset[str]
+    keywords: frozenset[str]
+
+    @property
+    def place(self) -> tuple[str, str]:
+        return self.item.target_mailbox, self.item.target_folder
+
+    @property
+    def marks(self) -> frozenset[str]:
+        return self.flags | self.keywords
+
+    def message(self) -> NewMessage:
+        return NewMessage(self.body, self.marks, _date(self.item.internal_date))
 
 
 class ImapDestination:
@@ -38,6 +61,8 @@ class ImapDestination:
         self._newest: dict[tuple[str, str], int] = {}  # the highest UID that a folder had before anything was added
         # of the last folder that was asked about: what was in it before
         self._before: tuple[tuple[str, str], tuple[StoredMessage, ...]] = (("", ""), ())
+        self._waiting: list[_Letter] = []  # for one folder, until there are enough of them
+        self._refused: dict[Wanted, str] = {}
         self._notes: dict[str, int] = {}
 
     def there(self, wanted: Sequence[Wanted], progress: Progress) -> Mapping[str, Folders]:
@@ -67,10 +92,14 @@ class ImapDestination:
         given = given_to_imap(body)
         if given.forms and self._is_known(item, given):
             raise AlreadyThere
-        self._uids[item] = self._put(item, given.body, frozenset(flags), keywords)
         self._forms[item] = given.forms
         for text in given.changes:
             self._note(text)
+        self._give(_Letter(item, given.body, frozenset(flags), keywords))
+
+    def finish(self) -> dict[Wanted, str]:
+        self._flush()
+        return self._refused
 
     def verify(self, added: Sequence[Wanted], progress: Progress) -> dict[Wanted, str]:
         wrong: dict[Wanted, str] = {}
@@ -124,50 +153,90 @@ class ImapDestination:
             self._notes[f"{mailbox} {folder}: the server lists messages that it does not give"] = held.withheld
         return held.found
 
-    def _put(self, item: Wanted, body: Body, flags: frozenset[str], keywords: frozenset[str]) -> int | None:
+    def _give(self, letter: _Letter) -> None:
+        """Small ones go together where the server takes that: a command for each is a round trip and a write of its index for each."""
+        item = letter.item
+        if self._waiting and self._waiting[0].place != letter.place:
+            self._flush()
+        if letter.body.size == 0 or letter.body.size > TOGETHER_BYTES or not self._open(item.target_mailbox).takes_many:
+            self._put([letter], self._append)
+            return
+        self._waiting.append(replace(letter, body=Body.of(b"".join(letter.body.pieces()))))  # it is not to be read later
+        if len(self._waiting) == TOGETHER or sum(each.body.size for each in self._waiting) >= TOGETHER_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Where the server refuses them together, one by one: it tells then which of them it means, and a refused one is kept for the end."""
+        waiting, self._waiting = self._waiting, []
+        if len(waiting) > 1:
+            try:
+                self._put(waiting, self._append_all)
+            except Rejected:
+                pass
+            else:
+                return
+        for letter in waiting:
+            try:
+                self._put([letter], self._append)
+            except Rejected as error:
+                self._refused[letter.item] = str(error)
+
+    def _put(self, letters: Sequence[_Letter], append: Callable[[MailboxServer, Sequence[_Letter]], None]) -> None:
         """Appends once, whatever the line does: after a lost answer the server is asked before anything is sent again."""
+        mailbox, folder = letters[0].place
         for attempt in range(1, TRIES + 1):
             try:
-                server = self._open(item.target_mailbox)
-                if attempt > 1 and held_in(server, item.target_folder, [item]).found:
-                    return None
-                return self._append(server, item, body, flags, keywords)
+                server = self._open(mailbox)
+                if attempt > 1:
+                    found = held_in(server, folder, [letter.item for letter in letters]).found
+                    letters = [letter for letter in letters if letter.item.canonical not in found]
+                if letters:
+                    self._demand_folder(server, folder)
+                    append(server, letters)
             except MailError as error:
                 if not error.transient:
                     raise Rejected(str(error)) from error
                 if attempt == TRIES:
                     raise
-                self._narrate(f"{item.target_mailbox}: {error}; connecting again")
+                self._narrate(f"{mailbox}: {error}; connecting again")
                 self.close()
-        raise AssertionError
+            else:
+                return
 
-    def _append(
-        self, server: MailboxServer, item: Wanted, body: Body, flags: frozenset[str], keywords: frozenset[str]
-    ) -> int | None:
-        """With everything; else without keywords; else bare: a message without its flags is better than none."""
-        if item.target_folder not in self._ready:
-            server.create_folder(item.target_folder)
-            self._ready.add(item.target_folder)
-        date = _date(item.internal_date)
-        tries = [(flags | keywords, "")]
-        if keywords:
-            tries.append((flags, "the server refused the keywords"))
-        if flags:
+    def _demand_folder(self, server: MailboxServer, folder: str) -> None:
+        if folder not in self._ready:
+            server.create_folder(folder)
+            self._ready.add(folder)
+
+    def _append_all(self, server: MailboxServer, letters: Sequence[_Letter]) -> None:
+        uids = server.append_all(letters[0].item.target_folder, [letter.message() for letter in letters])
+        for letter, uid in zip(letters, uids, strict=True):
+            self._gave(letter.item, letter.marks, uid)
+
+    def _append(self, server: MailboxServer, letters: Sequence[_Letter]) -> None:
+        """One message, with everything; else without keywords; else bare: a message without its flags is better than none."""
+        (letter,) = letters
+        tries = [(letter.marks, "")]
+        if letter.keywords:
+            tries.append((letter.flags, "the server refused the keywords"))
+        if letter.flags:
             tries.append((frozenset(), "the server refused the flags"))
-        for number, (form, note) in enumerate(tries):
+        for number, (marks, note) in enumerate(tries):
             try:
-                uid = server.append(item.target_folder, body, form, date)
+                uid = server.append(letter.item.target_folder, letter.body, marks, _date(letter.item.internal_date))
             except MailError as error:
                 if error.transient or number == len(tries) - 1:
                     raise
                 continue
             if note:
                 self._note(note)
-            if item.internal_date < 0:
-                self._note(BEFORE_1970)
-            self._sent[item] = form
-            return uid
-        raise AssertionError
+            self._gave(letter.item, marks, uid)
+            return
+
+    def _gave(self, item: Wanted, marks: frozenset[str], uid: int | None) -> None:
+        if item.internal_date < 0:
+            self._note(BEFORE_1970)
+        self._sent[item], self._uids[item] = marks, uid
 
     def _is_known(self, item: Wanted, given: Given) -> bool:
         """Whether the folder held it before, as the server shows what it was once given. Only messages of before: two may be shown alike."""

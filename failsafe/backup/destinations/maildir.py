@@ -80,9 +80,12 @@ class MaildirDestination:
             where = (place / "cur" / name).relative_to(home)
             self._beyond.setdefault(home, []).extend(f"{where}\t{keyword}\n" for keyword in beyond)
 
+    def finish(self) -> dict[Wanted, str]:
+        self._settling.settle()
+        return {}
+
     def verify(self, added: Sequence[Wanted], progress: Progress) -> dict[Wanted, str]:
         wrong = {}
-        self._settling.settle()
         for place in self._places.values():
             sync_folder(place / "cur")
         for home, lines in self._beyond.items():

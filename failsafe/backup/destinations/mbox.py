@@ -50,6 +50,9 @@ class MboxDestination:
             file.write(b"From MAILER-DAEMON " + time.asctime(time.gmtime(max(item.internal_date, 0))).encode() + b"\n")
             file.writelines(_quoted(body.pieces()))
 
+    def finish(self) -> dict[Wanted, str]:
+        return {}
+
     def verify(self, added: Sequence[Wanted], progress: Progress) -> dict[Wanted, str]:
         if self._file is None or self._passing is None:
             return {}

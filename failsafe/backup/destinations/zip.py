@@ -65,6 +65,9 @@ class ZipDestination:
                 file.write(piece)
         self._bare.count(item)
 
+    def finish(self) -> dict[Wanted, str]:
+        return {}
+
     def verify(self, added: Sequence[Wanted], progress: Progress) -> dict[Wanted, str]:
         if self._open is None or self._passing is None:
             return {}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from failsafe.backup import catalog_paths
 from failsafe.backup.catalog import Catalog
-from failsafe.backup.catalog_search import Query, search
+from failsafe.backup.catalog_search import Query, folders_that_hold, headers_of, search
 from tests.unit.backup.mailboxes import World, mail, moment
 
 ANN, BOB = "ann@example.org", "bob@example.org"
@@ -80,3 +80,25 @@ def test_more_folders_than_are_walked_side_by_side_give_the_same(catalog: Catalo
     monkeypatch.setattr(catalog_paths, "MERGED", 1)
     assert list(search(catalog, Query(mailbox=ANN), limit=50)) == few
     assert len(few) == 50
+
+
+@pytest.mark.parametrize(
+    "ask", [lambda catalog, ids: folders_that_hold(catalog, "vps", ANN, ids), headers_of], ids=["folders", "headers"]
+)
+def test_what_is_asked_of_many_messages_does_not_go_through_all_of_them_for_each(
+    ask: Callable[[Catalog, list[str]], dict[str, object]], catalog: Catalog
+) -> None:
+    ids = sorted({row.id for row in search(catalog, Query(mailbox=ANN))})
+    assert len(ids) > 100
+    assert steps(catalog, lambda: ask(catalog, ids)) < 200 * len(ids)
+
+
+def steps(catalog: Catalog, ask: Callable[[], object]) -> int:
+    """Instructions that SQLite carried out, to the next ten."""
+    count = itertools.count()
+    catalog.connection.set_progress_handler(lambda: next(count) and None, 10)
+    try:
+        ask()
+    finally:
+        catalog.connection.set_progress_handler(None, 0)
+    return 10 * next(count)

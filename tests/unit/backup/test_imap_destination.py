@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pytest
 
 from failsafe.backup.destinations import ImapDestination
+from failsafe.backup.destinations.imap import TOGETHER_BYTES
 from failsafe.backup.restore_plan import Wanted
 from failsafe.errors import MailError
 from failsafe.mail.identity import digests
 from failsafe.model import Body
-from failsafe.ports import StoredMessage
+from failsafe.ports import NewMessage, StoredMessage
 from tests.contract.mailstore import Silent
 
 ANN = "ann@example.org"
@@ -23,13 +24,21 @@ MESSAGES = [f"Message-ID: <{number}@x>\r\n\r\nbody {number}\r\n".encode() for nu
 
 @dataclass
 class Server:
-    """INBOX of one mailbox. In the first `ill` sessions it lists its messages and does not give them; `broken`: it breaks off instead."""
+    """INBOX of one mailbox. In the first `ill` sessions it lists its messages and does not give them; `broken`: it breaks off instead.
+
+    It refuses messages that contain one of `refuses`. `lost`: so many commands that add messages end without an answer, `done` or not.
+    """
 
     held: list[bytes]
     ill: int = 0
     broken: bool = False
     sessions: int = 0
+    takes_many: bool = False
+    refuses: tuple[bytes, ...] = ()
+    lost: int = 0
+    done: bool = False
     appended: list[bytes] = field(default_factory=list)
+    commands: list[int] = field(default_factory=list)  # messages in each command that was taken
 
     def connect(self, mailbox: str) -> Server:
         assert mailbox == ANN
@@ -55,10 +64,24 @@ class Server:
         for uid in uids if not self.is_ill else ():
             yield uid, (self.held[uid - 1],)
 
-    def append(self, folder: str, message: Body, flags: frozenset[str], internal_date: datetime) -> int | None:  # noqa: ARG002
-        self.held.append(b"".join(message.pieces()))
-        self.appended.append(self.held[-1])
-        return len(self.held)
+    def append(self, folder: str, message: Body, flags: frozenset[str], internal_date: datetime) -> int | None:
+        return self.append_all(folder, [NewMessage(message, flags, internal_date)])[0]
+
+    def append_all(self, folder: str, messages: Sequence[NewMessage]) -> tuple[int | None, ...]:
+        assert folder == "INBOX"
+        given = [b"".join(message.body.pieces()) for message in messages]
+        if any(word in data for word in self.refuses for data in given):
+            raise MailError("the server says: no", transient=False)
+        is_lost, self.lost = self.lost > 0, self.lost - 1
+        if is_lost and not self.done:
+            raise MailError("the line broke", transient=True)
+        first = len(self.held) + 1
+        self.held += given
+        self.appended += given
+        self.commands.append(len(given))
+        if is_lost:
+            raise MailError("the line broke", transient=True)
+        return tuple(range(first, len(self.held) + 1))
 
     def close(self) -> None: ...
 
@@ -113,3 +136,51 @@ def test_an_empty_message_that_is_there_is_no_illness() -> None:
     server = Server([*MESSAGES, b""])
     assert held(server) == {item.canonical for item in ITEMS}
     assert server.sessions == 1
+
+
+def restored(server: Server) -> tuple[dict[Wanted, str], dict[Wanted, str], ImapDestination]:
+    """All four messages: (refused at the end, wrong when read back, the destination)."""
+    destination = ImapDestination(server.connect, [].append)
+    destination.there(ITEMS, Silent())
+    for item, data in zip(ITEMS, MESSAGES, strict=True):
+        destination.add(item, Body.of(data))
+    refused = destination.finish()
+    return refused, destination.verify([item for item in ITEMS if item not in refused], Silent()), destination
+
+
+def test_messages_of_a_folder_go_together_where_the_server_takes_that() -> None:
+    server = Server([], takes_many=True)
+    assert restored(server)[:2] == ({}, {})
+    assert (server.held, server.commands) == (MESSAGES, [4])
+
+
+def test_else_they_go_one_by_one() -> None:
+    server = Server([])
+    assert restored(server)[:2] == ({}, {})
+    assert (server.held, server.commands) == (MESSAGES, [1, 1, 1, 1])
+
+
+def test_of_messages_refused_together_only_the_one_that_is_meant_is_not_restored() -> None:
+    server = Server([], takes_many=True, refuses=(b"body 2",))
+    refused, wrong, _ = restored(server)
+    assert (refused, wrong) == ({ITEMS[2]: "the server says: no"}, {})
+    assert server.held == [MESSAGES[0], MESSAGES[1], MESSAGES[3]]
+
+
+@pytest.mark.parametrize("done", [False, True], ids=["nothing arrived", "all arrived"])
+def test_after_a_lost_answer_the_server_is_asked_what_arrived_and_nothing_is_doubled(done: bool) -> None:
+    server = Server([], takes_many=True, lost=1, done=done)
+    assert restored(server)[:2] == ({}, {})
+    assert (server.held, server.sessions) == (MESSAGES, 2)
+
+
+def test_a_large_message_goes_alone_and_waits_in_no_memory() -> None:
+    large = b"Message-ID: <0@x>\r\n\r\n" + b"x" * (TOGETHER_BYTES + 1)
+    server = Server([], takes_many=True)
+    destination = ImapDestination(server.connect, [].append)
+    destination.there(ITEMS, Silent())
+    destination.add(ITEMS[1], Body.of(MESSAGES[1]))
+    destination.add(wanted(large, 0), Body.of(large))
+    assert server.held == [large]
+    assert destination.finish() == {}
+    assert server.held == [large, MESSAGES[1]]
