@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from failsafe.store.duties import DutyStore
     from failsafe.store.engine import Store
     from failsafe.store.events import EventStore
+    from failsafe.store.glance import Glance
     from failsafe.store.history import HistoryStore
     from failsafe.store.lease import LeaseStore
 
@@ -70,6 +71,9 @@ class App:
     def inventory_file(self, server: str) -> Path:
         return self.state_dir / "inventory" / f"{_file_name(server)}.sqlite"
 
+    def proofs_file(self, server: str) -> Path:
+        return self.state_dir / "proofs" / f"{_file_name(server)}.json"
+
     def lock_file(self, name: str) -> Path:
         """Locks live in one folder; the kernel releases them when their holder dies."""
         return self.state_dir / "locks" / f"{_file_name(name)}.lock"
@@ -107,6 +111,14 @@ class App:
             return Store.sqlite(self.state_dir / "failsafe.sqlite")
         password = None if controller.database_password_file is None else read_secret(controller.database_password_file)
         return Store(controller.database, password=password)
+
+    def glance(self) -> Glance:
+        """What is known of duties, repositories and domains, read at once; an SQLite database is read without SQLAlchemy, which takes long to load."""
+        from failsafe.store.glance import glance_file, glance_store
+
+        if self.config.controller.database == "sqlite":
+            return glance_file(self.state_dir / "failsafe.sqlite")
+        return glance_store(self.store)
 
     @cached_property
     def events(self) -> EventStore:
@@ -215,7 +227,7 @@ class App:
                 f"there is no [repository.{name}] in {self.config_file}", mend=_known(self.config.repository)
             ) from None
         credentials = environment_file or table.environment_file
-        known = self.duties.repositories().get(name)
+        known = self.glance().by("repository_state", "repository").get(name)
         controller = self.config.controller
         bucket = self.bucket(name)
         return ResticRepository(
@@ -226,7 +238,7 @@ class App:
             cache_dir=cache_dir or self.restic_cache,
             limit_upload=table.limit_upload or self._share(name, controller.limit_upload, alone=alone),
             limit_download=table.limit_download or self._share(name, controller.limit_download, alone=alone),
-            expected_id=(known.restic_id or None) if known is not None else None,
+            expected_id=(known["restic_id"] or None) if known is not None else None,
             ssh_key=table.ssh_key,
             known_hosts=table.known_hosts,
             count=None if bucket is None else bucket.count,

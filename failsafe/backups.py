@@ -35,7 +35,7 @@ from failsafe.model import Result, SnapshotInfo
 from failsafe.own_state import carry_own_files, own_files_or_less
 from failsafe.ports import Narrator, Progress
 from failsafe.pulling import care_for, keep_part, keep_space
-from failsafe.repositories import keep_guards, keep_holds, keep_mailboxes, keep_snapshots, proofs_file, settle_duties, target_of
+from failsafe.repositories import keep_guards, keep_holds, keep_mailboxes, keep_snapshots, settle_duties, target_of
 from failsafe.store.duties import BackupRun
 from failsafe.tombstones import Veil, keep_erased, stored_erased
 
@@ -90,7 +90,7 @@ def back_up(app: App, server: str, progress: Progress, narrate: Narrator, *, by_
         staging=app.staging_folder(server),
         pull=pull_and_catalog,
         targets=tuple(target_of(app, repository, f"snapshot of {server}", by_hand=by_hand) for repository in ours),
-        proofs=proofs_file(app, server),
+        proofs=app.proofs_file(server),
         zone=app.time_zone,
         by_hand=by_hand,
         guards=GuardBook(app.inventory_file(server), server),

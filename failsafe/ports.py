@@ -254,16 +254,13 @@ class MailboxServer(Protocol):
 
     def append(self, folder: str, message: Body, flags: frozenset[str], internal_date: datetime) -> int | None:
         """Gives the new UID where the server tells it (UIDPLUS). Raises MailError."""
-        ...
 
     @property
     def takes_many(self) -> bool:
         """Whether it has `append_all`."""
-        ...
 
     def append_all(self, folder: str, messages: Sequence[NewMessage]) -> tuple[int | None, ...]:
         """All of them or, where it refuses one, none (MULTIAPPEND, RFC 3502); they are in memory meanwhile. Raises MailError."""
-        ...
 
     def close(self) -> None: ...
 

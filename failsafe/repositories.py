@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from failsafe.adapters.process import interrupt_all
@@ -42,7 +41,7 @@ def serve_repository(app: App, name: str, server: str, progress: Progress, *, by
         staging=app.staging_folder(server),
         pull=_pull_nothing,
         targets=(target_of(app, repository, f"snapshot of {server}", by_hand=by_hand),),
-        proofs=proofs_file(app, server),
+        proofs=app.proofs_file(server),
         zone=app.time_zone,
         by_hand=by_hand,
         guards=GuardBook(app.inventory_file(server), server),
@@ -119,7 +118,7 @@ def keep_holds(app: App, server: str, generation: int | None, good_at: datetime 
     Gives the names of those that do.
     """
     holding = set()
-    proofs, now, known = Proofs(proofs_file(app, server)), app.clock.now(), app.duties.repositories()
+    proofs, now, known = Proofs(app.proofs_file(server)), app.clock.now(), app.duties.repositories()
     for name in names:
         proof = proofs.get(name)
         if proof is None:
@@ -150,7 +149,7 @@ def keep_mailboxes(app: App, server: str, proved: Mapping[str, datetime | None],
 def keep_safe(app: App, server: str, names: Iterable[str]) -> None:
     """A mailbox is safe up to when it was proved, once a repository is proven to hold the generation of that pull."""
     row = app.duties.all().get(f"mailboxes:{server}")
-    proofs = Proofs(proofs_file(app, server))
+    proofs = Proofs(app.proofs_file(server))
     held = {proof.generation for proof in map(proofs.get, names) if proof is not None}
     if row is None or row.details.get("generation") not in held:
         return
@@ -175,10 +174,6 @@ def keep_guards(app: App, server: str, guards: Sequence[Guard]) -> None:
 def has_something(app: App) -> bool:
     """Whether any server's staging holds a generation that a repository could take."""
     return any((app.staging_folder(server) / "generations").is_dir() for server in app.config.mail_server)
-
-
-def proofs_file(app: App, server: str) -> Path:
-    return app.state_dir / "proofs" / f"{app.staging_folder(server).name}.json"
 
 
 def _pull_nothing(_staging: Staging, _progress: Progress) -> PullReport:

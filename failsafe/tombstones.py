@@ -46,8 +46,8 @@ def known_erased(app: App, server: str, origins: Sequence[Source] = ()) -> Erase
 
 def stored_erased(app: App, server: str) -> Erased:
     """What the database alone says."""
-    row = app.duties.all().get(f"{DUTY}:{server}")
-    return Erased() if row is None else erased_of_rows(row.details.get("tombstones"))
+    row = app.glance().by("duty", "name").get(f"{DUTY}:{server}")
+    return Erased() if row is None else erased_of_rows((row["details"] or {}).get("tombstones"))
 
 
 def first_without(app: App, server: str, name: str) -> int | None:

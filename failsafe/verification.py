@@ -20,7 +20,6 @@ from failsafe.errors import ArchiveError, ExternalError, NothingFound
 from failsafe.maintenance import alone
 from failsafe.model import Severity, SnapshotInfo
 from failsafe.ports import Progress, Repository
-from failsafe.repositories import proofs_file
 from failsafe.store.duties import RepositoryState
 
 
@@ -56,7 +55,7 @@ def check_staging(app: App, server: str, progress: Progress) -> ArchiveVerdict |
     progress.stage(f"reading the staging folder of {server}")
     verdict = verify_staging(server, folder, read_messages=True)
     if verdict.files:
-        watch_of(proofs_file(app, server), app.clock).suspect(verdict.files)
+        watch_of(app.proofs_file(server), app.clock).suspect(verdict.files)
     return verdict
 
 

@@ -107,7 +107,7 @@ def _found(row: tuple[object, ...]) -> Found:
         date=_moment(date),
         internal_date=_number(internal_date),
         flags=str(flags),
-        keywords=tuple(json.loads(str(keywords))),
+        keywords=() if keywords == "[]" else tuple(json.loads(str(keywords))),
         size=_number(size),
         first_seen_at=_some(since),
         last_seen_at=_some(seen),

@@ -105,7 +105,8 @@ class StagingSource:
 
 class RepositorySource:
     """One restic repository; what is fetched lies below `folder` until the restore ends. `nearby`: archives that may have a file already;
-    `progress` hears of what is under way; `stop` ends what a thread is fetching.
+    `progress` hears of what is under way; `stop` ends what a thread is fetching; `meanwhile` may
+    use the time in which a first answer is awaited.
 
     Once the place as a whole failed, it is not asked again: each time would cost the whole of its deadline.
     """
@@ -118,9 +119,10 @@ class RepositorySource:
         progress: Progress | None = None,
         shortcut: Callable[[str], Shortcut | None] = lambda _server: None,
         stop: Callable[[], None] = lambda: None,
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> None:
         self._repository, self._folder, self._nearby = repository, folder, tuple(nearby)
-        self._progress, self._shortcut, self._stop = progress, shortcut, stop
+        self._progress, self._shortcut, self._stop, self._meanwhile = progress, shortcut, stop, meanwhile
         self._out: ResticError | None = None
         self._snapshots: dict[str, dict[int, SnapshotInfo]] = {}
         self._generations: dict[tuple[str, int], Generation] = {}
@@ -178,7 +180,7 @@ class RepositorySource:
         segments = tuple(dict.fromkeys(short.segments_of(ids).values()))
         wanted = frozenset(ids)
         fetch = partial(self._fetch_known, short, archive.folder)
-        for batch, came in one_ahead(portions(segments), fetch, self._stop):
+        for batch, came in one_ahead(portions(segments), fetch, self._stop, self._meanwhile):
             places, _ = places_in(archive, batch, wanted)
             for segment in batch:
                 yield from whole(archive, places.get(segment, ()), narrate, self.name)

@@ -15,7 +15,7 @@ from failsafe.ports import Narrator
 
 IN_MEMORY = 4 << 20  # bytes of a message; a larger one stays on disk
 SEGMENTS_AT_ONCE = 16  # fetched together: 256 MB of disk, but for single messages that are larger; and as much for the next ones
-SEGMENTS_FIRST = 4  # so that there is something to work on soon
+SEGMENTS_FIRST = 8  # so that there is something to work on soon
 
 
 def portions(segments: Sequence[str]) -> list[Sequence[str]]:

@@ -19,7 +19,6 @@ from failsafe.status.build import begun_at, build_status, last_runs
 from failsafe.status.roster import Roster, roster_of
 from failsafe.status.values import DomainStatus, Status
 from failsafe.status.watched import watches_all
-from failsafe.store.glance import Glance, glance_file, glance_store
 from failsafe.store.journal import Journal
 
 LOOK_EVERY = timedelta(minutes=1)  # at late duties and reminders
@@ -54,11 +53,7 @@ class People:
                 get_log().warning("people", part=part.__name__.strip("_"), error=str(error))
 
     def status(self, now: datetime) -> Status:
-        return build_status(self.roster, self._glance(), now)
-
-    def _glance(self) -> Glance:
-        file = self.roster.database_file
-        return glance_file(file) if file is not None else glance_store(self.app.store)
+        return build_status(self.roster, self.app.glance(), now)
 
     # -- the outbox ------------------------------------------------------------------------------------------------------
 
@@ -118,7 +113,7 @@ class People:
         if file is None or not _due(self._beat_at, HEARTBEAT_EVERY, now):
             return
         self._beat_at = now
-        glance = self._glance()
+        glance = self.app.glance()
         first = glance.one("first_event")
         since = None if first is None else first["at"]
         fresh = may_send_heartbeat(self.roster.duties, last_runs(glance), now, since, begun_at(glance))

@@ -31,7 +31,7 @@ _QUERIES = {
     "good_run": (
         "select server, started_at, ended_at from backup_run where id in (select max(id) from backup_run where result = 'ok' group by server)"
     ),
-    "repository_state": "select repository, snapshots, last_snapshot_at, last_result, last_error, last_check_at, last_drill_at, details from repository_state",
+    "repository_state": "select repository, restic_id, snapshots, last_snapshot_at, last_result, last_error, last_check_at, last_drill_at, details from repository_state",
     "doctor_run": "select at, findings, ready from doctor_run order by id desc limit 1",
     "lease": "select holder, expires_at from lease where name = 'controller'",
     "notice": "select count(*) as waiting, min(created_at) as oldest_at from notice where delivered_at is null",

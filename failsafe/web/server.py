@@ -14,7 +14,6 @@ from failsafe.errors import ConfigError
 from failsafe.status.build import build_status
 from failsafe.status.roster import roster_of
 from failsafe.status.values import Status
-from failsafe.store.glance import glance_file, glance_store
 from failsafe.web.page import make_page
 
 STOP_SECONDS = 5
@@ -56,8 +55,7 @@ class WebServer:
 
     def status(self, now: datetime) -> Status:
         app, roster = self._source
-        file = roster.database_file
-        return build_status(roster, glance_file(file) if file is not None else glance_store(app.store), now)
+        return build_status(roster, app.glance(), now)
 
     @property
     def address(self) -> str:

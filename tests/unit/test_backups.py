@@ -14,7 +14,7 @@ from failsafe.backup.report import BackupReport, Counts, SnapshotReport, Trouble
 from failsafe.backups import _keep
 from failsafe.config.load import load_config
 from failsafe.model import Result
-from failsafe.repositories import keep_snapshots, proofs_file
+from failsafe.repositories import keep_snapshots
 from failsafe.status.build import build_status
 from failsafe.status.roster import roster_of
 from failsafe.store.duties import DutyRecord
@@ -43,7 +43,7 @@ def app(tmp_path: Path) -> App:
     (tmp_path / "password").chmod(0o600)
     (tmp_path / "failsafe.toml").write_text(CONFIG.format(folder=tmp_path))
     made = App(load_config(tmp_path / "failsafe.toml"), tmp_path / "failsafe.toml")
-    proofs = Proofs(proofs_file(made, "vps"))
+    proofs = Proofs(made.proofs_file("vps"))
     for name, generation in (("nas", 7), ("offsite", 5)):
         proofs.put(name, Proof("id", generation, "state", NOW - timedelta(hours=9 - generation), NOW, NOW))
     return made

@@ -35,6 +35,7 @@ class MaildirDestination:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._run = secrets.token_hex(8)
         self._written: dict[Wanted, str] = {}
         self._settling = Settling()
         self._places: dict[tuple[str, str, str, str], Path] = {}  # folders that are ready
@@ -45,30 +46,32 @@ class MaildirDestination:
 
     def there(self, wanted: Sequence[Wanted], progress: Progress) -> Mapping[str, Folders]:
         """Compares content, and only of files whose size is that of a wanted message. Leftovers in tmp/ are no messages."""
-        asked: dict[tuple[str, str, Path], dict[int, set[str]]] = {}
+        asked: dict[tuple[str, str, str, str], list[Wanted]] = {}
         for item in wanted:
-            key = (item.target_mailbox, item.target_folder, self._place(item))
-            asked.setdefault(key, {}).setdefault(item.size, set()).add(item.id)
+            asked.setdefault(_place_of(item), []).append(item)
         held: dict[str, dict[str, frozenset[str]]] = {}
         progress.stage("looking at what is there", len(asked), "folders")
-        for (mailbox, folder, place), sizes in asked.items():
+        for (mailbox, folder, _, _), items in asked.items():
+            sizes: dict[int, set[str]] = {}
+            for item in items:
+                sizes.setdefault(item.size, set()).add(item.id)
             found = set()
-            for path in _messages(place):
+            for path in _messages(self._place(items[0])):
                 ids = sizes.get(path.stat().st_size)
                 if ids and (digest := digest_of(path)) in ids:
                     found.add(digest)
-            held.setdefault(mailbox, {})[folder] = frozenset(found)
+            folders = held.setdefault(mailbox, {})
+            folders[folder] = folders.get(folder, frozenset()) | found
             progress.advance(1)
         return held
 
     def add(self, item: Wanted, body: Body) -> None:
-        key = (item.target_mailbox, item.target_folder, item.directory, item.layout)
-        place = self._places.get(key)
+        place = self._places.get(_place_of(item))
         if place is None:
-            place = self._places[key] = self._made(item)
+            place = self._places[_place_of(item)] = self._made(item)
         letters = item.flags + "".join(self._letters(place, item.keywords))
         # a fresh name each time: a server that knows an old one as expunged would rename the file
-        name = f"{max(item.internal_date, 0)}.R{secrets.token_hex(8)}.failsafe:2,{letters}"
+        name = f"{max(item.internal_date, 0)}.R{self._run}N{len(self._written)}.failsafe:2,{letters}"
         self._stored[storage_of(body.head(MAGIC_BYTES))] += 1
         file, temporary = f"{place}/cur/{name}", f"{place}/tmp"  # noqa: S108 - the Maildir's own
         self._written[item] = file
@@ -145,6 +148,11 @@ class MaildirDestination:
             lines = (f"{number} {name}\n".encode("utf-8", "surrogateescape") for number, name in enumerate(table) if name)
             write_whole(place / KEYWORDS, lines, temporary=place / "tmp")
         return sorted(chr(ord("a") + table.index(name)) for name in keywords if name in table)
+
+
+def _place_of(item: Wanted) -> tuple[str, str, str, str]:
+    """What a folder's path is made of."""
+    return item.target_mailbox, item.target_folder, item.directory, item.layout
 
 
 def _messages(place: Path) -> list[Path]:

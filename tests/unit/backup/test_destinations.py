@@ -49,7 +49,7 @@ def run(destination: Destination, items: dict[Wanted, bytes]) -> tuple[int, dict
     missing = [item for item in items if item.id not in there.get(item.target_mailbox, {}).get(item.target_folder, frozenset())]
     for item in missing:
         destination.add(item, Body.of(items[item]))
-    wrong = destination.verify(missing, Silent())
+    wrong = destination.finish() | destination.verify(missing, Silent())
     destination.close()
     return len(missing), wrong
 
