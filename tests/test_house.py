@@ -23,7 +23,7 @@ ALONE = {"failsafe/backup/serverside.py": 1130, "failsafe/backup/serverwrite.py"
     [
         pytest.param(["ruff", "check", "failsafe", "tests", "migrations", "bench"], id="ruff"),
         pytest.param(["ruff", "format", "--check", "failsafe", "tests", "migrations", "bench"], id="format"),
-        pytest.param(["mypy", "failsafe"], id="mypy"),
+        pytest.param(["mypy", "failsafe"], id="mypy", marks=pytest.mark.first),
         pytest.param(["lint-imports"], id="imports"),
     ],
 )

@@ -259,6 +259,7 @@ def test_a_long_job_is_stopped_with_the_daemon_and_done_again_by_the_next(world:
     wait_until(world.backed_up, PATIENCE * 2, "the backup was made after all")
 
 
+@pytest.mark.first
 def test_kill_9_at_random_moments_leaves_nothing_to_clean_up(world: World) -> None:
     chance = random.Random(20261122)
     world.configure(backup_every="1s")
@@ -286,6 +287,7 @@ def test_kill_9_at_random_moments_leaves_nothing_to_clean_up(world: World) -> No
     assert daemon.wait(PATIENCE) == 0
 
 
+@pytest.mark.first
 def test_kill_9_of_a_tick_leaves_nothing_to_clean_up(world: World) -> None:
     chance = random.Random(7)
     for _ in range(KILLS):

@@ -100,6 +100,7 @@ def told(folder: Path) -> dict[str, Any]:
     return status
 
 
+@pytest.mark.first
 def test_the_daemon_forgets_and_prunes_when_due_stops_at_a_guard_and_goes_on_after_it(app: App, tmp_path: Path) -> None:
     old = age(tmp_path, app, 400, 300, 200, 9, 8)
     newest = {each for each in ids(tmp_path) if each not in old}

@@ -330,6 +330,7 @@ def test_a_wrong_imap_password_is_exit_4_and_is_never_shown(home: Home) -> None:
     assert "not-the-password" not in out + err
 
 
+@pytest.mark.first
 def test_a_restore_killed_at_any_moment_ends_the_same_when_it_is_run_again(home: Home) -> None:
     fill(home.server, ANN, 120)
     home.backup()

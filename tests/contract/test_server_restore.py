@@ -356,6 +356,7 @@ def test_a_backup_of_the_empty_new_server_does_not_become_what_is_restored(site:
     assert site.backup()["guards"] == []
 
 
+@pytest.mark.first
 def test_a_restore_that_is_killed_at_any_moment_goes_on_to_the_same_end(site: Site) -> None:
     now = int(time.time())
     for mailbox in (ANN, BOB):

@@ -24,6 +24,7 @@ ROUNDS = 3 if os.environ.get("FAILSAFE_ALL") else 1
 SEEDS = range(1, 21) if os.environ.get("FAILSAFE_ALL") else range(1, 3)
 
 
+@pytest.mark.first
 @pytest.mark.timeout(3600)
 def test_in_a_storm_ok_means_that_nothing_is_missing(
     tmp_path: Path, sshd: Sshd, record_property: Callable[[str, object], None]

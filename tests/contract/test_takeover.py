@@ -199,6 +199,7 @@ def watched(tmp_path: Path, postfix: Postfix) -> Iterator[Watched]:
         yield Watched(world, dns, server)
 
 
+@pytest.mark.first
 def test_a_machine_that_is_destroyed_while_failed_over_is_taken_over_with_the_kit_alone(watched: Watched) -> None:
     world, a = watched.world, watched.world.a
     assert a.ask("backup").returncode == 0, a.log[-1]

@@ -270,6 +270,7 @@ def killed_after(controller: Controller, seconds: float, *words: str) -> bool:
         job.close()  # the whole process group, restic included
 
 
+@pytest.mark.first
 def test_a_backup_killed_at_any_moment_is_finished_by_the_next_one(controller: Controller) -> None:
     moments, kills = Moments(random.Random(2026)), 0
     seeded = controller.lab.primary.seed(ALICE, 60)

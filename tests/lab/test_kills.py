@@ -31,6 +31,7 @@ def holds_for(seconds: float, chance: random.Random) -> None:
         return
 
 
+@pytest.mark.first
 def test_a_daemon_killed_again_and_again_still_fails_over_and_back(controller: Controller) -> None:
     lab, chance = controller.lab, random.Random(11)
     controller.run()
@@ -50,6 +51,7 @@ def test_a_daemon_killed_again_and_again_still_fails_over_and_back(controller: C
     assert lab.nas.authoritative_mx() == PEACE
 
 
+@pytest.mark.first
 def test_ticks_killed_at_any_moment_leave_work_for_the_next(controller: Controller) -> None:
     lab, chance = controller.lab, random.Random(13)
     lab.primary.seed(messages=20)

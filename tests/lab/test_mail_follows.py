@@ -41,6 +41,7 @@ def wait_until_all_arrived(lab: Lab, sent: list[str]) -> Counter[str]:
     return union(lab)
 
 
+@pytest.mark.first
 def test_every_message_arrives_through_a_failover_and_a_failback(controller: Controller) -> None:
     lab = controller.lab
     controller.configure(strategy="on-demand")
@@ -101,6 +102,7 @@ def test_swap_turns_the_preferences_round_in_one_set(controller: Controller) -> 
     assert lab.nas.authoritative_mx() == SWAP_PEACE
 
 
+@pytest.mark.first
 def test_a_hold_keeps_the_mx_where_it_is(controller: Controller) -> None:
     lab = controller.lab
     controller.configure(strategy="on-demand")

@@ -1,0 +1,16 @@
+"""For all tests: those that take longest begin first, so that no worker is left with one of them at the end."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With `--dist worksteal` each worker begins with its share of the list and takes from the ends of others: the long ones head the shares."""
+    workers = int(getattr(config, "workerinput", {}).get("workercount", 1))
+    first = [item for item in items if item.get_closest_marker("first")]
+    others = [item for item in items if not item.get_closest_marker("first")]
+    share = -(-len(others) // workers)
+    items[:] = [
+        item for worker in range(workers) for item in (*first[worker::workers], *others[worker * share : (worker + 1) * share])
+    ]
