@@ -163,9 +163,11 @@ class Settling:
         self._waiting: list[tuple[str, str]] = []
         self._bytes = 0
 
-    def write(self, target: str, pieces: Iterable[bytes], size: int, *, temporary: str, mtime: int | None = None) -> None:
-        """Names as strings: ten thousand paths take longer to be put together than to be written. Raises ExternalError where the disk
-        fails, also for files before."""
+    def write(self, target: str, pieces: Iterable[bytes], size: int, *, temporary: str, mtime: int | None = None) -> bool:
+        """Whether all that was written is there now. Names as strings: ten thousand paths take longer to be put together than to be written.
+
+        Raises ExternalError where the disk fails, also for files before.
+        """
         passing = _passing(temporary)
         with disk_faults("write", target):
             try:
@@ -175,8 +177,10 @@ class Settling:
                 raise
         self._waiting.append((passing, target))
         self._bytes += size
-        if len(self._waiting) >= TOGETHER or self._bytes >= TOGETHER_BYTES:
-            self.settle()
+        if len(self._waiting) < TOGETHER and self._bytes < TOGETHER_BYTES:
+            return False
+        self.settle()
+        return True
 
     def settle(self) -> None:
         if not self._waiting:

@@ -36,7 +36,9 @@ class MaildirDestination:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._run = secrets.token_hex(8)
-        self._written: dict[Wanted, str] = {}
+        self._written = 0
+        self._unread: list[tuple[Wanted, str]] = []  # and its file, to be read back once it is there
+        self._wrong: dict[Wanted, str] = {}
         self._settling = Settling()
         self._places: dict[tuple[str, str, str, str], Path] = {}  # folders that are ready
         self._keywords: dict[Path, list[str]] = {}
@@ -71,34 +73,32 @@ class MaildirDestination:
             place = self._places[_place_of(item)] = self._made(item)
         letters = item.flags + "".join(self._letters(place, item.keywords))
         # a fresh name each time: a server that knows an old one as expunged would rename the file
-        name = f"{max(item.internal_date, 0)}.R{self._run}N{len(self._written)}.failsafe:2,{letters}"
+        name = f"{max(item.internal_date, 0)}.R{self._run}N{self._written}.failsafe:2,{letters}"
         self._stored[storage_of(body.head(MAGIC_BYTES))] += 1
         file, temporary = f"{place}/cur/{name}", f"{place}/tmp"  # noqa: S108 - the Maildir's own
-        self._written[item] = file
-        self._settling.write(file, body.pieces(), body.size, temporary=temporary, mtime=item.internal_date)
+        self._written += 1
+        self._unread.append((item, file))
+        is_there = self._settling.write(file, body.pieces(), body.size, temporary=temporary, mtime=item.internal_date)
         table = self._keywords[place]
         beyond = sorted(keyword for keyword in item.keywords if keyword not in table)
         if beyond:
             home = mailbox_folder(self.root, item.target_mailbox)
             where = (place / "cur" / name).relative_to(home)
             self._beyond.setdefault(home, []).extend(f"{where}\t{keyword}\n" for keyword in beyond)
+        if is_there:  # while the next ones are fetched
+            self._read_back()
 
     def finish(self) -> dict[Wanted, str]:
         self._settling.settle()
+        self._read_back()
         return {}
 
-    def verify(self, added: Sequence[Wanted], progress: Progress) -> dict[Wanted, str]:
-        wrong = {}
+    def verify(self, added: Sequence[Wanted], progress: Progress) -> dict[Wanted, str]:  # noqa: ARG002 - they were read back as they came
         for place in self._places.values():
             sync_folder(place / "cur")
         for home, lines in self._beyond.items():
             append_lines(home / LOST, lines)
-        progress.stage("reading back", len(added), "messages")
-        for item in added:
-            if digest_of(self._written[item]) != item.id:
-                wrong[item] = f"{self._written[item]} does not hold the message"
-            progress.advance(1)
-        return wrong
+        return self._wrong
 
     def notes(self) -> tuple[str, ...]:
         sealed = tuple(
@@ -114,6 +114,12 @@ class MaildirDestination:
 
     def close(self) -> None:
         self._settling.settle()
+
+    def _read_back(self) -> None:
+        for item, file in self._unread:
+            if digest_of(file) != item.id:
+                self._wrong[item] = f"{file} does not hold the message"
+        self._unread.clear()
 
     def _made(self, item: Wanted) -> Path:
         place = self._place(item)
