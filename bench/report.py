@@ -78,5 +78,10 @@ def machine() -> str:
     )
 
 
+def file_system_of(folder: Path) -> str:
+    """Its type, as `stat` names it: "tmpfs", "ext2/ext3"."""
+    return subprocess.run(["stat", "-f", "-c", "%T", str(folder)], capture_output=True, text=True, check=True).stdout.strip()
+
+
 def _read(path: str) -> str:
     return Path(path).read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.backup import PASSWORD, PLACE, restic_environment, restic_for_benches
 from bench.mailstore import TEXT
-from bench.report import Line, Report
+from bench.report import Line, Report, file_system_of
 from bench.status import program
 from bench.watched import Run, run
 from tests.contract import dovecot
@@ -111,6 +111,7 @@ def _told(world: World, version: str, runs: int) -> Report:
         mine, theirs = (statistics.median(one.seconds for one in side) for side in (ours, peer))
         words, aim = f"{mine / theirs:.2f} ({mine:.2f} s / {theirs:.2f} s)", AIMS[what]
         report.lines.append(Line(what, words, f"<= {aim:g}", mine / theirs <= aim))
+    report.fact("the world lies on", file_system_of(world.folder))
     for what, (ours, peer) in world.taken.items():
         cpus = [statistics.median(one.cpu for one in side) for side in (ours, peer)]
         peak = max(max(one.memory.values(), default=0) for one in ours) / 1e6
