@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
+import platform
+import re
+import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import IO
 
 from failsafe.errors import ArchiveError
 
 File = IO[bytes]
+FEW = 8  # files that are made durable one by one: a whole file system may have much to write that is not ours
 
 
 @contextlib.contextmanager
@@ -53,6 +59,57 @@ def open_temporary(folder: Path) -> File:
     handle, path = tempfile.mkstemp(dir=folder)
     os.close(handle)
     return Path(path).open("w+b")
+
+
+def sync_all(paths: Collection[Path | str]) -> None:
+    """Files or folders of one file system: one call for many of them, each of which may wait for the disk. Raises OSError."""
+    if len(paths) > FEW and _tells_faults():
+        _sync_disk(next(iter(paths)))
+        return
+    for path in paths:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _sync_disk(path: Path | str) -> None:
+    """All that was written to the file system of this file or folder is durable (Linux' syncfs)."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        if ctypes.CDLL(None, use_errno=True).syncfs(handle) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(path))
+    finally:
+        os.close(handle)
+
+
+@cache
+def _tells_faults() -> bool:
+    """syncfs(2): before Linux 5.8 it says nothing of a write that failed. Many a NAS has an older one."""
+    release = re.match(r"(\d+)\.(\d+)", platform.release())
+    return sys.platform == "linux" and release is not None and (int(release[1]), int(release[2])) >= (5, 8)
+
+
+class Together:
+    """Finished temporary files that are made durable together, and get their names then."""
+
+    def __init__(self) -> None:
+        self._files: list[tuple[str, Path]] = []
+
+    def add(self, file: File, target: Path) -> None:
+        file.flush()
+        file.close()
+        self._files.append((file.name, target))
+
+    def settle(self) -> None:
+        """The folders themselves are the caller's to sync. Raises OSError."""
+        sync_all([passing for passing, _ in self._files])
+        for passing, target in self._files:
+            make_folder(target.parent)
+            Path(passing).replace(target)
+        self._files.clear()
 
 
 def put_in_place(file: File, target: Path) -> None:

@@ -20,7 +20,7 @@ RUN = 20_000  # entries sorted in memory at a time: some 10 MB; more are merged 
 def shards_of(entries: Iterable[Entry], temporary: Path) -> Iterator[bytes]:
     """The content of each shard in order, for entries in any order. Raises ArchiveError for an entry no reader would take.
 
-    Entries with a UID go by uid // 1000. Those without go last, by the SHA-256 of their names: one shard up to 1,000 of them, else 16,
+    Entries with a UID go by uid // UIDS_PER_SHARD. Those without go last, by the SHA-256 of their names: one shard up to as many, else 16,
     256, … so that a folder whose server never numbered anything is cut as small.
     """
     with tempfile.TemporaryFile(dir=temporary) as spill:
@@ -36,9 +36,10 @@ def shards_of(entries: Iterable[Entry], temporary: Path) -> Iterator[bytes]:
 
 
 def _sort_key(entry: Entry) -> str:
-    """Text that sorts as we want and holds no tab: numbered ones first, then by the digest of the name."""
-    name = hashlib.sha256(entry.name.encode("utf-8", "surrogateescape")).hexdigest()
-    return f"0{entry.uid:010d}{name}{entry.id}" if entry.uid is not None else f"1{name}{entry.id}"
+    """Text that sorts as we want and holds no tab: numbered ones first (two of one number by their lines), then by the digest of the name."""
+    if entry.uid is not None:
+        return f"0{entry.uid:010d}"
+    return "1" + hashlib.sha256(entry.name.encode("utf-8", "surrogateescape")).hexdigest() + entry.id
 
 
 def _sorted_lines(entries: Iterable[Entry], spill: IO[bytes]) -> tuple[int, Iterator[tuple[str, bytes]]]:

@@ -28,6 +28,7 @@ from failsafe.backup.archive.layout import (
     path_of,
 )
 from failsafe.backup.archive.mending import newest_aside, set_aside_damaged
+from failsafe.backup.archive.proving import prove
 from failsafe.backup.archive.reader import Archive
 from failsafe.backup.archive.segment import IndexLine, Sealed, SegmentWriter, read_range, write_index
 from failsafe.backup.archive.shards import shards_of
@@ -43,8 +44,6 @@ from failsafe.mail.manifest import (
     encode_mailbox,
 )
 
-PROVED_AT_ONCE = 200_000  # ids looked for in one pass over a mailbox's index files: some 20 MB
-
 
 class Staging:
     """One server's staging folder, open for writing. Use `open`; `close` (or the end of a `with`) gives the hold on it back."""
@@ -57,6 +56,7 @@ class Staging:
         self._after = 0  # generations count on from here where staging was lost
         self._fresh: set[str] = set()  # written or found again since the last commit: not to be collected
         self._unsynced: set[Path] = set()  # folders whose new names are not durable yet
+        self._together = durable.Together()  # shards, until the manifest that names them is written
 
     @classmethod
     def open(cls, folder: Path, server: str, *, sets_aside: bool = False) -> Staging:
@@ -142,10 +142,12 @@ class Staging:
         return SegmentWriter(self.folder, self._temporary, known=known, on_sealed=note, limit=limit, keep_lines=on_sealed is None)
 
     def write_shards(self, entries: Iterable[Entry]) -> tuple[str, ...]:
-        """Names of the shards that hold these entries, given in any order. Equal entries give equal names and write nothing."""
+        """Names of the shards that hold these entries, given in any order; they are there once a manifest was written. Equal ones write nothing."""
         return tuple(self._write("shards", [content]) for content in shards_of(entries, self._temporary))
 
     def write_mailbox(self, manifest: MailboxManifest) -> str:
+        with durable.disk_errors("write", self._temporary):
+            self._together.settle()
         return self._write("mailboxes", [encode_mailbox(manifest)])
 
     def store_file(
@@ -207,10 +209,9 @@ class Staging:
             missing=draft.missing,
             notes=dict(draft.notes),
         )
-        self._prove(generation, newest)
+        prove(self.archive, generation, newest)
         with durable.disk_errors("write", self.folder):
-            for folder in self._unsynced:
-                durable.sync_folder(folder)
+            durable.sync_all(self._unsynced)
         self._unsynced.clear()
         durable.replace_file(self._temporary, self.folder / generation_path(generation.number), [encode_generation(generation)])
         self._fresh.clear()
@@ -255,79 +256,24 @@ class Staging:
                 with durable.disk_errors("write", self._temporary):
                     file.write(piece)
             path = path_of(kind, digest.hexdigest())
-            self._put(file, self.folder / path, size)
+            self._put(file, self.folder / path, size, together=kind == "shards")
         except BaseException:
             durable.discard(file)
             raise
         self._fresh.add(path)
         return digest.hexdigest()
 
-    def _put(self, file: durable.File, target: Path, size: int) -> None:
+    def _put(self, file: durable.File, target: Path, size: int, *, together: bool) -> None:
         with durable.disk_errors("write", target):
             self._unsynced.add(target.parent)  # a killed run may have left the file without syncing its folder
             if target.is_file() and target.stat().st_size == size:
                 durable.discard(file)
             else:
-                durable.put_in_place(file, target)
+                (self._together.add if together else durable.put_in_place)(file, target)
 
     def _write_list(self, files: Iterable[FileRef]) -> str | None:
         listed = list(files)
         return self._write("lists", encode_files(listed)) if listed else None
-
-    def _prove(self, generation: Generation, newest: Generation | None) -> None:
-        """Every file is here, every message of every shard that is new in this generation lies in a segment of its mailbox."""
-        before = dict(newest.mailboxes) if newest else {}
-        messages = 0
-        for listed in (self.archive.files(generation), self.archive.controller_files(generation)):
-            self._demand(path_of("files", file.digest) for file in listed)
-        for mailbox, name in generation.mailboxes.items():
-            manifest = self.archive.manifest(name)
-            messages += sum(folder.messages for folder in manifest.folders)
-            if before.get(mailbox) == name:
-                continue
-            if manifest.mailbox != mailbox:
-                raise ArchiveError(f"mailbox {mailbox}: its manifest is that of {manifest.mailbox}", transient=False)
-            self._demand(self._manifest_paths(manifest))
-            old = self.archive.manifest(before[mailbox]) if mailbox in before else None
-            self._prove_mailbox(manifest, old)
-        if messages != generation.messages:
-            raise ArchiveError(f"the folders hold {messages} entries, the generation says {generation.messages}", transient=False)
-
-    def _prove_mailbox(self, manifest: MailboxManifest, old: MailboxManifest | None) -> None:
-        same_segments = old is not None and set(old.segments) <= set(manifest.segments)
-        proved = {shard for folder in old.folders for shard in folder.shards} if old is not None and same_segments else set()
-        ids: set[str] = set()
-        for folder in manifest.folders:
-            for shard in folder.shards:
-                if shard not in proved:
-                    ids |= self.archive.shard_ids(shard)
-                if len(ids) >= PROVED_AT_ONCE:
-                    self._demand_messages(manifest, ids)
-                    ids = set()
-        self._demand_messages(manifest, ids)
-
-    def _demand_messages(self, manifest: MailboxManifest, ids: set[str]) -> None:
-        for segment in reversed(manifest.segments):  # new messages lie in the newest, which come last
-            if not ids:
-                return
-            ids -= self.archive.index_ids(segment)
-        if ids:
-            raise ArchiveError(
-                f"mailbox {manifest.mailbox}: {len(ids)} message(s) are in no segment, such as {min(ids)}; the generation was not written",
-                transient=False,
-            )
-
-    def _demand(self, paths: Iterable[str]) -> None:
-        for path in paths:
-            if not (self.folder / path).is_file():
-                raise ArchiveError(f"{self.folder / path} is named and not here; the generation was not written", transient=False)
-
-    def _manifest_paths(self, manifest: MailboxManifest) -> Iterator[str]:
-        yield from (path_of("shards", shard) for folder in manifest.folders for shard in folder.shards)
-        yield from (path_of("files", file.digest) for file in manifest.files)
-        for segment in manifest.segments:
-            yield path_of("segments", segment)
-            yield index_path(segment)
 
     def _named_by(self, generation: Generation) -> Iterator[str]:
         yield generation_path(generation.number)

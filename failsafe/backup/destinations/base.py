@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import hashlib
 import os
 import re
@@ -13,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
+from failsafe.backup.archive.durable import sync_all
 from failsafe.backup.restore_plan import Folders, Wanted
 from failsafe.errors import ExternalError, UsageError
 from failsafe.mail.headers import MAGIC_BYTES, Storage, storage_of
@@ -187,7 +187,7 @@ class Settling:
             return
         waiting, self._waiting, self._bytes = self._waiting, [], 0
         with disk_faults("write", waiting[0][1]):
-            sync_disk(Path(waiting[0][0]).parent)
+            sync_all([passing for passing, _ in waiting])
             for passing, target in waiting:
                 os.replace(passing, target)  # noqa: PTH105 - strings
 
@@ -214,20 +214,6 @@ def _write_all(handle: int, piece: bytes) -> None:
     written = os.write(handle, piece)
     while written < len(piece):
         written += os.write(handle, memoryview(piece)[written:])
-
-
-def sync_disk(folder: Path) -> None:
-    """Everything that was written to the file system of this folder is durable (syncfs of Linux 2.6.39; elsewhere all disks are). Raises OSError."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
-        if syncfs is None:
-            os.sync()
-        elif syncfs(handle) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
-    finally:
-        os.close(handle)
 
 
 def append_lines(path: Path, lines: Iterable[str]) -> None:
