@@ -162,8 +162,6 @@ DISASTERS: list[Callable[[House], tuple[str, ...]]] = [
 def test_after_a_disaster_a_restore_makes_the_mailboxes_what_they_were(
     house: House, disaster: Callable[[House], tuple[str, ...]]
 ) -> None:
-    if disaster is the_list_of_uids_corrupted and house.store == "mdbox" and not os.environ.get("FAILSAFE_ALL"):
-        pytest.skip("what Dovecot makes of a corrupted mdbox map differs from run to run: ./dev test --all tries it")
     befallen = disaster(house)
     if disaster is not the_list_of_uids_corrupted:  # which Dovecot begins to mend when somebody looks
         assert all(seen(house.server, mailbox) != house.before[mailbox] for mailbox in befallen)
@@ -171,8 +169,23 @@ def test_after_a_disaster_a_restore_makes_the_mailboxes_what_they_were(
     reports = {mailbox: house.restore(mailbox) for mailbox in MAILBOXES}
 
     assert [report["missing"] for report in reports.values()] == [[], []]
-    assert {mailbox: seen(house.server, mailbox) for mailbox in MAILBOXES} == house.before
+    after = {mailbox: seen(house.server, mailbox) for mailbox in MAILBOXES}
+    if disaster is the_list_of_uids_corrupted and house.store == "mdbox":
+        after = {mailbox: without_revived(folders, house.before[mailbox]) for mailbox, folders in after.items()}
+    assert after == house.before
     assert {mailbox: house.restore(mailbox)["added"] for mailbox in befallen} == dict.fromkeys(befallen, 0)
+
+
+def without_revived(folders: Seen, before: Seen) -> Seen:
+    """mdbox keeps what was expunged until it is purged. Where its map is lost, Dovecot may take such a message for one whose folder was lost,
+    and show it again: those are left out, each a copy of a message that was there once."""
+    known = {one[3] for folder in before.values() for one in folder}
+    found: Seen = {}
+    for name, folder in folders.items():
+        assert {one[3] for one in folder} <= known
+        kept = folder & before.get(name, Counter())
+        found |= {name: kept} if kept else {}
+    return found
 
 
 def weight(server: MailHost) -> int:
