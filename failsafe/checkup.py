@@ -29,6 +29,7 @@ from failsafe.config.keep import keep_warning
 from failsafe.domains import Domains
 from failsafe.errors import ExternalError, FailsafeError, ProcessError
 from failsafe.failover.doctor import WRITE_PROOF, DomainCheckup, Exchange, is_ready, judge_domain
+from failsafe.flip_drills import last_drill
 from failsafe.kits.gather import look_at_kit
 from failsafe.maintenance import rules_of
 from failsafe.model import Finding
@@ -112,6 +113,7 @@ def _domain(app: App, domains: Domains, name: str, now: datetime) -> DomainCheck
         recipient=recipient,
         helo=helo,
         last_write_at=max(written, default=None),
+        drill=last_drill(app, name),
     )
 
 

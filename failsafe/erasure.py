@@ -251,7 +251,9 @@ def without_drilled(report: dict[str, Any], server: str, covers: Callable[[str],
             "findings": [each for each in part.get("findings", ()) if not covers(str(each.get("mailbox", "")))],
         }
 
-    parts = report.get("servers", ())
+    if "servers" not in report:  # a failover drill: no mail was in it
+        return report
+    parts = report["servers"]
     return {**report, "servers": [left(part) if part.get("server") == server else part for part in parts]}
 
 

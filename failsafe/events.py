@@ -49,6 +49,8 @@ NAMES: dict[str, str] = {
     "kit.made": "a recovery kit was made; details say where it was written",
     "drill.passed": "mail was brought back from a repository and was as its manifests say; details hold the evidence",
     "drill.failed": "a restore drill could not bring mail back as its manifests say, or could not be made",
+    "failover-drill.passed": "a failover was rehearsed at a shadow name, there and back, and verified; details hold the evidence",
+    "failover-drill.failed": "a failover drill found something wrong, or could not be made; details say what",
     "kit.proved": "a drill brought mail back from a recovery kit alone, from every repository in it",
     "kit.failed": "a drill could not bring mail back from a recovery kit alone; details say why",
     "probe.changed": "a vantage's view of a server's axis changed",

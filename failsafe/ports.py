@@ -174,7 +174,13 @@ class DnsZone(Protocol):
         ...
 
     def apply(self, change: MxChange) -> None:
-        """One atomic write where the provider can. Nothing is ever deleted before its replacement stands."""
+        """One atomic write where the provider can. Nothing is ever deleted before its replacement stands.
+
+        `expected` may be empty only at a scratch name (failover.scratch): the set is then written if there is none.
+        """
+
+    def clear(self, zone: str, name: str) -> None:
+        """Removes the MX records of a scratch name, if there are any; of no other name, ever (an AssertionError)."""
 
 
 class Authorities(Protocol):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from failsafe.errors import DnsError, OutcomeUnknown, ZoneChanged
+from failsafe.failover.scratch import is_scratch
 from failsafe.failover.zone import steps
 from failsafe.model import Mx, MxChange, MxSet, ZonePromises, normal_name
 from failsafe.secrets import read_secret
@@ -80,7 +81,7 @@ class CloudflareZone:
 
     def apply(self, change: MxChange) -> None:
         """Compares, then sends one batch, once. Raises ZoneChanged, OutcomeUnknown, DnsError, SecretError."""
-        assert change.expected, "the first MX record of a domain is written by a person"
+        assert change.expected or is_scratch(change.domain), "the first MX record of a domain is written by a person"
         assert change.desired, "an empty MX set is never written"
         seen = self._seen.pop(change.domain, None)
         with self._client() as client:
@@ -92,6 +93,14 @@ class CloudflareZone:
             batch = _batch(found, change, self._ttl_seconds)
             if batch:
                 self._send(client, batch, change.domain)
+
+    def clear(self, zone: str, name: str) -> None:  # noqa: ARG002 - the zone is known by its id
+        """Lists, then deletes what was listed in one batch. Raises as `apply`."""
+        assert is_scratch(name), f"{name} is no scratch name"
+        with self._client() as client:
+            found = self._list(client, name)
+            if found:
+                self._send(client, {"deletes": [{"id": record.id} for record in found]}, name)
 
     def _send(self, client: cloudflare.Cloudflare, batch: dict[str, list[dict[str, Any]]], domain: str) -> None:
         import cloudflare
@@ -163,6 +172,10 @@ class CloudflareZone:
 
 def _batch(found: list[_Found], change: MxChange, ttl_seconds: int | None) -> dict[str, list[dict[str, Any]]]:
     """The change in Cloudflare's words: records changed in place, records added, and only then what must go."""
+    if not change.expected:
+        return {
+            "posts": [_post(change, mx, change.desired.ttl_seconds or ttl_seconds or AUTOMATIC) for mx in change.desired.records]
+        }
     ids = {record.mx: record for record in found}
     old_ttl = min(record.ttl for record in found)
     new_ttl = change.desired.ttl_seconds if change.desired.ttl_seconds != change.expected.ttl_seconds else None
@@ -171,14 +184,7 @@ def _batch(found: list[_Found], change: MxChange, ttl_seconds: int | None) -> di
     batch: dict[str, list[dict[str, Any]]] = {"deletes": [], "patches": [], "posts": []}
     for step in steps(change.expected, change.desired):
         if step.before is None and step.after is not None:
-            new = {
-                "type": "MX",
-                "name": change.domain,
-                "content": step.after.exchange,
-                "priority": step.after.preference,
-                "ttl": ttl,
-            }
-            batch["posts"].append({**new, "comment": change.mark[:COMMENT_LIMIT]})
+            batch["posts"].append(_post(change, step.after, ttl))
         elif step.before is not None and step.after is not None:
             patch: dict[str, Any] = {"id": ids[step.before].id, "priority": step.after.preference}
             if step.after.exchange != step.before.exchange:
@@ -190,6 +196,11 @@ def _batch(found: list[_Found], change: MxChange, ttl_seconds: int | None) -> di
         kept = [record for record in found if record.mx in change.desired.records and record.ttl != new_ttl]
         batch["patches"] += [{"id": record.id, "ttl": new_ttl} for record in kept]
     return {kind: entries for kind, entries in batch.items() if entries}
+
+
+def _post(change: MxChange, mx: Mx, ttl: int) -> dict[str, Any]:
+    new = {"type": "MX", "name": change.domain, "content": mx.exchange, "priority": mx.preference, "ttl": ttl}
+    return {**new, "comment": change.mark[:COMMENT_LIMIT]}
 
 
 def _envelope(response: httpx.Response, kind: type) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from failsafe.adapters.dns_wire import addresses_of, mx_answer, read_tsig_key, split_address
 from failsafe.errors import DnsError, OutcomeUnknown, ZoneChanged
+from failsafe.failover.scratch import is_scratch
 from failsafe.model import MxChange, MxSet, ZonePromises
 
 if TYPE_CHECKING:
@@ -61,32 +62,42 @@ class Rfc2136Zone:
 
     def apply(self, change: MxChange) -> None:
         """One signed update. Raises ZoneChanged, OutcomeUnknown, DnsError, SecretError."""
+        assert change.desired, "an empty MX set is never written"
+        self._demand(self._exchange(self._update(change)), change.domain)
+
+    def clear(self, zone: str, name: str) -> None:
+        """One signed update without a prerequisite: what is there goes, and nothing there is fine. Raises as `apply`."""
+        assert is_scratch(name), f"{name} is no scratch name"
+        import dns.name
+
+        update = self._empty_update(zone)
+        update.delete(dns.name.from_text(name), "MX")
+        self._demand(self._exchange(update), name)
+
+    def _demand(self, response: dns.message.Message, domain: str) -> None:
+        """Raises what an answer that is no success means."""
         import dns.rcode
 
-        assert change.desired, "an empty MX set is never written"
-        response = self._exchange(self._update(change))
         rcode = response.rcode()
         if rcode == dns.rcode.NOERROR:
             return
         name = dns.rcode.to_text(rcode)
         if rcode in (dns.rcode.NXRRSET, dns.rcode.YXRRSET, dns.rcode.NXDOMAIN, dns.rcode.YXDOMAIN):
             raise ZoneChanged(
-                f"{change.domain} does not hold what the plan was made for ({self._server} says {name}); nothing was written"
+                f"{domain} does not hold what the plan was made for ({self._server} says {name}); nothing was written"
             )
         if rcode == dns.rcode.SERVFAIL:
-            raise OutcomeUnknown(f"{self._server} answers SERVFAIL to the update of {change.domain}")
+            raise OutcomeUnknown(f"{self._server} answers SERVFAIL to the update of {domain}")
         raise DnsError(
-            f"{self._server} refuses to update {change.domain}: {name}",
-            mend="a configuration error, not an outage: let this key update MX records of this zone (BIND update-policy, Knot acl)",
+            f"{self._server} refuses to update {domain}: {name}",
+            mend=f"a configuration error, not an outage: let this key update the MX records of {domain} (BIND update-policy, Knot acl)",
             transient=False,
         )
 
     def _update(self, change: MxChange) -> dns.update.UpdateMessage:
         import dns.name
-        import dns.update
 
-        key = read_tsig_key(*self._key)
-        update = dns.update.UpdateMessage(change.zone, keyring={key.name: key}, keyname=key.name, keyalgorithm=key.algorithm)
+        update = self._empty_update(change.zone)
         name = dns.name.from_text(change.domain)
         if change.expected:
             update.present(name, "MX", *_values(change.expected))
@@ -95,6 +106,12 @@ class Rfc2136Zone:
         found = (change.desired.ttl_seconds, change.expected.ttl_seconds, self._ttl_seconds, FALLBACK_TTL_SECONDS)
         update.replace(name, next(ttl for ttl in found if ttl is not None), "MX", *_values(change.desired))
         return update
+
+    def _empty_update(self, zone: str) -> dns.update.UpdateMessage:
+        import dns.update
+
+        key = read_tsig_key(*self._key)
+        return dns.update.UpdateMessage(zone, keyring={key.name: key}, keyname=key.name, keyalgorithm=key.algorithm)
 
     def _exchange(self, message: dns.message.Message) -> dns.message.Message:
         """Sends one message and reads its answer within the deadline."""

@@ -31,7 +31,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "catalog": ("failsafe.cli.catalog", "Make the catalog for `search` anew, from a repository alone."),
     "restore": ("failsafe.cli.restore", "Bring messages back, to files or to a server; alone, on a terminal, it asks."),
     "kit": ("failsafe.cli.kit", "Make the recovery kit: all that is needed to restore without this machine."),
-    "drill": ("failsafe.cli.drill", "Rehearse a restore: bring mail back, open it, compare it."),
+    "drill": ("failsafe.cli.drill", "Rehearse a restore, or a failover at a shadow name; nothing live is touched."),
     "failover": ("failsafe.cli.failover", "Send mail to the secondary, by hand."),
     "failback": ("failsafe.cli.failover", "Send mail to the primary again, by hand."),
     "hold": ("failsafe.cli.failover", "Forbid flips of a domain for a while."),

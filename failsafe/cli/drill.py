@@ -17,7 +17,10 @@ from failsafe.errors import EXIT_EXTERNAL, EXIT_FINDINGS, EXIT_OK, ConfigError, 
 if TYPE_CHECKING:
     from failsafe.backup.kit import Kit
 
-app = verbs_app("Rehearsals that leave evidence. Nothing live is touched.\n\nExample: failsafe drill restore --repository nas")
+app = verbs_app(
+    "Rehearsals that leave evidence. Nothing live is touched.\n\n"
+    "Examples: failsafe drill restore --repository nas\n          failsafe drill failover example.org"
+)
 SHOWN = 20  # findings of a server, for a person
 ONE_REPOSITORY = typer.Option(None, "--repository", metavar="R", help="Only this repository.")
 
@@ -137,15 +140,30 @@ def _exit_code(reports: list[Any]) -> int:
 
 
 @app.command()
-def failover(domain: str = typer.Argument(..., metavar="DOMAIN")) -> None:
-    """A rehearsal of a failover: not in this version.
+def failover(domain: str = typer.Argument(..., metavar="DOMAIN"), as_json: bool = JSON_OPTION) -> None:
+    """Rehearses a failover there and back at failsafe-drill.DOMAIN: real writes, verified at every authoritative server, and measured.
 
-    Example: failsafe failover example.org --dry-run
+    The live MX records are read before and after, and never written. Nothing is left behind; what a killed drill left, the next one clears.
+    The DNS key or token must be allowed to change MX records at the shadow name. Exit 1: it did not go as it should; 3: the domain is not at
+    peace, or its failover would be refused; 4: it could not be tried.
+
+    Examples: failsafe drill failover example.org
+              failsafe drill failover example.org --json
     """
-    raise UsageError(
-        f"drill failover is not in this version yet, so {domain} was not rehearsed",
-        mend=f"failsafe failover {domain} --dry-run shows the plan, and failsafe doctor what stands in its way",
-    )
+    from failsafe.flip_drills import drill_failover
+
+    everything = open_app()
+    everything.domain(domain)
+    report = drill_failover(everything, domain, (lambda _text: None) if as_json else say)
+    if as_json:
+        answer_json(report.to_json())
+    else:
+        for line in report.lines():
+            answer(line)
+    if report.trouble:
+        say(f"failsafe: {report.trouble}")
+        say(f"  what to do: {report.mend}") if report.mend else None
+    raise typer.Exit(EXIT_FINDINGS if report.findings else EXIT_EXTERNAL if report.trouble else EXIT_OK)
 
 
 def _tell(report: Any, zone: Any) -> None:

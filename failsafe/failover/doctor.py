@@ -10,12 +10,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from failsafe.failover.drill_report import FlipDrilled
 from failsafe.failover.facts import DomainFacts
 from failsafe.failover.health import VantageView
 from failsafe.failover.zone import describe, mx_layout_fault
 from failsafe.model import Axis, Finding, Mode, ProbeClass, Severity, Side, Verdict
 
 TTL_HIGH = 600  # seconds; a flip reaches careful senders only after that long
+DRILL_VALID = timedelta(days=180)  # a rehearsal older than this is due again
 WRITE_PROOF = timedelta(days=90)  # a finished write this young proves that the provider lets us
 FAIL, WARN, OK, SKIPPED = Severity.FAIL, Severity.WARN, Severity.OK, Severity.SKIPPED
 
@@ -28,6 +30,7 @@ CODES: dict[str, tuple[bool, str]] = {
     "ns-agree": (False, "the authoritative name servers answer, and alike"),
     "ttl-high": (False, "the TTL of the MX records, which a flip waits for"),
     "provider-write": (True, "the DNS provider can be read, and took a change within 90 days"),
+    "drill-failover": (False, "a failover was rehearsed at a shadow name within 180 days, and went well"),
     "secondary-resolves": (True, "the secondary exchanges resolve, and none is an alias"),
     "secondary-accepts": (True, "a secondary exchange takes mail for the domain"),
     "vantages": (True, "somebody watches the mail server, and enough to agree on a failover"),
@@ -59,6 +62,7 @@ class DomainCheckup:
     recipient: str | None
     helo: str | None
     last_write_at: datetime | None  # the newest plan that was finished
+    drill: FlipDrilled | None = None  # the last failover drill
 
 
 def judge_domain(seen: DomainCheckup, now: datetime) -> tuple[Finding, ...]:
@@ -67,6 +71,7 @@ def judge_domain(seen: DomainCheckup, now: datetime) -> tuple[Finding, ...]:
         *_judge_zone(seen),
         *_judge_targets(seen),
         _judge_write(seen, now),
+        _judge_drill(seen, now),
         *_judge_secondaries(seen),
         *_judge_watching(seen),
     )
@@ -165,17 +170,29 @@ def _judge_write(seen: DomainCheckup, now: datetime) -> Finding:
         return Finding(
             "provider-write", FAIL, name, text, "check the credentials in [dns] and the provider's status", blocks_failover=True
         )
-    if seen.last_write_at is not None and now - seen.last_write_at < WRITE_PROOF:
-        return Finding(
-            "provider-write",
-            OK,
-            name,
-            f"a change was written and verified on {seen.last_write_at:%Y-%m-%d}",
-            blocks_failover=True,
-        )
+    drilled_at = seen.drill.at if seen.drill is not None and seen.drill.passed else None
+    written_at = max((at for at in (seen.last_write_at, drilled_at) if at is not None), default=None)
+    if written_at is not None and now - written_at < WRITE_PROOF:
+        text = f"a change was written and verified on {written_at:%Y-%m-%d}"
+        return Finding("provider-write", OK, name, text, blocks_failover=True)
     text = "the provider can be read; that it may also write was not tried, because nothing is written without need"
-    mend = f"a failover by hand in a quiet hour proves it: failsafe failover {name}, then failsafe failback {name}"
+    mend = f"a drill proves it, and touches no live record: failsafe drill failover {name}"
     return Finding("provider-write", SKIPPED, name, text, mend, blocks_failover=True)
+
+
+def _judge_drill(seen: DomainCheckup, now: datetime) -> Finding:
+    """A failed one does not block: the live name may be writable where the shadow is not, and the other way round."""
+    policy, name, drill = seen.facts.policy, seen.facts.policy.domain, seen.drill
+    mend = f"failsafe drill failover {name}"
+    if not policy.writable:
+        return Finding("drill-failover", SKIPPED, name, "no DNS provider is configured: there is nothing to rehearse")
+    if drill is None:
+        return Finding("drill-failover", SKIPPED, name, "no failover was rehearsed yet", mend)
+    text = f"the last failover drill was on {drill.at:%Y-%m-%d}: {drill.describe()}"
+    if not drill.passed:
+        return Finding("drill-failover", FAIL, name, text, mend)
+    late = now - drill.at > DRILL_VALID
+    return Finding("drill-failover", WARN if late else OK, name, text, mend if late else "")
 
 
 def _judge_secondaries(seen: DomainCheckup) -> list[Finding]:

@@ -59,6 +59,7 @@ def _domain_json(domain: DomainStatus) -> dict[str, Any]:
         "held_until": instant(domain.held_until),
         "draining": domain.draining,
         "mode": domain.mode,
+        "last_drill": None if domain.drill is None else domain.drill.to_json(),
     }
 
 

@@ -10,6 +10,7 @@ from failsafe.backup.due import LastRun
 from failsafe.backup.freeze import DAMAGED, DRILL
 from failsafe.backup.freshness import is_on_course, judge_freshness
 from failsafe.backup.space import SPACE, expect_full_at, read_samples
+from failsafe.failover.drill_report import FlipDrilled
 from failsafe.model import DomainState, Guard, Mode, Severity, Side, Verdict
 from failsafe.status.course import read_pull, read_work
 from failsafe.status.drilled import Drilled
@@ -216,4 +217,9 @@ def _domain(row: DomainRow, glance: Glance, now: datetime) -> DomainStatus:
         Mode.OBSERVE if taken_over else row.mode,
         str(details.get("reason", "")),
         taken_over,
+        _flip_drill(glance.by("duty", "name").get(f"drill-failover:{row.domain}")),
     )
+
+
+def _flip_drill(duty: Row | None) -> FlipDrilled | None:
+    return None if duty is None else FlipDrilled.of(duty["details"])

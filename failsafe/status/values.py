@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from failsafe.backup.freshness import Overdue
+from failsafe.failover.drill_report import FlipDrilled
 from failsafe.model import DomainState, Finding, Guard, Side, Verdict
 from failsafe.status.course import Pull, Work
 from failsafe.status.drilled import Drilled
@@ -37,6 +38,7 @@ class DomainStatus:
     mode: str
     reason: str = ""
     taken_over: bool = False  # from a lost controller; nothing is written until a person says which side serves
+    drill: FlipDrilled | None = None  # the last failover drill
 
 
 @dataclass(frozen=True, slots=True)

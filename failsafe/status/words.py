@@ -131,6 +131,8 @@ def render_plain(status: Status, zone: tzinfo, *, mailboxes: bool = False) -> li
         lines += ["", f"domain {domain.domain}: {domain.state}, serving {domain.serving}, mode {domain.mode}; vantages: {seen}"]
         lines += [f"  MX {preference} {exchange}" for preference, exchange in domain.mx]
         lines += [f"  guard {guard.code}: {guard.text}" for guard in domain.guards]
+        if domain.drill is not None:
+            lines.append(f"  last failover drill {spoken_instant(domain.drill.at, zone)}: {domain.drill.describe()}")
     if status.servers:
         lines.append("")
     for server in status.servers:

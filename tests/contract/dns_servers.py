@@ -87,7 +87,8 @@ key "reader." {{ algorithm hmac-sha256; secret "{secret}"; }};
 zone "example.org" {{
     type primary;
     file "{folder}/example.org.zone";
-    update-policy {{ grant failsafe. name example.org. MX; grant failsafe. name empty.example.org. MX; }};
+    update-policy {{ grant failsafe. name example.org. MX; grant failsafe. name empty.example.org. MX;
+        grant failsafe. name failsafe-drill.example.org. MX; }};
 }};
 """
 

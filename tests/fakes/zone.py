@@ -11,6 +11,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from failsafe.errors import DnsError, OutcomeUnknown, SecretError, ZoneChanged
+from failsafe.failover.scratch import is_scratch
 from failsafe.model import MxChange, MxSet, ServerAnswer, ZonePromises
 
 
@@ -63,18 +64,22 @@ class FakeZone:
     def apply(self, change: MxChange) -> None:
         self.attempts += 1
         fault = self.faults.popleft() if self.faults else "ok"
-        if fault == "refused":
-            raise DnsError("the provider refused", mend="look at the token")
-        if fault == "no-key":
-            raise SecretError("the key's file is gone", mend="put it back")
-        if fault == "lost-before":
-            raise OutcomeUnknown("no answer")
+        _meet(fault)
         if fault == "late":
             self._waiting.append(change)
             raise OutcomeUnknown("no answer")
         if fault == "deaf":
             return
         self._write(change)
+        if fault == "lost-after":
+            raise OutcomeUnknown("no answer")
+
+    def clear(self, zone: str, name: str) -> None:  # noqa: ARG002 - the port's signature
+        assert is_scratch(name), name
+        fault = self.faults.popleft() if self.faults else "ok"
+        _meet(fault)
+        if fault != "deaf" and name in self.sets:
+            self.history.append(self.sets.pop(name))
         if fault == "lost-after":
             raise OutcomeUnknown("no answer")
 
@@ -92,8 +97,22 @@ class FakeZone:
     def _write(self, change: MxChange) -> None:
         if not self.sets.get(change.domain, MxSet(())).same_records(change.expected):
             raise ZoneChanged(f"{change.domain} holds something else")
-        ttl = change.desired.ttl_seconds if change.desired.ttl_seconds is not None else self.sets[change.domain].ttl_seconds
+        ttl = (
+            change.desired.ttl_seconds
+            if change.desired.ttl_seconds is not None
+            else self.sets.get(change.domain, MxSet(())).ttl_seconds
+        )
         self.put(change.domain, MxSet(change.desired.records, ttl))
+
+
+def _meet(fault: str) -> None:
+    """Faults before anything was written."""
+    if fault == "refused":
+        raise DnsError("the provider refused", mend="look at the token")
+    if fault == "no-key":
+        raise SecretError("the key's file is gone", mend="put it back")
+    if fault == "lost-before":
+        raise OutcomeUnknown("no answer")
 
 
 class FakeAuthorities:

@@ -29,10 +29,10 @@ DOCTORS_TESTS = (
 )
 EXIT_CODES = {
     errors.EXIT_OK: "done",
-    errors.EXIT_FINDINGS: "done, with findings (`backup`: incomplete or guarded; `status`, `doctor`, `verify`, `drill restore`: any finding; `search`, `restore`: nothing found; `erase`: something is still here, or a repository could not be asked)",
+    errors.EXIT_FINDINGS: "done, with findings (`backup`: incomplete or guarded; `status`, `doctor`, `verify`, `drill`: any finding; `search`, `restore`: nothing found; `erase`: something is still here, or a repository could not be asked)",
     errors.EXIT_CONFIGURATION: "usage or configuration; also a question that nobody is there to answer",
     errors.EXIT_REFUSED: "refused; every guard is listed",
-    errors.EXIT_EXTERNAL: "something outside failed (`backup`: any server or repository; `restore`: messages are missing; `drill restore`: it could not be tried)",
+    errors.EXIT_EXTERNAL: "something outside failed (`backup`: any server or repository; `restore`: messages are missing; `drill`: it could not be tried)",
     errors.EXIT_INTERRUPTED: "interrupted; running it again goes on",
 }
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from failsafe.failover.doctor import DomainCheckup, Exchange, is_ready, judge_domain
+from failsafe.failover.drill_report import FlipDrilled
 from failsafe.failover.facts import DomainFacts, Policy, Readiness, ZoneReading
 from failsafe.failover.health import VantageView
 from failsafe.failover.zone import MxLayout
@@ -46,6 +47,7 @@ FACTS = DomainFacts(
     leader=False,
     started_at=NOW,
 )
+DRILL = FlipDrilled(NOW - timedelta(days=2), "passed", 0.3, 0.3, 2, None)
 WELL = DomainCheckup(
     facts=FACTS,
     exchanges={
@@ -57,6 +59,7 @@ WELL = DomainCheckup(
     recipient="probe@example.org",
     helo="nas.example.org",
     last_write_at=NOW - timedelta(days=3),
+    drill=DRILL,
 )
 
 
@@ -118,8 +121,10 @@ def test_a_provider_that_refuses_us_blocks() -> None:
 
 
 def test_the_right_to_write_is_not_claimed_without_a_write() -> None:
-    assert finding(replace(WELL, last_write_at=None), "provider-write").severity is Severity.SKIPPED
-    assert finding(replace(WELL, last_write_at=NOW - timedelta(days=91)), "provider-write").severity is Severity.SKIPPED
+    assert finding(replace(WELL, last_write_at=None, drill=None), "provider-write").severity is Severity.SKIPPED
+    assert (
+        finding(replace(WELL, last_write_at=NOW - timedelta(days=91), drill=None), "provider-write").severity is Severity.SKIPPED
+    )
 
 
 def test_a_provider_and_servers_that_disagree_are_drift() -> None:
@@ -188,3 +193,28 @@ def test_too_few_vantages_warn_and_none_in_mode_auto_blocks() -> None:
 
 def test_a_probe_without_a_name_or_recipient_is_told() -> None:
     assert finding(replace(WELL, helo=None, recipient=None), "probe-identity").severity is Severity.WARN
+
+
+@pytest.mark.parametrize(
+    ("drill", "severity"),
+    [
+        (None, Severity.SKIPPED),
+        (DRILL, Severity.OK),
+        (replace(DRILL, at=NOW - timedelta(days=200)), Severity.WARN),
+        (replace(DRILL, result="failed", finding="ns2 still gives the old set"), Severity.FAIL),
+    ],
+)
+def test_a_failover_that_was_not_rehearsed_lately_or_went_wrong_is_told_and_never_blocks(
+    drill: FlipDrilled | None, severity: Severity
+) -> None:
+    findings = {each.code: each for each in judge_domain(replace(WELL, drill=drill), NOW)}
+    found = findings["drill-failover"]
+    assert (found.severity, found.blocks_failover) == (severity, False)
+    assert found.mend == ("" if severity is Severity.OK else "failsafe drill failover example.org")
+
+
+def test_a_drill_proves_that_the_provider_takes_a_change() -> None:
+    findings = {each.code: each for each in judge_domain(replace(WELL, last_write_at=None), NOW)}
+    assert findings["provider-write"].severity is Severity.OK
+    findings = {each.code: each for each in judge_domain(replace(WELL, last_write_at=None, drill=None), NOW)}
+    assert findings["provider-write"].mend.endswith("failsafe drill failover example.org")
