@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
-from failsafe.dns_ports import Authorities as Authorities
-from failsafe.dns_ports import DnsZone as DnsZone
+from failsafe.dns_ports import Authorities as Authorities  # noqa: PLC0414 - everybody asks `ports` for them
+from failsafe.dns_ports import DnsZone as DnsZone  # noqa: PLC0414
 from failsafe.events import Event
 from failsafe.model import (
     Body,
