@@ -39,6 +39,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "acknowledge": ("failsafe.cli.failover", "Tell a halted domain which side serves."),
     "adopt-mx": ("failsafe.cli.failover", "Plan and write the peace layout that the strategy needs."),
     "doctor": ("failsafe.cli.doctor", "Check everything a backup and a failover rely on."),
+    "replay": ("failsafe.cli.replay", "Recorded evidence run through other thresholds: how many flips, how many of them false?"),
     "events": ("failsafe.cli.events", "The audit trail."),
     "run": ("failsafe.cli.run", "The daemon."),
     "tick": ("failsafe.cli.run", "One pass of everything that is due, for cron."),

@@ -18,6 +18,7 @@ from sqlalchemy import Table, delete, func, insert, select, update
 from sqlalchemy.engine import Connection, RowMapping
 
 from failsafe.failover.health import ACCEPTING, FAILING, STALE_AFTER_INTERVALS, EvidenceRun
+from failsafe.failover.recording import LineRun
 from failsafe.model import Axis, Evidence, OwnLine, ProbeClass
 from failsafe.store.engine import Store
 from failsafe.store.schema import evidence as evidence_table
@@ -174,6 +175,31 @@ class HistoryStore:
                 _since_the_clock_went_back([*stored, *(each.run for each in held)]), key=lambda run: (run.last_at, run.first_at)
             )
         )
+
+    def recorded(self, server: str, axis: Axis, since: datetime) -> tuple[tuple[EvidenceRun, ...], bool]:
+        """What is stored of one axis since then, by `first_at`, with what last said up before; and whether the oldest of it was left out (ROWS_KEPT)."""
+        table = evidence_table
+        mine = (table.c.server == server) & (table.c.axis == str(axis))
+        up = mine & (table.c.last_at < since) & table.c.seen.in_([str(seen) for seen in ACCEPTING])
+        earlier = select(func.max(table.c.id)).where(up).group_by(table.c.vantage, table.c.target)
+        query = select(table).where(mine, table.c.last_at >= since).order_by(table.c.id.desc()).limit(ROWS_KEPT)
+        with self._store.read() as connection:
+            late = [_run(row) for row in connection.execute(query).mappings()][::-1]
+            witnesses = [
+                _run(row)
+                for row in connection.execute(select(table).where(table.c.id.in_(earlier)).order_by(table.c.id)).mappings()
+            ]
+        runs = sorted(_since_the_clock_went_back([*witnesses, *late]), key=lambda run: (run.first_at, run.last_at))
+        return tuple(runs), len(late) == ROWS_KEPT
+
+    def lines(self, since: datetime) -> tuple[LineRun, ...]:
+        """Our own line since then, oldest first."""
+        table = own_line_table
+        query = select(table).where(table.c.last_at >= since).order_by(table.c.id.desc()).limit(ROWS_KEPT)
+        with self._store.read() as connection:
+            rows = connection.execute(query).mappings().all()
+        runs = (LineRun(row["up"], row["answered"], row["asked"], row["first_at"], row["last_at"]) for row in rows)
+        return tuple(sorted(runs, key=lambda run: run.first_at))
 
     def newest(self, server: str, vantage: str, axis: Axis) -> tuple[EvidenceRun, ...]:
         """The newest run of one vantage and axis, alone; empty where there is none. Asks the database once, then knows it."""
