@@ -73,8 +73,12 @@ class Refused(FailsafeError):
 
     def __init__(self, message: str, guards: Sequence[Guard] = (), *, mend: str = "") -> None:
         self.guards = tuple(guards)
-        lines = "".join(f"\n  {guard.code}: {guard.text}" for guard in self.guards)
+        lines = "".join(f"\n  {guard.code}: {guard.text}{_way_out(guard)}" for guard in self.guards)
         super().__init__(message + lines, mend=mend)
+
+
+def _way_out(guard: Guard) -> str:
+    return f"\n    what to do: {guard.mend}" if guard.mend else ""
 
 
 class Interrupted(FailsafeError):

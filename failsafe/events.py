@@ -62,6 +62,7 @@ NAMES: dict[str, str] = {
     "failback.done": "every authoritative server that answers sends mail to the primary",
     "mx.planned": "a plan for the peace layout of a domain was made and journalled",
     "mx.adopted": "the peace layout that the strategy needs stands in the zone",
+    "flip.coming": "half of `down_for` is over: when a failover is expected, if nothing changes",
     "flip.blocked": "a flip was due and guards stand against it; details list all of them",
     "flip.observed": "mode observe: a flip would have been made",
     "flip.prepared": "mode manual: a flip is ready and waits for a person",

@@ -327,6 +327,19 @@ class Intent:
 
 
 @dataclass(frozen=True, slots=True)
+class ObservedFlip:
+    """A flip that mode `observe` would have made at `at` or, where `guards` stood, that was due and would have been held up."""
+
+    kind: FlipKind
+    at: datetime
+    incident_at: datetime | None
+    why: tuple[str, ...]
+    change: tuple[str, ...]
+    guards: tuple[str, ...]
+    over_at: datetime | None = None  # when the primary served and was well again
+
+
+@dataclass(frozen=True, slots=True)
 class DomainRecord:
     """What the journal knows of one domain. `epoch` grows with every change and is compared before every one."""
 
@@ -350,3 +363,4 @@ class DomainRecord:
     taken_over_at: datetime | None = (
         None  # when this machine took over from a lost one; until a person acknowledges, nothing is written
     )
+    observed: tuple[ObservedFlip, ...] = ()  # the newest last

@@ -11,7 +11,7 @@ import typer
 
 from failsafe.cli.common import JSON_OPTION, YES_OPTION, answer, answer_json, confirm, open_app, say, verbs_app
 from failsafe.errors import EXIT_EXTERNAL, EXIT_OK, Refused, UsageError
-from failsafe.model import FlipKind, Guard, Side
+from failsafe.model import FlipKind, Side
 
 if TYPE_CHECKING:
     from failsafe.domains import Domains
@@ -205,6 +205,7 @@ def _flip(
     as_json: bool,
 ) -> int:
     from failsafe.failover.decide import decide_by_hand
+    from failsafe.failover.guards import told_guards
 
     if force and not reason:
         raise UsageError("--force needs --reason TEXT: the audit trail keeps why")
@@ -217,9 +218,11 @@ def _flip(
         planned.append((facts, decide_by_hand(facts, kind, now, force=force)))
     for facts, decision in planned:
         _show(facts, decision, kind)
-    refusing = [guard for _facts_, decision in planned for guard in decision.refusing]
+    refusing = [guard for facts, decision in planned for guard in told_guards(decision.refusing, facts.policy.domain)]
     if refusing:
-        raise Refused(f"the {kind} is refused", refusing, mend=_mends(refusing))
+        if as_json:
+            answer_json({"domains": [_plan_json(facts, decision) for facts, decision in planned]})
+        raise Refused(f"the {kind} is refused", refusing)
     if dry_run:
         _answer_plans(planned, as_json)
         return EXIT_OK
@@ -242,6 +245,7 @@ def _facts(desk: Domains, name: str, kind: FlipKind, now: datetime) -> DomainFac
 
 def _show(facts: DomainFacts, decision: Decision, kind: FlipKind) -> None:
     """The plan and every guard, for a person: on stderr."""
+    from failsafe.failover.guards import with_way_out
     from failsafe.failover.zone import describe
 
     say(
@@ -251,17 +255,22 @@ def _show(facts: DomainFacts, decision: Decision, kind: FlipKind) -> None:
         say(f"  {sentence}")
     for guard in decision.guards:
         if guard not in decision.refusing:
-            say(f"  note: {guard.code}: {guard.text}")
+            say(f"  note: {with_way_out(guard, facts.policy.domain)}")
 
 
 def _plan_json(facts: DomainFacts, decision: Decision) -> dict[str, Any]:
+    from failsafe.failover.guards import told_guards
     from failsafe.failover.plan import to_json
 
-    plan = decision.plan
+    plan, domain = decision.plan, facts.policy.domain
+    refusing = {guard.code for guard in decision.refusing}
     return {
         "domain": facts.policy.domain,
         "kind": decision.kind,
-        "guards": [{"code": guard.code, "text": guard.text} for guard in decision.guards],
+        "guards": [
+            {"code": guard.code, "text": guard.text, "mend": guard.mend, "refuses": guard.code in refusing}
+            for guard in told_guards(decision.guards, domain)
+        ],
         "plan": None
         if plan is None
         else {
@@ -295,7 +304,3 @@ def _carry_out(desk: Domains, planned: Sequence[tuple[DomainFacts, Decision]], r
     if as_json:
         answer_json({"domains": results})
     return EXIT_EXTERNAL if failed else EXIT_OK
-
-
-def _mends(guards: Sequence[Guard]) -> str:
-    return "; ".join(dict.fromkeys(guard.mend for guard in guards if guard.mend))

@@ -11,6 +11,7 @@ from failsafe.backup.freshness import Overdue, may_send_heartbeat
 from failsafe.daemon.remind import reminder_due
 from failsafe.errors import FailsafeError
 from failsafe.events import Event
+from failsafe.failover.guards import with_way_out
 from failsafe.failover.notices import BOUNCED, GOES_PRIMARY, QUEUED, thread_of
 from failsafe.logs import get_log
 from failsafe.model import DomainState, Notice, Severity, Verdict
@@ -101,10 +102,15 @@ class People:
         for domain in status.domains:
             if not lasts(domain) or domain.since is None:
                 continue
-            reminded = self.app.events.last("domain.reminded", domain.domain)
-            if reminder_due(domain.since, None if reminded is None else reminded.at, now):
-                thread = thread_of(Journal(self.app.store, None).load(domain.domain, now))
-                self.app.record(reminder(domain, domain.since, thread, now))
+            self._remind(domain, domain.since, now)
+
+    def _remind(self, domain: DomainStatus, since: datetime, now: datetime) -> None:
+        """Counted from the beginning of the outage: a primary that comes and goes must not begin the count anew."""
+        record = Journal(self.app.store, None).load(domain.domain, now)
+        since = record.suspected_at or since
+        reminded = self.app.events.last("domain.reminded", domain.domain)
+        if reminder_due(since, None if reminded is None else reminded.at, now):
+            self.app.record(reminder(domain, since, thread_of(record), now))
 
     # -- the heartbeat ---------------------------------------------------------------------------------------------------
 
@@ -175,6 +181,7 @@ def reminder(domain: DomainStatus, since: datetime, thread: str, now: datetime) 
         ),
         DomainState.RECOVERING: ("No: the secondary takes it.", "To the secondary.", f"failsafe failback {name}", Severity.WARN),
     }.get(domain.state, ("No: the secondary takes it.", "To the secondary.", "bring the primary back; failsafe sees it", Severity.WARN))  # fmt: skip
-    details = "\n".join(f"{guard.code}: {guard.text}" for guard in domain.guards)
+    halt = () if domain.halt is None else domain.halt.lines()
+    details = "\n".join([*halt, *(with_way_out(guard, name) for guard in domain.guards)])
     notice = Notice(f"{name} is still {domain.state}", losing, goes, must_do, since, thread, severity, details)
-    return Event("domain.reminded", name, f"is still {domain.state}, for {spoken_age(now - since)}", now, notice=notice)
+    return Event("domain.reminded", name, f"is still {domain.state}; it began {spoken_age(now - since)} ago", now, notice=notice)

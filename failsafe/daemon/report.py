@@ -22,6 +22,7 @@ class WatchReport:
     health: tuple[tuple[str, str], ...]
     vantages: tuple[tuple[str, str, datetime | None], ...]
     reasons: tuple[str, ...]
+    found: str = ""  # what the zone holds, in words, also where nobody agrees
 
     def same(self, other: WatchReport) -> bool:
         """Equal in what a person would call news: times and texts that count something down are left out."""
@@ -46,6 +47,7 @@ class WatchReport:
                 for name, verdict, at in self.vantages
             ],
             "reasons": list(self.reasons),
+            "found": self.found,
         }
 
 
@@ -63,4 +65,5 @@ def report_of(round_: Round, views: Iterable[VantageView]) -> WatchReport:
         health=health,
         vantages=tuple((view.vantage, str(view.verdict), view.last_at) for view in views if view.axis is Axis.INBOUND),
         reasons=round_.decision.reasons,
+        found=zone.described,
     )

@@ -7,19 +7,21 @@ would have done. A person may do more, but not everything: see `decide_by_hand`.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
 from failsafe.errors import Refused
-from failsafe.failover.evidence import against, describe_views, judge_down, judge_recovered, judge_well
+from failsafe.failover.evidence import against, describe_views, due_at, judge_down, judge_recovered, judge_well
 from failsafe.failover.facts import DomainFacts, fitting
 from failsafe.failover.guards import BY_HAND, FORCEABLE, PROOF_STALE, judge_guards
+from failsafe.failover.halt import explain_halt
 from failsafe.failover.machine import Trigger, possible
 from failsafe.failover.plan import FlipPlan, make_plan
 from failsafe.model import DomainState, FlipKind, Guard, Mode, Side
 
 PERSON = "person"  # who began a plan by hand, in the journal
+COMING = "coming"  # the name of the warning at half of down_for: one an incident
 MOST_FAILURES = 100  # refused plans in one incident; at half an hour each about two days, when senders have begun to give up
 
 
@@ -29,6 +31,7 @@ class Order(StrEnum):
     FLIP = "flip"
     RESUME = "resume"
     CHECK_PRIMARY = "check-primary"
+    TELL_COMING = "tell-coming"
     TELL_BLOCKED = "tell-blocked"
     TELL_PREPARED = "tell-prepared"
     TELL_OBSERVED = "tell-observed"
@@ -46,6 +49,7 @@ class Decision:
     kind: FlipKind | None = None  # which flip the guards are about
     told: str = ""  # names what a TELL order says, so that it is said once
     refusing: tuple[Guard, ...] = ()
+    due_at: datetime | None = None  # when a flip is expected, if nothing changes
 
 
 def decide(facts: DomainFacts, now: datetime) -> Decision:
@@ -78,8 +82,7 @@ def decide_by_hand(facts: DomainFacts, kind: FlipKind, now: datetime, *, force: 
     trigger = {FlipKind.FAILOVER: Trigger.FAILOVER_ORDERED, FlipKind.FAILBACK: Trigger.FAILBACK_ORDERED}.get(kind)
     state = facts.record.state
     if facts.unfinished is None and not (state is DomainState.NORMAL if trigger is None else possible(state, trigger)):
-        mend = f"failsafe acknowledge {facts.policy.domain} --serving primary|secondary" if state is DomainState.HALTED else ""
-        raise Refused(f"{facts.policy.domain} is {state}: a {kind} is not possible from there", mend=mend)
+        raise _impossible(facts, kind)
     guards = judge_guards(facts, kind, now)
     refusing = tuple(guard for guard in guards if guard.code in BY_HAND and not (force and guard.code in FORCEABLE))
     plan = None
@@ -90,6 +93,16 @@ def decide_by_hand(facts: DomainFacts, kind: FlipKind, now: datetime, *, force: 
         raise Refused(f"no DNS provider is configured for {facts.policy.domain}", guards, mend=f"by hand: {change}")
     orders = (Order.FLIP,) if not refusing and plan is not None else ()
     return Decision(trigger if orders else None, orders, guards, describe_views(facts, now), plan, kind, refusing=refusing)
+
+
+def _impossible(facts: DomainFacts, kind: FlipKind) -> Refused:
+    domain, state = facts.policy.domain, facts.record.state
+    text = f"{domain} is {state}: a {kind} is not possible from there"
+    if state is not DomainState.HALTED:
+        return Refused(text)
+    halt = explain_halt(domain, facts.zone.described, facts.record.attempted)
+    lines = "".join(f"\n  {line}" for line in (f"why: {facts.record.reason}", *halt.lines()))
+    return Refused(text + lines, mend=f"failsafe acknowledge {domain} --serving primary|secondary")
 
 
 def still_wanted(facts: DomainFacts, now: datetime) -> bool:
@@ -124,9 +137,13 @@ def _towards_secondary(facts: DomainFacts, now: datetime) -> Decision:
     if judge_well(facts):
         return Decision(trigger=Trigger.PRIMARY_WELL, guards=guards, reasons=reasons, kind=FlipKind.FAILOVER)
     if not judge_down(facts, now):
-        return Decision(
+        waits = Decision(
             guards=guards, reasons=(*reasons, "not down for long enough, or not by enough vantages"), kind=FlipKind.FAILOVER
         )
+        due = due_at(facts)
+        if due is None or due - now > facts.policy.down_for / 2:
+            return waits
+        return replace(waits, orders=(Order.TELL_COMING,), told=COMING, due_at=due)
     return _due(facts, FlipKind.FAILOVER, Trigger.PRIMARY_DOWN, guards, now)
 
 
@@ -156,7 +173,7 @@ def _due(facts: DomainFacts, kind: FlipKind, trigger: Trigger, guards: tuple[Gua
     order = _tell_order(facts, kind, guards)
     if order is not None:
         if order is Order.TELL_PREPARED:
-            reasons = (*reasons, *_why_not_automatic(facts, kind))
+            reasons = (*reasons, *why_not_automatic(facts, kind))
         return Decision(
             None, (order, *_recheck(facts, kind, guards)), guards, reasons, plan, kind, _told(order, kind, guards, plan)
         )
@@ -170,14 +187,15 @@ def _due(facts: DomainFacts, kind: FlipKind, trigger: Trigger, guards: tuple[Gua
 def _tell_order(facts: DomainFacts, kind: FlipKind, guards: tuple[Guard, ...]) -> Order | None:
     if facts.mode is Mode.OBSERVE:
         return Order.TELL_OBSERVED
-    automatic = not _why_not_automatic(facts, kind)
+    automatic = not why_not_automatic(facts, kind)
     standing = guards if automatic else [guard for guard in guards if guard.code != "no-quorum"]
     if standing:
         return Order.TELL_BLOCKED
     return None if automatic else Order.TELL_PREPARED
 
 
-def _why_not_automatic(facts: DomainFacts, kind: FlipKind) -> tuple[str, ...]:
+def why_not_automatic(facts: DomainFacts, kind: FlipKind) -> tuple[str, ...]:
+    """Why a person applies it, although nothing stands against it."""
     policy = facts.policy
     reasons = []
     if policy.mode is not Mode.AUTO:

@@ -19,6 +19,7 @@ from failsafe.failover.drill_journal import DrillJournal
 from failsafe.failover.drill_report import FlipDrill, Leg, describe_difference
 from failsafe.failover.facts import DomainFacts, Policy, Readiness, ZoneReading
 from failsafe.failover.gather import read_zone
+from failsafe.failover.guards import told_guards
 from failsafe.failover.runner import FIRST_POLL, LONGEST_POLL, FlipRunner
 from failsafe.failover.scratch import DRILL, is_scratch, scratch_name
 from failsafe.failover.zone import describe
@@ -33,8 +34,8 @@ def refuse_drill(facts: DomainFacts, now: datetime) -> tuple[str, ...]:
     domain, state = facts.policy.domain, facts.record.state
     decision = decide_by_hand(facts, FlipKind.FAILOVER, now, force=True)
     if decision.refusing:
-        mend = "; ".join(dict.fromkeys(guard.mend for guard in decision.refusing if guard.mend))
-        raise Refused(f"a failover of {domain} would be refused, so there is nothing to rehearse", decision.refusing, mend=mend)
+        guards = told_guards(decision.refusing, domain)
+        raise Refused(f"a failover of {domain} would be refused, so there is nothing to rehearse", guards)
     if state is not DomainState.NORMAL:
         raise Refused(f"{domain} is {state}: a drill waits for peace", mend="try again when `failsafe status` says normal")
     held_up = [guard for guard in decision.guards if guard.code == "secondary-not-ready"]

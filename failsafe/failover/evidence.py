@@ -39,6 +39,13 @@ def judge_down(facts: DomainFacts, now: datetime) -> bool:
     return len(votes(facts, now)) >= votes_needed(facts) and not for_it(facts)
 
 
+def due_at(facts: DomainFacts) -> datetime | None:
+    """When the primary will be judged down if nothing changes; None while too few vantages say down, or one says up."""
+    begun = sorted(view.since_at for view in against(facts) if view.since_at is not None)
+    needed = votes_needed(facts)
+    return None if for_it(facts) or len(begun) < needed else begun[needed - 1] + facts.policy.down_for
+
+
 def judge_recovered(facts: DomainFacts, now: datetime) -> bool:
     """Well for `up_for`: since the domain is recovering, and by at least one vantage without a break.
 

@@ -88,6 +88,13 @@ class ZoneReading:
             return ""
         return "; ".join(f"{who} says {describe(mx)}" for who, mx in heard[:8])
 
+    @property
+    def described(self) -> str:
+        """What is there, in words, also where nobody agrees."""
+        if self.agreed is not None:
+            return describe(self.agreed)
+        return "; ".join(text for text in (self.unreadable, self.disagreement) if text)
+
     def _heard(self) -> list[tuple[str, MxSet]]:
         provider = [("the provider", self.provider)] if self.provider is not None else []
         return [*provider, *((answer.nameserver, answer.mx) for answer in self.answers if answer.mx is not None)]

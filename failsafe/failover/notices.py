@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 
 from failsafe.events import Event
-from failsafe.failover.decide import Decision, Order
+from failsafe.failover.decide import Decision, Order, why_not_automatic
 from failsafe.failover.facts import DomainFacts
+from failsafe.failover.guards import with_way_out
+from failsafe.failover.halt import explain_halt
 from failsafe.failover.machine import Trigger, step
 from failsafe.failover.plan import to_json
 from failsafe.failover.takeover import acknowledge
-from failsafe.model import DomainRecord, FlipKind, Intent, NewIntent, Notice, Severity, Verdict
+from failsafe.model import DomainRecord, FlipKind, Guard, Intent, Mode, NewIntent, Notice, Severity, Verdict
 
 QUEUED = "no: senders keep it for hours to days (some give up after 24 hours)"
 BOUNCED = "yes: the primary refuses it for good, so senders get it back as undeliverable"
@@ -91,7 +93,7 @@ def stuck_event(record: DomainRecord, kind: FlipKind, text: str, now: datetime) 
         since=record.suspected_at,
         thread=thread_of(record),
         severity=Severity.FAIL,
-        details=text,
+        details="\n".join(explain_halt(record.domain, text, record.attempted).lines()),
     )
     return Event("flip.failed", record.domain, f"{kind} stopped half-way: {text}", now, {}, notice)
 
@@ -117,6 +119,8 @@ def told_event(facts: DomainFacts, decision: Decision, now: datetime) -> Event:
     name, phrase = _TOLD[order]
     failing_over = decision.kind is FlipKind.FAILOVER
     change = decision.plan.sentences if decision.plan is not None else ()
+    if order is Order.TELL_OBSERVED and decision.guards:
+        phrase = "was due, and would have been held up"
     guards = [f"{guard.code}: {guard.text}" for guard in decision.guards]
     command = f"failsafe {decision.kind} {policy.domain}" if policy.writable else f"at the DNS provider: {'; '.join(change)}"
     observed = "nothing" if record.taken_over_at is None else acknowledge(policy.domain, record.serving)
@@ -124,10 +128,10 @@ def told_event(facts: DomainFacts, decision: Decision, now: datetime) -> Event:
         subject=f"{policy.domain}: {decision.kind} {phrase}",
         losing_mail=losing_mail(facts) if failing_over else "no",
         mail_goes=GOES_PRIMARY if failing_over else "to the secondary",
-        must_do={Order.TELL_PREPARED: command, Order.TELL_OBSERVED: observed}.get(order) or _against(decision, command),
+        must_do={Order.TELL_PREPARED: command, Order.TELL_OBSERVED: observed}.get(order) or _against(decision.guards, command),
         since=record.suspected_at,
         thread=thread_of(record),
-        details="\n".join([*decision.reasons, *change, *guards]),
+        details="\n".join([*decision.reasons, *change, *(with_way_out(guard, policy.domain) for guard in decision.guards)]),
     )
     details: dict[str, object] = {
         "kind": decision.kind,
@@ -138,16 +142,49 @@ def told_event(facts: DomainFacts, decision: Decision, now: datetime) -> Event:
     return Event(name, policy.domain, f"{decision.kind} {phrase}: {'; '.join([*guards, *change])}", now, details, notice)
 
 
+def coming_event(facts: DomainFacts, decision: Decision, now: datetime) -> Event:
+    """Half of `down_for` is over: when the failover is expected, if nothing changes, and what will come of it."""
+    assert decision.due_at is not None
+    record, policy, due = facts.record, facts.policy, decision.due_at
+    counting = policy.vantages >= policy.quorum  # then `no-quorum` is only the time that still runs
+    guards = tuple(guard for guard in decision.guards if not (counting and guard.code == "no-quorum"))
+    by_hand = why_not_automatic(facts, FlipKind.FAILOVER)
+    command = f"failsafe failover {policy.domain}"
+    if facts.mode is Mode.OBSERVE:
+        will, must_do = "would be made", "nothing; mode observe writes nothing"
+    elif by_hand:
+        will, must_do = "is expected to wait for you", f"nothing yet; then {command}"
+    elif guards:
+        will, must_do = "is due, and blocked so far", _against(guards, command)
+    else:
+        will, must_do = "is expected", f"nothing; to keep mail where it is: failsafe hold {policy.domain} --for 2h --reason TEXT"
+    said = f"failover {will} at {due:%H:%M} UTC, if nothing changes"
+    notice = Notice(
+        subject=f"{policy.domain}: {said}",
+        losing_mail=losing_mail(facts),
+        mail_goes=GOES_PRIMARY,
+        must_do=must_do,
+        since=record.suspected_at,
+        thread=thread_of(record),
+        details="\n".join([*decision.reasons, *by_hand, *(with_way_out(guard, policy.domain) for guard in guards)]),
+    )
+    details: dict[str, object] = {
+        "due_at": due.isoformat(),
+        "guards": [{"code": guard.code, "text": guard.text} for guard in guards],
+    }
+    return Event("flip.coming", policy.domain, said, now, details, notice)
+
+
 def losing_mail(facts: DomainFacts) -> str:
     """While mail still goes to a primary that does not take it."""
     return BOUNCED if any(view.verdict is Verdict.LYING for view in facts.views) else QUEUED
 
 
-def _against(decision: Decision, command: str) -> str:
+def _against(guards: tuple[Guard, ...], command: str) -> str:
     """What a person does about a blocked flip. More vantages (`no-quorum`) are for later: they do not move this mail."""
-    if decision.guards and all(guard.code in PASSING for guard in decision.guards):
+    if guards and all(guard.code in PASSING for guard in guards):
         return "nothing; it is made as soon as nothing stands against it"
-    return next((guard.mend for guard in decision.guards if guard.mend and guard.code != "no-quorum"), command)
+    return next((guard.mend for guard in guards if guard.mend and guard.code != "no-quorum"), command)
 
 
 _TOLD = {

@@ -18,6 +18,7 @@ from failsafe.failover.decide import Decision, Order
 from failsafe.failover.facts import DomainFacts, Policy, ZoneReading
 from failsafe.failover.gather import read_zone
 from failsafe.failover.machine import Trigger, possible, step
+from failsafe.failover.observed import end_observed, note_observed
 from failsafe.failover.plan import FlipPlan, mark
 from failsafe.failover.verify import Progress, judge_progress
 from failsafe.model import DomainRecord, DomainState, FlipKind, Intent, MxChange, NewIntent, Outcome, Side
@@ -230,9 +231,13 @@ class FlipRunner:
         return self._journal.change(record, changed, [event])
 
     def _tell(self, facts: DomainFacts, decision: Decision) -> DomainRecord:
-        event = notices.told_event(facts, decision, self._clock.now())
-        told = " ".join([*facts.record.told.split(), decision.told][-20:])
-        return self._journal.change(facts.record, replace(facts.record, told=told), [event])
+        now, record = self._clock.now(), facts.record
+        coming, observed = Order.TELL_COMING in decision.orders, record.observed
+        event = notices.coming_event(facts, decision, now) if coming else notices.told_event(facts, decision, now)
+        if Order.TELL_OBSERVED in decision.orders:
+            observed = note_observed(record, decision, now)
+        told = " ".join([*record.told.split(), decision.told][-20:])
+        return self._journal.change(record, replace(record, told=told, observed=observed), [event])
 
     def _read(self, policy: Policy) -> ZoneReading:
         return read_zone(self._zone, self._authorities, policy)
@@ -262,7 +267,7 @@ def at_primary(record: DomainRecord, now: datetime) -> DomainRecord:
     """Peace again: the incident is over, and late mail at the secondary is brought home for a while."""
     return replace(
         record, serving=Side.PRIMARY, written=None, previous=None, attempted=None, suspected_at=None, failures=0, retry_at=None, told="",
-        draining_until=now + DRAIN_FOR,
+        draining_until=now + DRAIN_FOR, observed=end_observed(record.observed, now),
     )  # fmt: skip
 
 
@@ -277,7 +282,8 @@ def _moved(facts: DomainFacts, trigger: Trigger, reasons: tuple[str, ...], now: 
     if trigger is Trigger.PRIMARY_WELL and changed.state is DomainState.NORMAL:
         # `attempted` is kept: a request whose answer was lost may still arrive, and must then be recognised.
         previous = record.previous if record.attempted is not None else None
-        return replace(changed, suspected_at=None, previous=previous, failures=0, retry_at=None, told="")
+        observed = end_observed(record.observed, now)
+        return replace(changed, suspected_at=None, previous=previous, failures=0, retry_at=None, told="", observed=observed)
     if trigger is Trigger.SEEN_AT_SECONDARY:
         changed = replace(changed, suspected_at=record.suspected_at or now, attempted=None, failures=0, retry_at=None, told="")
         return replace(changed, serving=Side.SECONDARY, written=found)

@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from failsafe import __version__
+from failsafe.failover.guards import way_out
+from failsafe.model import ObservedFlip
 from failsafe.status.course import Pull
 from failsafe.status.values import DomainStatus, ServerStatus, Status, Upload
 
@@ -53,13 +55,26 @@ def _domain_json(domain: DomainStatus) -> dict[str, Any]:
         "since": instant(domain.since),
         "serving": str(domain.serving),
         "mx": [{"preference": preference, "exchange": exchange} for preference, exchange in domain.mx],
-        "guards": [{"code": guard.code, "text": guard.text} for guard in domain.guards],
+        "guards": [{"code": guard.code, "text": guard.text, "mend": way_out(guard, domain.domain)} for guard in domain.guards],
         "health": domain.health,
         "vantages": [{"vantage": each.vantage, "verdict": str(each.verdict), "at": instant(each.at)} for each in domain.vantages],
         "held_until": instant(domain.held_until),
         "draining": domain.draining,
         "mode": domain.mode,
+        "observed": [_observed_json(flip) for flip in domain.observed],
+        "halt": None if domain.halt is None else domain.halt.to_json(),
         "last_drill": None if domain.drill is None else domain.drill.to_json(),
+    }
+
+
+def _observed_json(flip: ObservedFlip) -> dict[str, Any]:
+    return {
+        "kind": str(flip.kind),
+        "at": instant(flip.at),
+        "why": list(flip.why),
+        "change": list(flip.change),
+        "held_up_by": list(flip.guards),
+        "over_at": instant(flip.over_at),
     }
 
 

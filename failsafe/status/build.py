@@ -11,7 +11,10 @@ from failsafe.backup.freeze import DAMAGED, DRILL
 from failsafe.backup.freshness import is_on_course, judge_freshness
 from failsafe.backup.space import SPACE, expect_full_at, read_samples
 from failsafe.failover.drill_report import FlipDrilled
-from failsafe.model import DomainState, Guard, Mode, Severity, Side, Verdict
+from failsafe.failover.halt import Halt, explain_halt
+from failsafe.failover.observed import observed_of_json
+from failsafe.failover.zone import describe
+from failsafe.model import DomainState, Guard, Mode, MxSet, Severity, Side, Verdict
 from failsafe.status.course import read_pull, read_work
 from failsafe.status.drilled import Drilled
 from failsafe.status.findings import (
@@ -218,7 +221,16 @@ def _domain(row: DomainRow, glance: Glance, now: datetime) -> DomainStatus:
         str(details.get("reason", "")),
         taken_over,
         _flip_drill(glance.by("duty", "name").get(f"drill-failover:{row.domain}")),
+        tuple(observed_of_json(kept) for kept in details.get("observed", ())),
+        _halt(row.domain, seen, details) if state is not None and state["state"] == DomainState.HALTED else None,
     )
+
+
+def _halt(domain: str, seen: dict[str, Any], details: dict[str, Any]) -> Halt:
+    attempted = details.get("attempted")
+    expected = None if attempted is None else MxSet.of(*((int(rank), str(name)) for rank, name in attempted["records"]))
+    found = MxSet.of(*((int(rank), str(name)) for rank, name in seen.get("mx", ())))
+    return explain_halt(domain, seen.get("found") or (describe(found) if found else ""), expected)
 
 
 def _flip_drill(duty: Row | None) -> FlipDrilled | None:

@@ -9,7 +9,8 @@ from typing import Any
 
 from failsafe.backup.freshness import Overdue
 from failsafe.failover.drill_report import FlipDrilled
-from failsafe.model import DomainState, Finding, Guard, Side, Verdict
+from failsafe.failover.halt import Halt
+from failsafe.model import DomainState, Finding, Guard, ObservedFlip, Side, Verdict
 from failsafe.status.course import Pull, Work
 from failsafe.status.drilled import Drilled
 from failsafe.status.upkeep import Reading, Retention
@@ -39,6 +40,8 @@ class DomainStatus:
     reason: str = ""
     taken_over: bool = False  # from a lost controller; nothing is written until a person says which side serves
     drill: FlipDrilled | None = None  # the last failover drill
+    observed: tuple[ObservedFlip, ...] = ()  # what mode observe would have done, the newest last
+    halt: Halt | None = None  # of a halted domain
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from failsafe.render import spoken_age, spoken_instant
 from failsafe.status.course import describe_pull, describe_work
 from failsafe.status.drilled import render_drill
 from failsafe.status.findings import MOVING
+from failsafe.status.flips import render_halt, render_observed
 from failsafe.status.values import DomainStatus, MailboxStatus, RepositoryStatus, Status, Upload
 
 
@@ -130,7 +131,9 @@ def render_plain(status: Status, zone: tzinfo, *, mailboxes: bool = False) -> li
         seen = ", ".join(f"{each.vantage} {each.verdict}" for each in domain.vantages) or "nobody has looked"
         lines += ["", f"domain {domain.domain}: {domain.state}, serving {domain.serving}, mode {domain.mode}; vantages: {seen}"]
         lines += [f"  MX {preference} {exchange}" for preference, exchange in domain.mx]
+        lines += [f"  {line}" for line in render_halt(domain)]
         lines += [f"  guard {guard.code}: {guard.text}" for guard in domain.guards]
+        lines += [f"  {line}" for line in render_observed(domain, zone)]
         if domain.drill is not None:
             lines.append(f"  last failover drill {spoken_instant(domain.drill.at, zone)}: {domain.drill.describe()}")
     if status.servers:

@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 
 from failsafe.errors import LeaseLost, Refused, StoreError
 from failsafe.events import Event
+from failsafe.failover.observed import observed_of_json, observed_to_json
 from failsafe.model import DomainRecord, DomainState, FlipKind, Guard, Intent, MxSet, NewIntent, Outcome, Side
 from failsafe.store.engine import Store
 from failsafe.store.events import write_event
@@ -166,6 +167,7 @@ def _from_record(record: DomainRecord) -> dict[str, Any]:
         "retried": record.retried,
         "told": record.told,
         "taken_over_at": _instant_to_json(record.taken_over_at),
+        "observed": [observed_to_json(flip) for flip in record.observed],
     }
     return {
         "state": record.state.value,
@@ -201,6 +203,7 @@ def _to_record(row: Row[Any]) -> DomainRecord:
             retried=details.get("retried"),
             told=details.get("told", ""),
             taken_over_at=_instant_from_json(details.get("taken_over_at")),
+            observed=tuple(observed_of_json(kept) for kept in details.get("observed", ())),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(

@@ -25,6 +25,7 @@ from failsafe.render import spoken_age, spoken_instant
 from failsafe.secrets import read_secret
 from failsafe.status.as_json import to_json
 from failsafe.status.course import describe_pull, describe_work
+from failsafe.status.flips import render_observed
 from failsafe.status.values import DomainStatus, Status
 from failsafe.status.words import Answers, answer_all
 from failsafe.web.metrics import render_metrics
@@ -61,6 +62,7 @@ def make_page(status: Callable[[datetime], Status], clock: Clock, zone: tzinfo, 
             pull=lambda pull: describe_pull(pull, found.at, zone),
             work=lambda work: describe_work(work, found.at, zone),
             mood=domain_mood,
+            observed=lambda domain: [line.removeprefix("observe: ") for line in render_observed(domain, zone)],
         )
         return HTMLResponse(text)
 

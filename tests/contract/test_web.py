@@ -65,6 +65,14 @@ def test_the_page_needs_no_script_and_fits_a_phone() -> None:
     assert not re.search(r"(src|href)=\"https?:", text)  # nothing is loaded from elsewhere
 
 
+def test_the_page_says_what_was_found_in_a_halted_domain_and_the_ways_out() -> None:
+    details = {"reason": "not verified", "attempted": {"records": [[5, "mx.example.net"]], "ttl_seconds": 60}}
+    text = client(healthy(domain_state=(state("halted", details=details),))).get("/").text
+    assert "found: 10 mail.example.org" in text
+    assert "expected: 5 mx.example.net" in text
+    assert "<code>failsafe acknowledge example.org --serving secondary</code>" in text
+
+
 def test_what_a_server_said_cannot_become_markup() -> None:
     hostile = state("halted", details={"reason": "<script>alert(1)</script>"})
     text = client(healthy(domain_state=(hostile,))).get("/").text

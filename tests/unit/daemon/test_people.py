@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
-from failsafe.daemon.people import lasts, reminder
-from failsafe.model import DomainState, Notice
+from failsafe.app import App
+from failsafe.config.load import load_config
+from failsafe.daemon.people import People, lasts, reminder
+from failsafe.model import DomainState, Notice, Side
 from failsafe.status.build import build_status
 from failsafe.status.values import DomainStatus
 from failsafe.status.watched import watches_all
 from failsafe.store.glance import Glance
+from failsafe.store.journal import Journal
 from tests.unit.status.world import NOW, ROSTER, ago, duty, healthy, watch
 
 SINCE = NOW - timedelta(hours=6)
@@ -58,3 +62,39 @@ def test_a_watch_that_stands_still_is_not_looked_after() -> None:
     assert watches_all(ROSTER, healthy(), NOW)
     assert not watches_all(ROSTER, healthy(duty=(watch(at=ago(hours=1)), duty("backup:vps", ago(minutes=5)))), NOW)
     assert not watches_all(ROSTER, Glance(), NOW)
+
+
+CONFIG = """
+[controller]
+id = "nas"
+state_dir = "{folder}"
+[mail_server.vps]
+layout = "maildir"
+path = "{folder}"
+[domain."example.org"]
+server = "vps"
+zone = "example.org"
+primary = ["mail.example.org"]
+secondary = ["mx.away.example"]
+strategy = "on-demand"
+"""
+
+
+def test_reminders_are_counted_from_the_beginning_of_the_outage_each_once_also_across_restarts(tmp_path: Path) -> None:
+    file = tmp_path / "failsafe.toml"
+    file.write_text(CONFIG.format(folder=tmp_path))
+    app = App(load_config(file), file)
+    journal = Journal(app.store, app.leases.acquire("nas", NOW))
+    began = NOW - timedelta(minutes=15)
+    out = replace(journal.load("example.org", NOW), state=DomainState.FAILED_OVER, serving=Side.SECONDARY, suspected_at=began)
+    record = journal.change(journal.load("example.org", NOW), replace(out, since_at=NOW), [])
+    for quarter in range(4 * 24):
+        now = NOW + timedelta(minutes=15 * quarter)
+        # The primary comes and goes meanwhile, so the state is a new one every two hours.
+        state = DomainState.RECOVERING if quarter // 8 % 2 else DomainState.FAILED_OVER
+        if state is not record.state:
+            record = journal.change(record, replace(record, state=state, since_at=now), [])
+        People.of(app).step(now, leader=True)  # of a program that has just started
+    reminded = [event.at for _, event in app.events.since() if event.name == "domain.reminded"]
+    assert [(at - began) / timedelta(hours=1) for at in reminded] == [1, 6, 12, 20]
+    app.store.close()
