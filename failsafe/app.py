@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from failsafe.clock import SystemClock
 from failsafe.config.schema import Config, Dns, Domain, MailServer
-from failsafe.errors import ConfigError, UsageError
+from failsafe.errors import UsageError
 from failsafe.events import Event
 from failsafe.secrets import Secret, read_environment, read_secret
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from failsafe.adapters.restic import ResticRepository
     from failsafe.backup.archive.staging import Staging
     from failsafe.bucket import Bucket
-    from failsafe.ports import Authorities, DnsZone, MailHost, MailSource, Notifier
+    from failsafe.ports import Authorities, DnsZone, MailHost, MailSource, Notifier, ProviderZone
     from failsafe.store.duties import DutyStore
     from failsafe.store.engine import Store
     from failsafe.store.events import EventStore
@@ -280,6 +280,10 @@ class App:
             raise UsageError(f'there is no [domain."{name}"] in {self.config_file}', mend=_known(self.config.domain)) from None
 
     def zone(self, domain: str) -> DnsZone | None:
+        """As `provider`, for those who only read and write MX records."""
+        return self.provider(domain)
+
+    def provider(self, domain: str) -> ProviderZone | None:
         """The provider's adapter; None where the domain names no `dns` (then people make the change).
 
         One for the life of this program: it remembers what it read last, to notice who else touched it.
@@ -302,7 +306,7 @@ class App:
         return self._authorities[domain]
 
     @cached_property
-    def _zones(self) -> dict[str, DnsZone]:
+    def _zones(self) -> dict[str, ProviderZone]:
         return {}
 
     @cached_property
@@ -320,7 +324,7 @@ class App:
         return AppriseNotifier(self.config.notify.urls_file, controller=self.config.controller.id, zone=self.time_zone)
 
 
-def _zone(table: Dns, domain: Domain) -> DnsZone:
+def _zone(table: Dns, domain: Domain) -> ProviderZone:
     ttl = None if domain.ttl is None else int(domain.ttl.total_seconds())
     if table.provider == "rfc2136":
         from failsafe.adapters.rfc2136 import Rfc2136Zone
@@ -338,7 +342,12 @@ def _zone(table: Dns, domain: Domain) -> DnsZone:
 
         assert table.token_file is not None and table.zone_id is not None
         return CloudflareZone(table.zone_id, token_file=table.token_file, base_url=table.base_url, ttl_seconds=ttl)
-    raise ConfigError("dns", [("provider", "route53 is not in this version yet; use cloudflare or rfc2136, or leave `dns` out")])
+    from failsafe.adapters.route53 import Route53Zone
+
+    assert table.credentials_file is not None
+    return Route53Zone(
+        table.hosted_zone_id, credentials_file=table.credentials_file, profile=table.profile, base_url=table.base_url
+    )
 
 
 def _logins(server: MailServer) -> dict[str, Login]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -28,12 +28,14 @@ from failsafe.buckets import look_at_bucket
 from failsafe.config.keep import keep_warning
 from failsafe.domains import Domains
 from failsafe.errors import ExternalError, FailsafeError, ProcessError
-from failsafe.failover.doctor import WRITE_PROOF, DomainCheckup, Exchange, is_ready, judge_domain
+from failsafe.failover.doctor import DomainCheckup, Exchange, is_ready, judge_domain
+from failsafe.failover.doctor_provider import WRITE_PROOF
 from failsafe.flip_drills import last_drill
 from failsafe.kits.gather import look_at_kit
 from failsafe.maintenance import rules_of
 from failsafe.model import Finding
 from failsafe.ports import MailSource
+from failsafe.providers import look_at_provider
 from failsafe.status.drilled import Drilled
 from failsafe.status.upkeep import reading_of
 from failsafe.store.duties import DoctorRun
@@ -60,14 +62,17 @@ class Diagnosis:
         return {"findings": [_finding_json(finding) for finding in self.findings], "ready_for_failover": self.ready}
 
 
-def run_checkup(app: App) -> Diagnosis:
-    """Looks at everything, and keeps what was found: a failover relies on the last whole run. Raises StoreError."""
+def run_checkup(app: App, prove: Collection[str] = ()) -> Diagnosis:
+    """Looks at everything, and keeps what was found: a failover relies on the last whole run. Raises StoreError.
+
+    Nothing is changed anywhere, but for the scratch record of each domain in `prove`.
+    """
     began = app.clock.now()
     names, servers = sorted(app.config.domain), sorted(app.config.mail_server)
     domains = Domains(app, None, began)
     with ThreadPoolExecutor(THREADS, thread_name_prefix="doctor") as pool:
         server_looks = [pool.submit(_server, app, server) for server in servers]
-        domain_looks = [pool.submit(_domain, app, domains, name, began) for name in names]
+        domain_looks = [pool.submit(_domain, app, domains, name, began, name in prove) for name in names]
         buckets = [pool.submit(look_at_bucket, app, name) for name in sorted(app.config.repository)]
         machine = _machine(app, began)
         server_facts = [look.result() for look in server_looks]
@@ -92,7 +97,7 @@ def run_checkup(app: App) -> Diagnosis:
 # -- domains -------------------------------------------------------------------------------------------------------------
 
 
-def _domain(app: App, domains: Domains, name: str, now: datetime) -> DomainCheckup:
+def _domain(app: App, domains: Domains, name: str, now: datetime, prove: bool) -> DomainCheckup:  # noqa: FBT001 - through the pool
     facts = domains.gather(name, now, fresh_zone=True)
     table = app.domain(name)
     probe = app.config.probe.get(table.server)
@@ -114,6 +119,7 @@ def _domain(app: App, domains: Domains, name: str, now: datetime) -> DomainCheck
         helo=helo,
         last_write_at=max(written, default=None),
         drill=last_drill(app, name),
+        provider=look_at_provider(app, name, facts.policy.zone, now, prove=prove),
     )
 
 

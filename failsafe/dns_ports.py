@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Protocol
 
 from failsafe.model import MxChange, MxSet, ServerAnswer, ZonePromises
@@ -24,6 +25,42 @@ class DnsZone(Protocol):
 
     def clear(self, zone: str, name: str) -> None:
         """Removes the MX records of a scratch name, if there are any; of no other name, ever (an AssertionError)."""
+
+
+class ScratchRecord(Protocol):
+    """A record at a scratch name, on which a provider shows what it promises. Raises DnsError, ZoneChanged, OutcomeUnknown.
+
+    The adapter compares nothing itself here: what refuses a stale expectation is the provider.
+    """
+
+    @property
+    def name(self) -> str: ...
+    def read(self) -> tuple[int, ...]:
+        """The numbers that it holds: none, or one, or more where a stale write was accepted."""
+        ...
+
+    def write(self, expected: int | None, number: int) -> None:
+        """Puts `number` in the place of `expected` (None: where there is none), by the means that protect a flip, in one request.
+
+        `expected` is a number that this object has read before.
+        """
+
+    def clear(self) -> None:
+        """Takes away whatever of ours is there."""
+
+
+class ProviderZone(DnsZone, Protocol):
+    """A DNS provider as the doctor sees it, too."""
+
+    def locked(self, zone: str, domain: str) -> tuple[str, ...]:
+        """Records of the domain that the provider refuses to change, each with its reason. Raises DnsError, SecretError."""
+        ...
+
+    def credential_ends(self) -> datetime | None:
+        """When the credential ends; None if never. Raises DnsError where the provider does not tell, SecretError."""
+        ...
+
+    def scratch(self, zone: str, domain: str) -> ScratchRecord: ...
 
 
 class Authorities(Protocol):

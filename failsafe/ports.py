@@ -13,6 +13,8 @@ from typing import Protocol
 
 from failsafe.dns_ports import Authorities as Authorities  # noqa: PLC0414 - everybody asks `ports` for them
 from failsafe.dns_ports import DnsZone as DnsZone  # noqa: PLC0414
+from failsafe.dns_ports import ProviderZone as ProviderZone  # noqa: PLC0414
+from failsafe.dns_ports import ScratchRecord as ScratchRecord  # noqa: PLC0414
 from failsafe.events import Event
 from failsafe.model import (
     Body,

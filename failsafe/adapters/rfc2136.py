@@ -1,4 +1,4 @@
-"""ports.DnsZone by dynamic update (RFC 2136) with TSIG (RFC 8945), through dnspython.
+"""ports.ProviderZone by dynamic update (RFC 2136) with TSIG (RFC 8945), through dnspython.
 
 One UPDATE over TCP carries the whole old RRset as a value-dependent prerequisite (RFC 2136 section 2.4.2) and its replacement: the server
 itself compares and sets, atomically. The prerequisite does not compare TTLs. Connecting and sending are told apart: only what fails after
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from failsafe.adapters.dns_wire import addresses_of, mx_answer, read_tsig_key, split_address
 from failsafe.errors import DnsError, OutcomeUnknown, ZoneChanged
-from failsafe.failover.scratch import is_scratch
+from failsafe.failover.scratch import PROOF, is_scratch, scratch_name
 from failsafe.model import MxChange, MxSet, ZonePromises
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 10.0  # Knot commits an update in about 10 ms, BIND in about 1 ms; this is for a slow line
+SCRATCH_EXCHANGE = "failsafe-proof.invalid"
 FALLBACK_TTL_SECONDS = 300  # where neither the plan nor the zone knows one
 
 
@@ -63,21 +64,31 @@ class Rfc2136Zone:
     def apply(self, change: MxChange) -> None:
         """One signed update. Raises ZoneChanged, OutcomeUnknown, DnsError, SecretError."""
         assert change.desired, "an empty MX set is never written"
-        self._demand(self._exchange(self._update(change)), change.domain)
+        self._send(self._update(change), change.domain)
 
     def clear(self, zone: str, name: str) -> None:
         """One signed update without a prerequisite: what is there goes, and nothing there is fine. Raises as `apply`."""
         assert is_scratch(name), f"{name} is no scratch name"
         import dns.name
 
-        update = self._empty_update(zone)
+        update = self._new_update(zone)
         update.delete(dns.name.from_text(name), "MX")
-        self._demand(self._exchange(update), name)
+        self._send(update, name)
 
-    def _demand(self, response: dns.message.Message, domain: str) -> None:
-        """Raises what an answer that is no success means."""
+    def locked(self, zone: str, domain: str) -> tuple[str, ...]:  # noqa: ARG002 - the port's signature
+        """RFC 2136 knows no locks; what a key may not write is told when it tries."""
+        return ()
+
+    def credential_ends(self) -> None:
+        """A TSIG key has no end; None."""
+
+    def scratch(self, zone: str, domain: str) -> Rfc2136Scratch:
+        return Rfc2136Scratch(self, zone, scratch_name(PROOF, domain))
+
+    def _send(self, update: dns.update.UpdateMessage, domain: str) -> None:
         import dns.rcode
 
+        response = self._exchange(update)
         rcode = response.rcode()
         if rcode == dns.rcode.NOERROR:
             return
@@ -94,10 +105,16 @@ class Rfc2136Zone:
             transient=False,
         )
 
+    def _new_update(self, zone: str) -> dns.update.UpdateMessage:
+        import dns.update
+
+        key = read_tsig_key(*self._key)
+        return dns.update.UpdateMessage(zone, keyring={key.name: key}, keyname=key.name, keyalgorithm=key.algorithm)
+
     def _update(self, change: MxChange) -> dns.update.UpdateMessage:
         import dns.name
 
-        update = self._empty_update(change.zone)
+        update = self._new_update(change.zone)
         name = dns.name.from_text(change.domain)
         if change.expected:
             update.present(name, "MX", *_values(change.expected))
@@ -106,12 +123,6 @@ class Rfc2136Zone:
         found = (change.desired.ttl_seconds, change.expected.ttl_seconds, self._ttl_seconds, FALLBACK_TTL_SECONDS)
         update.replace(name, next(ttl for ttl in found if ttl is not None), "MX", *_values(change.desired))
         return update
-
-    def _empty_update(self, zone: str) -> dns.update.UpdateMessage:
-        import dns.update
-
-        key = read_tsig_key(*self._key)
-        return dns.update.UpdateMessage(zone, keyring={key.name: key}, keyname=key.name, keyalgorithm=key.algorithm)
 
     def _exchange(self, message: dns.message.Message) -> dns.message.Message:
         """Sends one message and reads its answer within the deadline."""
@@ -147,6 +158,30 @@ class Rfc2136Zone:
         raise DnsError(
             f"cannot connect to the name server {self._server}: {reason}", mend="check that it runs and that TCP passes"
         ) from reason
+
+
+class Rfc2136Scratch:
+    """ports.ScratchRecord: an MX set of ours whose preference is the number."""
+
+    def __init__(self, server: Rfc2136Zone, zone: str, name: str) -> None:
+        self._server, self._zone, self.name = server, zone, name
+
+    def read(self) -> tuple[int, ...]:
+        """Records of others are none of ours: a wildcard's are seen here too, and do not stand in the way."""
+        found = self._server.read(self._zone, self.name).records
+        return tuple(record.preference for record in found if record.exchange == SCRATCH_EXCHANGE)
+
+    def write(self, expected: int | None, number: int) -> None:
+        old, new = MxSet(()) if expected is None else _scratch(expected), _scratch(number)
+        self._server.apply(MxChange(self.name, self._zone, old, new, ""))
+
+    def clear(self) -> None:
+        if self.read():
+            self._server.clear(self._zone, self.name)
+
+
+def _scratch(number: int) -> MxSet:
+    return MxSet.of((number, SCRATCH_EXCHANGE), ttl_seconds=60)
 
 
 def _values(found: MxSet) -> list[str]:

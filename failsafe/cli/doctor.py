@@ -18,18 +18,24 @@ def doctor(
     domain: str = typer.Option(
         None, "--domain", metavar="D", help="Show only this domain, its server and this machine (everything is looked at)."
     ),
+    prove_cas: bool = typer.Option(
+        False,
+        "--prove-cas",
+        help="Also writes, changes and deletes a scratch record (failsafe-proof.DOMAIN) at each DNS provider, and shows that a stale change is refused.",
+    ),
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Checks everything a backup and a failover rely on; changes nothing. Exit 1 if anything is wrong.
+    """Checks everything a backup and a failover rely on; changes nothing, but for --prove-cas. Exit 1 if anything is wrong.
 
-    Example: failsafe doctor --domain example.org
+    Examples: failsafe doctor --domain example.org; failsafe doctor --prove-cas
     """
     from failsafe.checkup import run_checkup
     from failsafe.events import Event
 
     everything = open_app()
     server = everything.domain(domain).server if domain else ""
-    whole = run_checkup(everything)
+    proved = ([domain] if domain else list(everything.config.domain)) if prove_cas else []
+    whole = run_checkup(everything, proved)
     diagnosis = whole.about(domain, server) if domain else whole
     counts = {severity: sum(finding.severity is severity for finding in diagnosis.findings) for severity in Severity}
     text = ", ".join(f"{count} {severity}" for severity, count in counts.items() if count)

@@ -13,7 +13,17 @@ from failsafe.config.schema import Config
 from failsafe.errors import ConfigError, SecretError
 from failsafe.secrets import mode_fault, modes_are_kept, secret_path
 
-SECRET_KEYS = ("password_file", "environment_file", "token_file", "key_file", "ssh_key", "urls_file", "url_file", "accounts_file")
+SECRET_KEYS = (
+    "password_file",
+    "environment_file",
+    "token_file",
+    "key_file",
+    "credentials_file",
+    "ssh_key",
+    "urls_file",
+    "url_file",
+    "accounts_file",
+)
 
 NAMED_KEYS = ("_file", "ssh_key", "known_hosts")
 

@@ -116,9 +116,6 @@ def _dangling_names(config: Config) -> list[tuple[str, str]]:
             faults.append((f"{key}.server", f"there is no [mail_server.{domain.server}]"))
         if domain.dns is not None and domain.dns not in config.dns:
             faults.append((f"{key}.dns", f"there is no [dns.{domain.dns}]"))
-        elif domain.dns is not None and config.dns[domain.dns].provider == "route53":
-            text = "route53 is not in this version yet; use cloudflare or rfc2136, or leave `dns` out: then notices carry the exact change"
-            faults.append((f"{key}.dns", text))
     for kind in ("probe", "canary"):
         faults += [
             (f"{kind}.{name}", f"there is no [mail_server.{name}]")

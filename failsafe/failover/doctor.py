@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from failsafe.failover.doctor_provider import CODES as PROVIDER_CODES
+from failsafe.failover.doctor_provider import ProviderCheckup, judge_provider, judge_write
 from failsafe.failover.drill_report import FlipDrilled
 from failsafe.failover.facts import DomainFacts
 from failsafe.failover.health import VantageView
@@ -18,7 +20,6 @@ from failsafe.model import Axis, Finding, Mode, ProbeClass, Severity, Side, Verd
 
 TTL_HIGH = 600  # seconds; a flip reaches careful senders only after that long
 DRILL_VALID = timedelta(days=180)  # a rehearsal older than this is due again
-WRITE_PROOF = timedelta(days=90)  # a finished write this young proves that the provider lets us
 FAIL, WARN, OK, SKIPPED = Severity.FAIL, Severity.WARN, Severity.OK, Severity.SKIPPED
 
 # Of a domain. Blocks a failover, what is looked at.
@@ -29,7 +30,7 @@ CODES: dict[str, tuple[bool, str]] = {
     "mx-drift": (True, "provider and name servers hold what failsafe expects"),
     "ns-agree": (False, "the authoritative name servers answer, and alike"),
     "ttl-high": (False, "the TTL of the MX records, which a flip waits for"),
-    "provider-write": (True, "the DNS provider can be read, and took a change within 90 days"),
+    **PROVIDER_CODES,
     "drill-failover": (False, "a failover was rehearsed at a shadow name within 180 days, and went well"),
     "secondary-resolves": (True, "the secondary exchanges resolve, and none is an alias"),
     "secondary-accepts": (True, "a secondary exchange takes mail for the domain"),
@@ -63,6 +64,7 @@ class DomainCheckup:
     helo: str | None
     last_write_at: datetime | None  # the newest plan that was finished
     drill: FlipDrilled | None = None  # the last failover drill
+    provider: ProviderCheckup | None = None  # None where none is configured
 
 
 def judge_domain(seen: DomainCheckup, now: datetime) -> tuple[Finding, ...]:
@@ -70,7 +72,7 @@ def judge_domain(seen: DomainCheckup, now: datetime) -> tuple[Finding, ...]:
     return (
         *_judge_zone(seen),
         *_judge_targets(seen),
-        _judge_write(seen, now),
+        *_judge_provider(seen, now),
         _judge_drill(seen, now),
         *_judge_secondaries(seen),
         *_judge_watching(seen),
@@ -159,25 +161,12 @@ def _judge_targets(seen: DomainCheckup) -> list[Finding]:
     return [_exchange_finding("mx-target", name, "the primary exchanges resolve", faults)]
 
 
-def _judge_write(seen: DomainCheckup, now: datetime) -> Finding:
-    policy, name = seen.facts.policy, seen.facts.policy.domain
-    if not policy.writable:
-        return Finding(
-            "provider-write", SKIPPED, name, "no DNS provider is configured: a person makes the change", blocks_failover=True
-        )
-    if seen.facts.zone.provider_error:
-        text = f"the provider could not be read: {seen.facts.zone.provider_error}"
-        return Finding(
-            "provider-write", FAIL, name, text, "check the credentials in [dns] and the provider's status", blocks_failover=True
-        )
+def _judge_provider(seen: DomainCheckup, now: datetime) -> tuple[Finding, ...]:
+    policy, zone = seen.facts.policy, seen.facts.zone
     drilled_at = seen.drill.at if seen.drill is not None and seen.drill.passed else None
     written_at = max((at for at in (seen.last_write_at, drilled_at) if at is not None), default=None)
-    if written_at is not None and now - written_at < WRITE_PROOF:
-        text = f"a change was written and verified on {written_at:%Y-%m-%d}"
-        return Finding("provider-write", OK, name, text, blocks_failover=True)
-    text = "the provider can be read; that it may also write was not tried, because nothing is written without need"
-    mend = f"a drill proves it, and touches no live record: failsafe drill failover {name}"
-    return Finding("provider-write", SKIPPED, name, text, mend, blocks_failover=True)
+    write = judge_write(policy.domain, seen.provider, zone.provider_error, written_at, now, writable=policy.writable)
+    return (write,) if seen.provider is None else (write, *judge_provider(policy.domain, seen.provider, now))
 
 
 def _judge_drill(seen: DomainCheckup, now: datetime) -> Finding:

@@ -88,7 +88,7 @@ zone "example.org" {{
     type primary;
     file "{folder}/example.org.zone";
     update-policy {{ grant failsafe. name example.org. MX; grant failsafe. name empty.example.org. MX;
-        grant failsafe. name failsafe-drill.example.org. MX; }};
+        grant failsafe. name failsafe-drill.example.org. MX; grant failsafe. name failsafe-proof.example.org. MX; }};
 }};
 """
 

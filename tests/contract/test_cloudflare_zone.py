@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,8 @@ def test_a_swap_with_one_primary_is_one_record_changed_in_place(server: Cloudfla
     with CloudflareServer.running({DOMAIN: [(10, MAIL, 60), (20, AWAY, 60)]}) as both:
         client(both, token_file).apply(change(MxSet.of((10, MAIL), (20, AWAY)), MxSet.of((20, AWAY), (30, MAIL))))
         (batch,) = both.batches
-    assert set(batch) == {"patches"}
+    assert set(batch) == {"patches", "posts"}
+    assert [(post["type"], post["content"]) for post in batch["posts"]] == [("TXT", '"failsafe lock 1"')]
     assert [set(patch) for patch in batch["patches"]] == [{"id", "priority"}]
 
 
@@ -98,7 +100,7 @@ def test_an_automatic_ttl_stays_automatic(token_file: Path) -> None:
         found = zone.read(DOMAIN, DOMAIN)
         assert found.ttl_seconds == 300
         zone.apply(change(found, MxSet(OUTAGE.records, found.ttl_seconds)))
-        assert {record["ttl"] for record in server.records.values()} == {1}
+        assert {record["ttl"] for record in server.records.values() if record["type"] == "MX"} == {1}
 
 
 def test_a_set_larger_than_one_page_is_read_whole(token_file: Path) -> None:
@@ -106,7 +108,7 @@ def test_a_set_larger_than_one_page_is_read_whole(token_file: Path) -> None:
     with CloudflareServer.running({DOMAIN: many}) as server:
         found = client(server, token_file).read(DOMAIN, DOMAIN)
         assert len(found.records) == 150
-        assert len(server.requests) == 2
+        assert len(server.requests) == 2 + 1  # two pages, and the lock
 
 
 @pytest.mark.parametrize("fault", ["unsuccessful", "html", "html-403", "500", "garbage", "hang-before", "empty", "shift", "429"])
@@ -171,9 +173,86 @@ def test_a_record_touched_between_reading_and_writing_is_noticed(server: Cloudfl
     assert server.writes == 0
 
 
+def test_the_lock_is_moved_on_in_the_same_batch(server: CloudflareServer, zone: CloudflareZone) -> None:
+    zone.apply(change())
+    (first,) = [record for record in server.records.values() if record["type"] == "TXT"]
+    zone.apply(change(OUTAGE, PEACE))
+    (second,) = [record for record in server.records.values() if record["type"] == "TXT"]
+    assert server.batches[1]["deletes"][-1] == {"id": first["id"]}
+    assert (second["name"], second["content"]) == (f"_failsafe.{DOMAIN}", '"failsafe lock 2"')
+    assert second["comment"].startswith("failsafe failover epoch 7")
+
+
+def test_a_writer_that_was_overtaken_is_refused_by_cloudflare_itself_though_the_records_are_what_it_expects(
+    server: CloudflareServer, zone: CloudflareZone, token_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zone.apply(change())
+    zone.apply(change(OUTAGE, PEACE))
+    real, others = zone._api.batch, client(server, token_file)
+
+    def late(*arguments: object) -> None:
+        monkeypatch.setattr(zone._api, "batch", real)
+        others.apply(change(PEACE, MxSet.of((30, MAIL), ttl_seconds=60)))
+        others.apply(change(MxSet.of((30, MAIL), ttl_seconds=60), PEACE))
+        real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(zone._api, "batch", late)
+    with pytest.raises(ZoneChanged, match="81044"):
+        zone.apply(change())
+    assert server.mx() == frozenset({(10, MAIL)})
+
+
+def test_a_record_in_the_place_of_our_lock_that_is_not_ours_is_left_alone(token_file: Path) -> None:
+    with CloudflareServer.running({DOMAIN: [(10, MAIL, 60)]}) as server:
+        server.put_txt(f"_failsafe.{DOMAIN}", "v=something")
+        with pytest.raises(DnsError, match="is not failsafe's"):
+            client(server, token_file).apply(change())
+        assert server.writes == 0
+
+
+def test_a_record_that_email_routing_has_locked_is_told_before_anything_is_sent(
+    server: CloudflareServer, zone: CloudflareZone
+) -> None:
+    (identifier,) = server.records
+    server.by_hand(identifier, meta={"read_only": True, "email_routing": True})
+    assert zone.locked(DOMAIN, DOMAIN) == (f"MX {MAIL} (Email Routing)",)
+    with pytest.raises(DnsError, match="belongs to Email Routing") as caught:
+        zone.apply(change(PEACE, MxSet.of((10, AWAY), ttl_seconds=60)))
+    assert "disable Email Routing" in caught.value.mend
+    assert not caught.value.transient
+    assert server.writes == 0
+
+
+@pytest.mark.parametrize("code", [1046, 890190])
+def test_a_zone_that_email_routing_manages_is_told_when_cloudflare_refuses(
+    server: CloudflareServer, zone: CloudflareZone, code: int
+) -> None:
+    server.routed = code
+    with pytest.raises(DnsError, match="belongs to Email Routing") as caught:
+        zone.apply(change())
+    assert not isinstance(caught.value, OutcomeUnknown)
+    assert server.states == [frozenset({(10, MAIL)})]
+
+
+@pytest.mark.parametrize("owner", ["user", "account"])
+def test_the_end_of_a_token_is_known_whoever_owns_it(server: CloudflareServer, zone: CloudflareZone, owner: str) -> None:
+    server.token_owner = owner
+    assert zone.credential_ends() is None
+    server.token_ends = "2027-01-31T23:59:59Z"
+    assert zone.credential_ends() == datetime(2027, 1, 31, 23, 59, 59, tzinfo=UTC)
+
+
+def test_a_token_that_does_not_tell_its_end_is_no_error_of_the_zone(server: CloudflareServer, zone: CloudflareZone) -> None:
+    server.token_owner = "nobody"
+    with pytest.raises(DnsError):
+        zone.credential_ends()
+    assert zone.read(DOMAIN, DOMAIN) == PEACE
+
+
 def test_a_ttl_outside_the_documented_range_is_refused_whole(server: CloudflareServer, zone: CloudflareZone) -> None:
     with pytest.raises(DnsError, match="9021") as caught:
         zone.apply(change(desired=MxSet(OUTAGE.records, 30)))
+    assert 'ttl = "60s"' in caught.value.mend
     assert not isinstance(caught.value, OutcomeUnknown)
     assert server.states == [frozenset({(10, MAIL)})]
 

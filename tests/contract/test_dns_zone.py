@@ -1,4 +1,4 @@
-"""One conformance suite for every DNS provider: the fake in memory, a real Knot, a real BIND and a strict Cloudflare server."""
+"""One conformance suite for every DNS provider: the fake in memory, a real Knot, a real BIND, strict Cloudflare and Route 53 servers."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ import pytest
 from failsafe.adapters.cloudflare import CloudflareZone
 from failsafe.adapters.resolver import AuthoritativeServers
 from failsafe.adapters.rfc2136 import Rfc2136Zone
+from failsafe.adapters.route53 import Route53Zone
 from failsafe.errors import DnsError, OutcomeUnknown, SecretError, ZoneChanged
+from failsafe.failover.prove import prove_cas
 from failsafe.model import MxChange, MxSet
-from failsafe.ports import DnsZone
+from failsafe.ports import ProviderZone
 from tests.contract.dns_servers import ZONE, NameServer, missing, name_server
 from tests.fakes.cloudflare_server import TOKEN, ZONE_ID, CloudflareServer
+from tests.fakes.route53_server import KEY_ID, SECRET_KEY, Route53Server
+from tests.fakes.route53_server import ZONE_ID as HOSTED_ZONE_ID
 from tests.fakes.zone import FakeZone
 
 MAIL, AWAY, AWAY_TOO = "mail.example.org", "mx.away.example", "mx2.away.example"
@@ -31,30 +35,44 @@ class Provider:
     """A provider whose zone holds PEACE for example.org; `make` gives another client of the same zone."""
 
     name: str
-    zone: DnsZone
-    make: Callable[[], DnsZone]
-    fences: bool  # the provider itself compares and sets
+    zone: ProviderZone
+    make: Callable[[], ProviderZone]
+    compares: bool  # the provider itself compares the records, whoever changed them
     server: NameServer | None = None
 
 
-@pytest.fixture(params=["fake", "knot", "bind", "cloudflare"])
+@pytest.fixture(params=["fake", "knot", "bind", "cloudflare", "route53"])
 def provider(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Provider]:
     kind = request.param
     if kind == "fake":
         fake = FakeZone({ZONE: PEACE})
-        yield Provider(kind, fake, lambda: fake, fences=True)
+        yield Provider(kind, fake, lambda: fake, compares=True)
     elif kind == "cloudflare":
         token_file = tmp_path / "token"
         token_file.write_text(TOKEN)
         token_file.chmod(0o600)
         with CloudflareServer.running({ZONE: [(10, MAIL, 60)]}) as server:
             zone = CloudflareZone(ZONE_ID, token_file=token_file, base_url=server.url)
-            yield Provider(kind, zone, lambda: CloudflareZone(ZONE_ID, token_file=token_file, base_url=server.url), fences=False)
+            yield Provider(
+                kind, zone, lambda: CloudflareZone(ZONE_ID, token_file=token_file, base_url=server.url), compares=False
+            )
+    elif kind == "route53":
+        file = tmp_path / "credentials"
+        file.write_text(f"[default]\naws_access_key_id = {KEY_ID}\naws_secret_access_key = {SECRET_KEY}\n")
+        file.chmod(0o600)
+        with Route53Server.running(ZONE, [f"10 {MAIL}."]) as amazon:
+            amazon.pending_looks = 0
+            settings = {"credentials_file": file, "base_url": amazon.url}
+
+            def make() -> Route53Zone:
+                return Route53Zone(HOSTED_ZONE_ID, **settings)  # type: ignore[arg-type]
+
+            yield Provider(kind, make(), make, compares=True)
     else:
         if missing(kind):
             pytest.skip(missing(kind))
         with name_server(kind, tmp_path / kind) as server:
-            yield Provider(kind, client(server), lambda: client(server), fences=True, server=server)
+            yield Provider(kind, client(server), lambda: client(server), compares=True, server=server)
 
 
 def client(server: NameServer, **more: object) -> Rfc2136Zone:
@@ -111,9 +129,6 @@ def test_part_of_the_set_is_not_the_set(provider: Provider) -> None:
 
 
 def test_of_many_writers_at_once_exactly_one_wins(provider: Provider) -> None:
-    if not provider.fences:
-        pytest.skip("this provider has no compare-and-set of its own, and says so")
-
     def write(number: int) -> str:
         try:
             provider.make().apply(change(PEACE, MxSet.of((10, MAIL), (100 + number, AWAY), ttl_seconds=60)))
@@ -127,9 +142,45 @@ def test_of_many_writers_at_once_exactly_one_wins(provider: Provider) -> None:
     assert provider.zone.read(ZONE, ZONE) == MxSet.of((10, MAIL), (int(winner), AWAY), ttl_seconds=60)
 
 
+def test_a_provider_shows_on_a_scratch_record_that_it_refuses_a_stale_change_and_nothing_is_left(provider: Provider) -> None:
+    scratch = provider.zone.scratch(ZONE, ZONE)
+    assert prove_cas(scratch) == ""
+    assert scratch.read() == ()
+    assert provider.zone.read(ZONE, ZONE) == PEACE
+
+
+@pytest.mark.parametrize("left", [(1,), (1, 2)], ids=["created", "changed"])
+def test_what_a_killed_proof_has_left_is_cleared_by_the_next(provider: Provider, left: tuple[int, ...]) -> None:
+    killed = provider.make().scratch(ZONE, ZONE)
+    for expected, number in zip((None, *left), left, strict=False):
+        killed.write(expected, number)
+        assert killed.read() == (number,)
+    assert prove_cas(provider.zone.scratch(ZONE, ZONE)) == ""
+    assert killed.read() == ()
+
+
+def test_a_scratch_name_is_written_where_there_is_none_and_cleared_whole(provider: Provider) -> None:
+    name = f"failsafe-drill.{ZONE}"
+    for _ in range(2):
+        provider.zone.apply(change(MxSet(()), PEACE, name))
+        with pytest.raises(ZoneChanged):
+            provider.make().apply(change(MxSet(()), OUTAGE, name))
+        provider.zone.apply(change(PEACE, OUTAGE, name))
+        provider.zone.clear(ZONE, name)
+        assert provider.zone.read(ZONE, name) == MxSet(())
+    provider.zone.clear(ZONE, name)
+    with pytest.raises(AssertionError):
+        provider.zone.clear(ZONE, ZONE)
+
+
+def test_nothing_is_locked_and_no_credential_ends_where_nothing_is_said_of_it(provider: Provider) -> None:
+    assert provider.zone.locked(ZONE, ZONE) == ()
+    assert provider.zone.credential_ends() is None
+
+
 def test_the_promises_are_said(provider: Provider) -> None:
     assert provider.zone.promises.atomic
-    assert provider.zone.promises.compare_and_set is provider.fences
+    assert provider.zone.promises.compare_and_set is provider.compares
 
 
 @pytest.fixture(params=["knot", "bind"])
@@ -146,6 +197,12 @@ def test_the_first_mx_record_is_written_only_where_there_is_none(server: NameSer
     assert zone.read(ZONE, name).same_records(PEACE)
     with pytest.raises(ZoneChanged):
         zone.apply(change(MxSet(()), OUTAGE, name))
+
+
+def test_a_scratch_record_that_the_key_may_not_write_is_told(server: NameServer) -> None:
+    with pytest.raises(DnsError, match=r"refuses|rejects") as caught:
+        prove_cas(client(server, key_name="reader.").scratch(ZONE, ZONE))
+    assert not caught.value.transient
 
 
 def test_a_key_file_may_be_a_block_as_bind_writes_it(server: NameServer) -> None:

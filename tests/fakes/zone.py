@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from failsafe.errors import DnsError, OutcomeUnknown, SecretError, ZoneChanged
-from failsafe.failover.scratch import is_scratch
+from failsafe.failover.scratch import PROOF, is_scratch, scratch_name
 from failsafe.model import MxChange, MxSet, ServerAnswer, ZonePromises
 
 
@@ -83,6 +83,15 @@ class FakeZone:
         if fault == "lost-after":
             raise OutcomeUnknown("no answer")
 
+    def locked(self, zone: str, domain: str) -> tuple[str, ...]:  # noqa: ARG002 - the port's signature
+        return ()
+
+    def credential_ends(self) -> datetime | None:
+        return None
+
+    def scratch(self, zone: str, domain: str) -> FakeScratch:  # noqa: ARG002 - the port's signature
+        return FakeScratch(self, scratch_name(PROOF, domain))
+
     def land(self) -> None:
         """The requests that were on their way arrive."""
         while self._waiting:
@@ -113,6 +122,24 @@ def _meet(fault: str) -> None:
         raise SecretError("the key's file is gone", mend="put it back")
     if fault == "lost-before":
         raise OutcomeUnknown("no answer")
+
+
+class FakeScratch:
+    """ports.ScratchRecord on a FakeZone. `blind`: the provider accepts whatever it is sent, as one that ignores prerequisites."""
+
+    def __init__(self, zone: FakeZone, name: str, *, blind: bool = False) -> None:
+        self.zone, self.name, self.blind = zone, name, blind
+
+    def read(self) -> tuple[int, ...]:
+        return tuple(record.preference for record in self.zone.sets.get(self.name, MxSet(())).records)
+
+    def write(self, expected: int | None, number: int) -> None:
+        if not self.blind and self.read() != (() if expected is None else (expected,)):
+            raise ZoneChanged(f"{self.name} holds something else")
+        self.zone.sets[self.name] = MxSet.of((number, "failsafe-proof.invalid"), ttl_seconds=60)
+
+    def clear(self) -> None:
+        self.zone.sets.pop(self.name, None)
 
 
 class FakeAuthorities:

@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reference.md"
 DOCTORS_TESTS = (
     "failover/test_doctor.py",
+    "failover/test_doctor_provider.py",
     "backup/test_doctor.py",
     "backup/test_bucket.py",
     "backup/test_kit.py",
@@ -106,7 +107,9 @@ def told(module: str) -> dict[str, bool]:
 
 
 def test_every_finding_of_the_doctor_is_in_the_list_and_the_other_way_round() -> None:
-    assert told("failsafe/failover/doctor.py") == {code: blocks for code, (blocks, _) in DOMAIN_FINDINGS.items()}
+    assert told("failsafe/failover/doctor.py") | told("failsafe/failover/doctor_provider.py") == {
+        code: blocks for code, (blocks, _) in DOMAIN_FINDINGS.items()
+    }
     bucket = dict.fromkeys((LOCK, DELETE, CONTENTS), False)
     beside = told("failsafe/backup/kit_state.py") | told("failsafe/backup/drill_doctor.py") | bucket
     assert told("failsafe/backup/doctor.py") | beside == {code: blocks for code, (blocks, _) in FINDINGS.items()}

@@ -97,10 +97,11 @@ def test_a_domain_that_names_a_server_which_is_not_there_is_refused() -> None:
     )
 
 
-def test_a_provider_that_is_not_there_yet_is_refused_before_anybody_relies_on_it() -> None:
-    text = DOMAIN + b'dns = "aws"\n[dns.aws]\nprovider = "route53"\nhosted_zone_id = "Z1"\n'
+def test_amazons_credentials_are_looked_for_where_amazon_keeps_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    text = DOMAIN + b'dns = "aws"\n[dns.aws]\nprovider = "route53"\n'
 
-    assert "not in this version" in faults_of(text)['domain."example.org".dns']
+    assert parse_config(text, "test.toml").dns["aws"].credentials_file == Path("/home/somebody/.aws/credentials")
 
 
 def test_domain_defaults_reach_every_domain_and_are_overruled_by_its_own_keys() -> None:

@@ -1,0 +1,213 @@
+"""Cloudflare's API through its official SDK, with everything switched off that the SDK does by itself, because each of it has lost records
+somewhere: it repeats POSTs, follows the calendar for the API's version, reads a base URL, keys and headers from the environment, and takes an
+unexpected answer for an empty list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from failsafe.errors import DnsError, OutcomeUnknown, ZoneChanged
+from failsafe.model import normal_name
+from failsafe.secrets import read_secret
+
+if TYPE_CHECKING:
+    import cloudflare
+    import httpx
+
+BASE_URL = "https://api.cloudflare.com/client/v4"
+API_VERSION = "2026-11-01"  # pinned: left out, the SDK sends today's date, and behaviour may change with it
+CONNECT_SECONDS = 5.0
+PER_PAGE, MOST_PAGES = 100, 10
+CHANGED_CODES = frozenset(
+    {81044, 81053, 81054, 81057, 81058}
+)  # record missing, CNAME in the way, record exists, identical record exists
+CREDENTIAL_CODES = frozenset({6003, 6111, 9106, 9109, 10000, 10001})
+ROUTED_CODES = frozenset({1046, 890190})  # the MX records belong to Email Routing
+TTL_CODES = frozenset({9021})
+NOT_A_USERS_TOKEN = frozenset({1000})  # an account's token is verified at another place
+HOW_TO_MEND = "put a token with DNS:Edit on this one zone into the token file; check that it has not expired"
+HOW_TO_UNLOCK = "disable Email Routing for this zone (dashboard: Email, Email Routing, Settings), or unlock its DNS records there"
+HOW_TO_SET_TTL = 'set ttl = "60s" or more (at most a day) for this domain'
+
+
+class CloudflareApi:
+    """One zone's part of the API. The token is read from its file at every use."""
+
+    def __init__(self, zone_id: str, token_file: str, base_url: str | None, answer_seconds: float) -> None:
+        self._zone_id = zone_id
+        self._token_file = token_file
+        self._base_url = base_url or BASE_URL
+        self._answer_seconds = answer_seconds
+
+    @contextmanager
+    def client(self) -> Iterator[cloudflare.Cloudflare]:
+        """Raises SecretError."""
+        import cloudflare
+        import httpx
+
+        token = read_secret(self._token_file).reveal()
+        timeout = httpx.Timeout(self._answer_seconds, connect=CONNECT_SECONDS)
+        # Neither a proxy nor a redirect may carry the token elsewhere.
+        transport = cloudflare.DefaultHttpxClient(trust_env=False, follow_redirects=False, timeout=timeout)
+        client = cloudflare.Cloudflare(
+            api_token=token,
+            base_url=self._base_url,
+            api_version=API_VERSION,
+            max_retries=0,
+            timeout=timeout,
+            http_client=transport,
+            default_headers={"Authorization": f"Bearer {token}"},
+            _strict_response_validation=True,
+        )
+        client.api_key = client.api_email = client.user_service_key = (
+            None  # otherwise taken from the environment, before the token
+        )
+        with client:
+            yield client
+
+    def records(self, client: cloudflare.Cloudflare, name: str, kind: str) -> list[dict[str, Any]]:
+        """Every record of this name and type, proved complete by the API's own count. Raises DnsError."""
+        import cloudflare
+
+        what, records = f"{kind} {name}", dict[str, dict[str, Any]]()
+        for page in range(1, MOST_PAGES + 1):
+            try:
+                raw: Any = client.dns.records.with_raw_response.list(
+                    zone_id=self._zone_id,
+                    name={"exact": name},
+                    type=kind,  # type: ignore[arg-type]
+                    page=page,
+                    per_page=PER_PAGE,
+                )
+                body = _envelope(raw.http_response, list)
+            except cloudflare.APIStatusError as error:
+                _explain_status(error, what, written=False)
+            except cloudflare.CloudflareError as error:
+                raise DnsError(
+                    f"Cloudflare cannot be asked for {what}: {_short(error)}", mend="try again; see cloudflarestatus.com"
+                ) from error
+            total = (body.get("result_info") or {}).get("total_count")
+            if not isinstance(total, int):
+                raise DnsError(f"Cloudflare does not say how many records {what} has")
+            records |= {entry["id"]: entry for entry in (_checked(entry, name, kind) for entry in body["result"])}
+            if len(records) == total:
+                return list(records.values())
+            if not body["result"] or len(records) > total:
+                break
+        raise DnsError(
+            f"Cloudflare listed {len(records)} records of {what} but counts {total}: the list changed meanwhile, or is cut"
+        )
+
+    def batch(self, client: cloudflare.Cloudflare, batch: Mapping[str, list[dict[str, Any]]], what: str) -> None:
+        """One database transaction, sent once. Raises ZoneChanged, OutcomeUnknown, DnsError."""
+        import cloudflare
+
+        try:
+            raw: Any = client.dns.records.with_raw_response.batch(zone_id=self._zone_id, **batch)  # type: ignore[arg-type]
+            _envelope(raw.http_response, dict)
+        except cloudflare.APIStatusError as error:
+            _explain_status(error, what, written=None)
+        except cloudflare.APIConnectionError as error:
+            _explain_connection(error, self._base_url)
+        except (cloudflare.CloudflareError, DnsError) as error:
+            raise OutcomeUnknown(f"Cloudflare's answer to the change of {what} makes no sense: {_short(error)}") from error
+
+    def token_expires(self, client: cloudflare.Cloudflare) -> datetime | None:
+        """When the token ends; None if never. Raises DnsError where it does not tell (a token may lack the right to be asked about)."""
+        import cloudflare
+
+        try:
+            try:
+                raw: Any = client.user.tokens.with_raw_response.verify()
+            except cloudflare.APIStatusError as error:
+                if not _numbers(error.body) & NOT_A_USERS_TOKEN:
+                    raise
+                zone = _envelope(client.zones.with_raw_response.get(zone_id=self._zone_id).http_response, dict)
+                raw = client.accounts.tokens.with_raw_response.verify(account_id=zone["result"]["account"]["id"])
+            body = _envelope(raw.http_response, dict)["result"]
+        except cloudflare.APIStatusError as error:
+            _explain_status(error, "the token", written=False)
+        except (cloudflare.CloudflareError, KeyError, TypeError) as error:
+            raise DnsError(f"Cloudflare does not tell when the token ends: {_short(error)}") from error
+        try:
+            found = body.get("expires_on")
+            return None if not found else datetime.fromisoformat(str(found)).astimezone(UTC)
+        except ValueError as error:
+            raise DnsError(f"Cloudflare says that the token ends {found}") from error
+
+
+def _envelope(response: httpx.Response, kind: type) -> dict[str, Any]:
+    """The answer's body if it is what the API documents; a page of a captive portal or `success: false` is neither a list nor a success."""
+    try:
+        body = response.json()
+    except ValueError as error:
+        raise DnsError("Cloudflare answered something that is not JSON: is there a login page or proxy in between?") from error
+    if not isinstance(body, dict) or body.get("success") is not True or not isinstance(body.get("result"), kind):
+        raise DnsError(f"Cloudflare answered without success: {_codes(body) or 'no error is named'}")
+    return body
+
+
+def _checked(entry: Any, name: str, kind: str) -> dict[str, Any]:
+    try:
+        if entry["type"] != kind or normal_name(entry["name"]) != normal_name(name):
+            raise DnsError(f"Cloudflare listed {entry['type']} {entry['name']} when asked for {kind} {name}")
+        return {**entry, "id": str(entry["id"])}
+    except (KeyError, TypeError) as error:
+        raise DnsError(f"Cloudflare listed a record of {kind} {name} that makes no sense ({type(error).__name__})") from error
+
+
+def _codes(body: object) -> str:
+    errors = body.get("errors") if isinstance(body, Mapping) else None
+    named = [error for error in errors if isinstance(error, Mapping)] if isinstance(errors, list) else []
+    return "; ".join(f"{error.get('code')} {str(error.get('message', ''))[:200]}" for error in named[:5])
+
+
+def _numbers(body: object) -> set[object]:
+    errors = (body.get("errors") or []) if isinstance(body, Mapping) else []
+    return {error.get("code") for error in errors if isinstance(error, Mapping)}
+
+
+def _explain_status(error: cloudflare.APIStatusError, what: str, *, written: bool | None) -> NoReturn:
+    """An answer outside 2xx. `written` False: it was only a question. Only a 4xx that names its errors is a definite no."""
+    status, text, codes = error.status_code, _codes(error.body), _numbers(error.body)
+    if status == 429:
+        wait = error.response.headers.get("retry-after", "300")  # a client over the limit is shut out for the rest of 5 minutes
+        raise DnsError(
+            f"Cloudflare's rate limit is reached: not before {wait} s from now",
+            mend="wait; another program uses the same token or account",
+        ) from error
+    if codes & ROUTED_CODES:
+        raise DnsError(
+            f"Cloudflare refuses to change {what}: it belongs to Email Routing ({text})", mend=HOW_TO_UNLOCK, transient=False
+        ) from error
+    if (status in (401, 403) and (text or written is False)) or (codes & CREDENTIAL_CODES):
+        raise DnsError(f"Cloudflare refuses the token for {what}: {text or status}", mend=HOW_TO_MEND, transient=False) from error
+    definite = 400 <= status < 500 and status != 408 and bool(text)
+    if written is None and not definite:
+        raise OutcomeUnknown(f"Cloudflare answered {status} to the change of {what}") from error
+    if written is None and codes & CHANGED_CODES:
+        raise ZoneChanged(f"the records of {what} changed while ours was on its way ({text}); nothing was written") from error
+    mend = HOW_TO_SET_TTL if codes & TTL_CODES else ""
+    raise DnsError(
+        f"Cloudflare answered {status} for {what}: {text or 'no error is named'}",
+        mend=mend,
+        transient=status >= 500 or status == 408,
+    ) from error
+
+
+def _explain_connection(error: cloudflare.APIConnectionError, base_url: str) -> NoReturn:
+    import httpx
+
+    if isinstance(error.__cause__, httpx.ConnectError | httpx.ConnectTimeout):  # nothing was sent
+        raise DnsError(
+            f"cannot connect to {base_url}: {_short(error.__cause__)}", mend="check our own line; see cloudflarestatus.com"
+        ) from error
+    raise OutcomeUnknown(f"Cloudflare gave no answer: {_short(error)}") from error
+
+
+def _short(error: BaseException) -> str:
+    return f"{type(error).__name__} {str(error)[:200]}".strip()

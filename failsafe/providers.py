@@ -1,0 +1,62 @@
+"""Gathers what the doctor judges of a domain's DNS provider, and lets it show on a scratch record what it promises. Judges nothing itself."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from failsafe.app import App
+from failsafe.errors import DnsError, SecretError
+from failsafe.failover.doctor_provider import Proof, ProviderCheckup
+from failsafe.failover.prove import prove_cas
+
+
+def look_at_provider(app: App, domain: str, zone_name: str, now: datetime, *, prove: bool) -> ProviderCheckup | None:
+    """None where the domain has no provider. With `prove` a scratch record is written; else the last proof is remembered. Raises StoreError."""
+    provider = app.provider(domain)
+    if provider is None:
+        return None
+    table = app.domain(domain)
+    locked: tuple[str, ...] = ()
+    ends_at, locked_error, ends_error = None, "", ""
+    try:
+        locked = provider.locked(zone_name, domain)
+    except (DnsError, SecretError) as error:
+        locked_error = str(error)
+    try:
+        ends_at = provider.credential_ends()
+    except (DnsError, SecretError) as error:
+        ends_error = str(error)
+    return ProviderCheckup(
+        promises=provider.promises,
+        ttl_seconds=None if table.ttl is None else int(table.ttl.total_seconds()),
+        locked=locked,
+        locked_error=locked_error,
+        ends_at=ends_at,
+        ends_error=ends_error,
+        proof=_prove(app, domain, zone_name, now) if prove else _remembered(app, domain),
+    )
+
+
+def _prove(app: App, domain: str, zone_name: str, now: datetime) -> Proof:
+    provider = app.provider(domain)
+    assert provider is not None
+    scratch = provider.scratch(zone_name, domain)
+    try:
+        proof = Proof(now, prove_cas(scratch))
+    except (DnsError, SecretError) as error:
+        mend = f"the credential must also be let write the scratch record {scratch.name}; {error.mend}".rstrip("; ")
+        proof = Proof(now, error=str(error), mend=mend)
+    details: dict[str, Any] = {"fault": proof.fault, "error": proof.error, "mend": proof.mend}
+    app.duties.ended(_duty(app, domain), now, ok=proof.holds, result="ok" if proof.holds else "failed", details=details)
+    return proof
+
+
+def _remembered(app: App, domain: str) -> Proof | None:
+    row = app.duties.all().get(_duty(app, domain))
+    return None if row is None or row.ended_at is None else Proof(row.ended_at, **row.details)
+
+
+def _duty(app: App, domain: str) -> str:
+    """A proof is one of this provider: with another one it is none."""
+    return f"prove-cas:{domain}:{app.domain(domain).dns}"
