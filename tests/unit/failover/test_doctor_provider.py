@@ -28,9 +28,9 @@ def test_a_provider_that_has_shown_everything_has_only_good_findings() -> None:
 
 
 def test_a_scratch_record_that_was_written_proves_that_the_provider_may_be_written_to() -> None:
-    assert "scratch record" in found("provider-write", PROVED, last_write_at=None).text
+    assert "scratch record" in found("provider-write", PROVED, last_write_at=None, drill=None).text
     old = replace(PROVED, proof=Proof(NOW - timedelta(days=91)))
-    assert found("provider-write", old, last_write_at=None).severity is Severity.SKIPPED
+    assert found("provider-write", old, last_write_at=None, drill=None).severity is Severity.SKIPPED
 
 
 def test_a_provider_that_cannot_be_read_blocks_whatever_was_proved_before() -> None:
