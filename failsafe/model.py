@@ -203,7 +203,10 @@ class OwnLine:
 
 @dataclass(frozen=True, slots=True)
 class ServerAnswer:
-    """What one authoritative name server says of a domain's MX. `mx` is None where it did not answer; `error` says why."""
+    """What one authoritative name server says of a domain's MX. `mx` is None where it did not answer; `error` says why.
+
+    With an answer, `error` says what of it is not well: over UDP or over TCP there was none.
+    """
 
     nameserver: str  # "ns1.example.net (192.0.2.53:53)"
     mx: MxSet | None

@@ -1,4 +1,5 @@
-"""ports.Authorities through dnspython: every authoritative server of a domain is asked itself, without recursion."""
+"""ports.Authorities through dnspython: every address of every authoritative server of a domain is asked
+itself, over UDP and over TCP, without recursion."""
 
 from __future__ import annotations
 
@@ -6,17 +7,17 @@ import errno
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from failsafe.adapters.dns_wire import mx_answer, split_address
 from failsafe.errors import DnsError
 from failsafe.model import ServerAnswer, normal_name
 
-QUERY_SECONDS = 3.0  # one try over UDP, and over TCP where the answer is truncated
-TRIES = 2
+QUERY_SECONDS = 3.0  # one try
+TRIES = 2  # over UDP, where a packet may be lost
 LOOKUP_SECONDS = 5.0  # one question to the system's resolver
 MOST_ADDRESSES = 26  # a zone rarely has more than 13 servers with two addresses each
-PARALLEL = 8
+PARALLEL = 16
 FRESH_SECONDS = 300.0  # the delegation is looked up again after this; where that fails, the last known one is used
 _NO_ROUTE = (errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EHOSTUNREACH)
 
@@ -50,11 +51,12 @@ class AuthoritativeServers:
         self._known: dict[str, tuple[float, tuple[_Server, ...]]] = {}
 
     def mx(self, domain: str) -> tuple[ServerAnswer, ...]:
-        """One answer per server address, in a stable order. Raises DnsError where no server is known."""
+        """One answer per server address (two where UDP and TCP differ), in a stable order. Raises DnsError where no server is known."""
         servers = self._servers(domain)
-        with ThreadPoolExecutor(max_workers=min(PARALLEL, len(servers))) as pool:
-            answers = list(pool.map(lambda server: self._ask(server, domain), servers))
-        heard = [answer for answer in answers if answer is not None]
+        with ThreadPoolExecutor(max_workers=min(PARALLEL, 2 * len(servers))) as pool:
+            looks = [[pool.submit(self._over, server, domain, kind) for kind in ("UDP", "TCP")] for server in servers]
+            both = [[look.result() for look in of_server] for of_server in looks]
+        heard = [answer for server, pair in zip(servers, both, strict=True) for answer in _joined(server, *pair)]
         # A machine without IPv6 cannot hear the IPv6 addresses; that is no silence of theirs, unless nothing else is left.
         return tuple(heard) or tuple(ServerAnswer(str(server), None, "there is no route to it from here") for server in servers)
 
@@ -74,18 +76,21 @@ class AuthoritativeServers:
         self._known[domain] = (now, servers)
         return servers
 
-    def _ask(self, server: _Server, domain: str) -> ServerAnswer | None:
-        """None where there is no route for this kind of address from here."""
+    def _over(self, server: _Server, domain: str, kind: str) -> ServerAnswer | None:
+        """One transport's answer; a truncated one over UDP is read over TCP. None where there is no route for this kind of address from here."""
         import dns.exception
         import dns.flags
         import dns.message
         import dns.query
 
         error = ""
-        for _ in range(TRIES):
+        for _ in range(TRIES if kind == "UDP" else 1):
             query = dns.message.make_query(domain, "MX", flags=dns.flags.Flag(0), use_edns=0, payload=1232)
             try:
-                response, _tcp = dns.query.udp_with_fallback(query, server.host, timeout=self._query_seconds, port=server.port)
+                if kind == "UDP":
+                    response, _ = dns.query.udp_with_fallback(query, server.host, timeout=self._query_seconds, port=server.port)
+                else:
+                    response = dns.query.tcp(query, server.host, timeout=self._query_seconds, port=server.port)
                 return ServerAnswer(str(server), mx_answer(response, domain, str(server)))
             except DnsError as fault:
                 return ServerAnswer(str(server), None, str(fault))
@@ -96,6 +101,24 @@ class AuthoritativeServers:
                     return None
                 error = f"{type(fault).__name__}: {fault}"
         return ServerAnswer(str(server), None, error)
+
+
+def _joined(server: _Server, udp: ServerAnswer | None, tcp: ServerAnswer | None) -> list[ServerAnswer]:
+    """What a server says over both: senders' resolvers use both, and a firewall may pass only one. Nothing where there is no route from here.
+
+    One answer where both give the same set, two where they differ. A transport that is silent beside one that answers is told in `error`.
+    """
+    if udp is None or tcp is None:
+        return []
+    if udp.mx is None and tcp.mx is None:
+        return [udp if udp.error == tcp.error else replace(udp, error=f"UDP: {udp.error}; TCP: {tcp.error}")]
+    if udp.mx is None:
+        return [replace(tcp, error=f"over UDP: {udp.error}")]
+    if tcp.mx is None:
+        return [replace(udp, error=f"over TCP: {tcp.error}")]
+    if udp.mx.same_records(tcp.mx):
+        return [udp]
+    return [replace(udp, nameserver=f"{server} over UDP"), replace(tcp, nameserver=f"{server} over TCP")]
 
 
 def find_zone(domain: str) -> str:

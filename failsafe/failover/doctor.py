@@ -142,6 +142,10 @@ def _judge_agreement(seen: DomainCheckup) -> Finding:
     if zone.silent:
         mend = "mend these name servers, or take them out of the delegation: senders wait for them too"
         return Finding("ns-agree", WARN, name, f"no answer from {', '.join(zone.silent)}", mend)
+    lame = [f"{answer.nameserver} {answer.error}" for answer in zone.answers if answer.mx is not None and answer.error]
+    if lame:
+        mend = "let both UDP and TCP pass to port 53: resolvers use both (RFC 7766)"
+        return Finding("ns-agree", WARN, name, f"half an answer from {'; '.join(lame[:4])}", mend)
     if zone.disagreement:
         return Finding(
             "ns-agree",
@@ -152,7 +156,7 @@ def _judge_agreement(seen: DomainCheckup) -> Finding:
         )
     if not zone.answers:
         return Finding("ns-agree", SKIPPED, name, "no authoritative server is known")
-    return Finding("ns-agree", OK, name, f"all {len(zone.answers)} authoritative servers agree")
+    return Finding("ns-agree", OK, name, f"all {len(zone.answers)} authoritative servers agree, over UDP and TCP")
 
 
 def _judge_targets(seen: DomainCheckup) -> list[Finding]:
