@@ -98,6 +98,25 @@ def stuck_event(record: DomainRecord, kind: FlipKind, text: str, now: datetime) 
     return Event("flip.failed", record.domain, f"{kind} stopped half-way: {text}", now, {}, notice)
 
 
+def unshown_event(record: DomainRecord, intent: Intent, text: str, now: datetime) -> Event:
+    """The provider accepted the change, and its time is over, but DNS does not show it: an alarm of its own, since no retry of ours mends it."""
+    notice = Notice(
+        subject=f"{record.domain}: the DNS provider accepted the {intent.kind}, but DNS does not show it",
+        losing_mail="perhaps: look at once",
+        mail_goes=f"not yet where it should: {text}",
+        must_do="look in the provider's panel whether the zone is active, is the one that the domain is delegated to, and is transferred to every "
+        f"name server; then: failsafe acknowledge {record.domain} --serving primary|secondary",
+        since=record.suspected_at,
+        thread=thread_of(record),
+        severity=Severity.FAIL,
+        details="\n".join(explain_halt(record.domain, text, intent.desired).lines()),
+    )
+    details: dict[str, object] = {"intent": intent.id, "desired": to_json(intent.desired)}
+    return Event(
+        "flip.unshown", record.domain, f"{intent.kind} accepted by the provider, not shown by DNS: {text}", now, details, notice
+    )
+
+
 def state_event(record: DomainRecord, trigger: Trigger, reasons: tuple[str, ...], now: datetime) -> Event:
     """A change of state without a plan."""
     row = step(record.state, trigger)

@@ -148,7 +148,7 @@ class FlipRunner:
         if (
             progress is Progress.NOT_WRITTEN
         ):  # the provider said yes and still shows the old set: give it its time, then a person must look
-            return self._conclude(policy, record, intent, Progress.WAITING, text)
+            return self._conclude(policy, record, intent, Progress.UNSHOWN, text)
         return self._conclude(policy, record, intent, progress, text)
 
     def _refused(
@@ -156,7 +156,7 @@ class FlipRunner:
     ) -> Ending:
         """The provider says that nothing was written by us. Reality decides whether that is all there is to it."""
         progress, text = self._settle(policy, intent, timedelta(0), until=tuple(Progress))
-        if progress is Progress.DRIFT or (isinstance(error, ZoneChanged) and progress is Progress.WAITING):
+        if progress is Progress.DRIFT or (isinstance(error, ZoneChanged) and progress in (Progress.WAITING, Progress.UNSHOWN)):
             progress, text = self._settle(policy, intent, patience, until=(Progress.DONE, Progress.NOT_WRITTEN, Progress.DRIFT))
         if progress in (Progress.DONE, Progress.DRIFT):
             return self._conclude(policy, record, intent, progress, f"{text} ({error})")
@@ -182,7 +182,7 @@ class FlipRunner:
             return self._finished(policy, record, intent, text)
         if progress is Progress.DRIFT or self._clock.now() >= intent.deadline_at:
             late = "" if progress is Progress.DRIFT else f"not verified within {policy.verify_for}: "
-            return self._stuck(record, intent, late + text)
+            return self._stuck(record, intent, late + text, unshown=progress is Progress.UNSHOWN)
         return Ending(record, intent, text)
 
     def _finished(self, policy: Policy, record: DomainRecord, intent: Intent, text: str) -> Ending:
@@ -212,13 +212,13 @@ class FlipRunner:
         record = self._journal.finish(record, changed, intent, outcome, text, [event])
         return Ending(record, replace(intent, outcome=outcome, outcome_at=now, outcome_text=text), text)
 
-    def _stuck(self, record: DomainRecord, intent: Intent, text: str) -> Ending:
+    def _stuck(self, record: DomainRecord, intent: Intent, text: str, *, unshown: bool = False) -> Ending:
         now = self._clock.now()
         row = step(record.state, Trigger.PLAN_STUCK)
         changed = replace(record, state=row.to, since_at=now, reason=text, retried=None)
-        record = self._journal.finish(
-            record, changed, intent, Outcome.FAILED, text, [notices.stuck_event(record, intent.kind, text, now)]
-        )
+        stuck = notices.stuck_event(record, intent.kind, text, now)
+        events = [notices.unshown_event(record, intent, text, now), replace(stuck, notice=None)] if unshown else [stuck]
+        record = self._journal.finish(record, changed, intent, Outcome.FAILED, text, events)
         return Ending(record, replace(intent, outcome=Outcome.FAILED, outcome_at=now, outcome_text=text), text)
 
     def _move(self, facts: DomainFacts, decision: Decision, trigger: Trigger) -> DomainRecord:

@@ -16,7 +16,8 @@ from failsafe.model import Intent
 class Progress(StrEnum):
     DONE = "done"
     NOT_WRITTEN = "not-written"  # the zone still holds exactly what it held before
-    WAITING = "waiting"  # written, but not everyone says so; or nobody can be asked
+    UNSHOWN = "unshown"  # the provider holds the plan, but not every server that answers shows it
+    WAITING = "waiting"  # nobody can be asked
     DRIFT = "drift"  # the zone holds something else
 
 
@@ -28,7 +29,7 @@ def judge_progress(intent: Intent, reading: ZoneReading) -> tuple[Progress, str]
     if reading.provider.same_records(intent.desired):
         late = [f"{who} still says {describe(mx)}" for who, mx in answers if not mx.same_records(intent.desired)]
         if late:
-            return Progress.WAITING, "; ".join(late[:8])
+            return Progress.UNSHOWN, "; ".join(late[:8])
         if not answers:
             return Progress.WAITING, reading.unreadable or "no authoritative server answered"
         silent = f"; silent: {', '.join(reading.silent)}" if reading.silent else ""

@@ -61,7 +61,7 @@ def test_a_server_that_answers_over_one_of_them_is_a_witness_and_what_is_silent_
 def test_a_server_that_gives_the_old_set_over_tcp_is_waited_for(new: NameServer, old: NameServer) -> None:
     with relay(new, old) as address:
         udp, tcp = ask(address)
-        assert progress(address) is Progress.WAITING
+        assert progress(address) is Progress.UNSHOWN
     assert (udp.nameserver, udp.mx) == (f"{address} over UDP", OUTAGE)
     assert (tcp.nameserver, tcp.mx) == (f"{address} over TCP", PEACE)
 
@@ -71,10 +71,10 @@ def test_an_address_of_ipv6_is_asked_as_one_of_ipv4_is(new: NameServer, old: Nam
         pytest.skip("this machine has no IPv6 loopback")
     with relay(new, new) as four, relay(old, old, host="::1") as six:
         answers = ask(four, six)
-        assert progress(four, six) is Progress.WAITING
+        assert progress(four, six) is Progress.UNSHOWN
     assert [(answer.nameserver, answer.mx) for answer in answers] == [(four, OUTAGE), (six, PEACE)]
 
 
 def test_a_stale_server_holds_the_verification_up_and_a_silent_one_does_not(new: NameServer, old: NameServer) -> None:
     assert progress(new.address, "127.0.0.1:1") is Progress.DONE
-    assert progress(new.address, "127.0.0.1:1", old.address) is Progress.WAITING
+    assert progress(new.address, "127.0.0.1:1", old.address) is Progress.UNSHOWN

@@ -161,6 +161,18 @@ def test_a_name_server_that_never_follows_halts_the_domain(world: World) -> None
     assert "ns2 still says" in world.record().reason
 
 
+def test_a_change_that_was_accepted_and_is_not_shown_is_an_alarm_of_its_own(world: World) -> None:
+    world.turn()
+    world.authorities.frozen = {"ns2": PEACE}
+    world.until(DomainState.HALTED)
+    assert world.events()[-2:] == ["flip.unshown", "flip.failed"]
+    (told,) = [
+        pending.notice for pending in EventStore(world.store).pending_notices(world.clock.now())
+    ]  # one incident, one notice
+    assert "accepted the failover, but DNS does not show it" in told.subject
+    assert "ns2 still says" in told.mail_goes
+
+
 def test_a_lost_answer_to_a_write_that_was_made_is_found_by_reading_back(world: World) -> None:
     world.zone.faults.extend(["lost-after"])
     world.until(DomainState.FAILED_OVER)
