@@ -8,7 +8,8 @@ from failsafe.domains import Domains
 from failsafe.errors import Refused
 from failsafe.events import Event
 from failsafe.failover.drill import refuse_drill, run_drill
-from failsafe.failover.drill_report import FAILED, PASSED, FlipDrill, FlipDrilled
+from failsafe.failover.drill_report import FlipDrill
+from failsafe.failover.drilled import FAILED, PASSED, FlipDrilled
 from failsafe.ports import Authorities, Narrator
 
 

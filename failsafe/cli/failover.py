@@ -205,7 +205,7 @@ def _flip(
     as_json: bool,
 ) -> int:
     from failsafe.failover.decide import decide_by_hand
-    from failsafe.failover.guards import told_guards
+    from failsafe.failover.ways_out import told_guards
 
     if force and not reason:
         raise UsageError("--force needs --reason TEXT: the audit trail keeps why")
@@ -245,7 +245,7 @@ def _facts(desk: Domains, name: str, kind: FlipKind, now: datetime) -> DomainFac
 
 def _show(facts: DomainFacts, decision: Decision, kind: FlipKind) -> None:
     """The plan and every guard, for a person: on stderr."""
-    from failsafe.failover.guards import with_way_out
+    from failsafe.failover.ways_out import with_way_out
     from failsafe.failover.zone import describe
 
     say(
@@ -259,8 +259,8 @@ def _show(facts: DomainFacts, decision: Decision, kind: FlipKind) -> None:
 
 
 def _plan_json(facts: DomainFacts, decision: Decision) -> dict[str, Any]:
-    from failsafe.failover.guards import told_guards
     from failsafe.failover.plan import to_json
+    from failsafe.failover.ways_out import told_guards
 
     plan, domain = decision.plan, facts.policy.domain
     refusing = {guard.code for guard in decision.refusing}

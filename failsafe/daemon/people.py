@@ -11,8 +11,8 @@ from failsafe.backup.freshness import Overdue, may_send_heartbeat
 from failsafe.daemon.remind import reminder_due
 from failsafe.errors import FailsafeError
 from failsafe.events import Event
-from failsafe.failover.guards import with_way_out
 from failsafe.failover.notices import BOUNCED, GOES_PRIMARY, QUEUED, thread_of
+from failsafe.failover.ways_out import with_way_out
 from failsafe.logs import get_log
 from failsafe.model import DomainState, Notice, Severity, Verdict
 from failsafe.render import spoken_age

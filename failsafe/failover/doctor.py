@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from failsafe.failover.doctor_provider import CODES as PROVIDER_CODES
 from failsafe.failover.doctor_provider import ProviderCheckup, judge_provider, judge_write
-from failsafe.failover.drill_report import FlipDrilled
+from failsafe.failover.drilled import FlipDrilled
 from failsafe.failover.facts import DomainFacts
 from failsafe.failover.health import VantageView
 from failsafe.failover.zone import describe, mx_layout_fault

@@ -19,9 +19,9 @@ from failsafe.failover.drill_journal import DrillJournal
 from failsafe.failover.drill_report import FlipDrill, Leg, describe_difference
 from failsafe.failover.facts import DomainFacts, Policy, Readiness, ZoneReading
 from failsafe.failover.gather import read_zone
-from failsafe.failover.guards import told_guards
 from failsafe.failover.runner import FIRST_POLL, LONGEST_POLL, FlipRunner
 from failsafe.failover.scratch import DRILL, is_scratch, scratch_name
+from failsafe.failover.ways_out import told_guards
 from failsafe.failover.zone import describe
 from failsafe.model import DomainRecord, DomainState, FlipKind, MxChange, MxSet, ServerAnswer, Side, ZonePromises
 from failsafe.ports import Authorities, Clock, DnsZone, Narrator

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from failsafe.failover.drilled import FAILED, PASSED, UNTRIED
 from failsafe.failover.facts import ZoneReading
 from failsafe.failover.zone import describe
 from failsafe.model import MxSet, Strategy
-
-PASSED, FAILED, UNTRIED = "passed", "failed", "untried"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,43 +131,6 @@ class FlipDrill:
             f"there in {self.there.whole:.2f} s, back in {self.back.whole:.2f} s, "
             f"verified at {self.servers} authoritative server(s)"
         )
-
-
-@dataclass(frozen=True, slots=True)
-class FlipDrilled:
-    """A domain's last drill, as it is remembered beside its duty (`summary`)."""
-
-    at: datetime
-    result: str
-    there: float | None
-    back: float | None
-    servers: int
-    finding: str | None
-
-    @classmethod
-    def of(cls, kept: Mapping[str, Any]) -> FlipDrilled | None:
-        """None where the domain was never drilled."""
-        if "at" not in kept:
-            return None
-        at, seconds = datetime.fromisoformat(kept["at"]), kept["seconds"]
-        return cls(at, kept["result"], seconds.get("there"), seconds.get("back"), kept["servers"], kept["finding"])
-
-    @property
-    def passed(self) -> bool:
-        return self.result == PASSED
-
-    def describe(self) -> str:
-        """ "passed; there in 0.31 s, back in 0.28 s, verified at 2 authoritative server(s)"."""
-        if not self.passed:
-            return f"{'could not be made' if self.result == UNTRIED else self.result}: {self.finding}"
-        return (
-            f"passed; there in {self.there:.2f} s, back in {self.back:.2f} s, verified at {self.servers} authoritative server(s)"
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        legs = {name: leg for name, leg in (("there", self.there), ("back", self.back)) if leg is not None}
-        at = f"{self.at:%Y-%m-%dT%H:%M:%SZ}"
-        return {"at": at, "result": self.result, "seconds": legs, "servers": self.servers, "finding": self.finding}
 
 
 def live_set(reading: ZoneReading) -> MxSet | None:

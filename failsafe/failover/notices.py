@@ -7,11 +7,11 @@ from datetime import datetime
 from failsafe.events import Event
 from failsafe.failover.decide import Decision, Order, why_not_automatic
 from failsafe.failover.facts import DomainFacts
-from failsafe.failover.guards import with_way_out
 from failsafe.failover.halt import explain_halt
 from failsafe.failover.machine import Trigger, step
 from failsafe.failover.plan import to_json
 from failsafe.failover.takeover import acknowledge
+from failsafe.failover.ways_out import with_way_out
 from failsafe.model import DomainRecord, FlipKind, Guard, Intent, Mode, NewIntent, Notice, Severity, Verdict
 
 QUEUED = "no: senders keep it for hours to days (some give up after 24 hours)"

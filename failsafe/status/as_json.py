@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from failsafe import __version__
-from failsafe.failover.guards import way_out
+from failsafe.failover.ways_out import way_out
 from failsafe.model import ObservedFlip
 from failsafe.status.course import Pull
 from failsafe.status.values import DomainStatus, ServerStatus, Status, Upload

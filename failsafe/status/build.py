@@ -10,7 +10,7 @@ from failsafe.backup.due import LastRun
 from failsafe.backup.freeze import DAMAGED, DRILL
 from failsafe.backup.freshness import is_on_course, judge_freshness
 from failsafe.backup.space import SPACE, expect_full_at, read_samples
-from failsafe.failover.drill_report import FlipDrilled
+from failsafe.failover.drilled import FlipDrilled
 from failsafe.failover.halt import Halt, explain_halt
 from failsafe.failover.observed import observed_of_json
 from failsafe.failover.zone import describe

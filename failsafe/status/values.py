@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from failsafe.backup.freshness import Overdue
-from failsafe.failover.drill_report import FlipDrilled
+from failsafe.failover.drilled import FlipDrilled
 from failsafe.failover.halt import Halt
 from failsafe.model import DomainState, Finding, Guard, ObservedFlip, Side, Verdict
 from failsafe.status.course import Pull, Work

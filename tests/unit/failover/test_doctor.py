@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from failsafe.failover.doctor import DomainCheckup, Exchange, is_ready, judge_domain
-from failsafe.failover.drill_report import FlipDrilled
+from failsafe.failover.drilled import FlipDrilled
 from failsafe.failover.facts import DomainFacts, Policy, Readiness, ZoneReading
 from failsafe.failover.health import VantageView
 from failsafe.failover.zone import MxLayout

@@ -9,7 +9,8 @@ import pytest
 
 from failsafe.errors import Refused
 from failsafe.failover.drill import refuse_drill, run_drill
-from failsafe.failover.drill_report import FlipDrill, FlipDrilled
+from failsafe.failover.drill_report import FlipDrill
+from failsafe.failover.drilled import FlipDrilled
 from failsafe.failover.facts import Readiness
 from failsafe.failover.scratch import is_scratch
 from failsafe.model import DomainState, Guard, MxChange, MxSet, Strategy

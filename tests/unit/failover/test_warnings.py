@@ -13,10 +13,11 @@ import pytest
 from failsafe.errors import Refused
 from failsafe.failover.decide import Order, decide, decide_by_hand
 from failsafe.failover.facts import DomainFacts
-from failsafe.failover.guards import CODES, way_out
+from failsafe.failover.guards import CODES
 from failsafe.failover.halt import explain_halt
 from failsafe.failover.notices import coming_event, stuck_event
 from failsafe.failover.runner import FlipRunner
+from failsafe.failover.ways_out import way_out
 from failsafe.model import DomainState, FlipKind, Guard, Mode, Notice, ObservedFlip, Verdict
 from failsafe.store.engine import Store
 from failsafe.store.events import EventStore
