@@ -11,12 +11,13 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import zip_longest
 
 from failsafe.failover.decide import Decision, Order, decide
 from failsafe.failover.drill_journal import DrillJournal
 from failsafe.failover.facts import DomainFacts, Policy, PrimaryProof, Readiness, ZoneReading
 from failsafe.failover.gather import read_zone
-from failsafe.failover.health import ACCEPTING, FAILING, EvidenceRun, JudgePolicy, judge_all
+from failsafe.failover.health import ACCEPTING, FAILING, STALE_AFTER_INTERVALS, EvidenceRun, JudgePolicy, judge_all
 from failsafe.failover.recording import Recording, judge_flip
 from failsafe.failover.runner import FlipRunner
 from failsafe.failover.zone import plan_peace
@@ -104,6 +105,17 @@ class _Tape:
         self._from = 0  # what lies before is of long ago
         self._witnesses: dict[str, EvidenceRun] = {}  # of long ago: by target, what last said up
 
+    def boundaries(self, stale: timedelta, down_for: timedelta) -> set[datetime]:
+        found, failing = set[datetime](), None
+        for run, after in zip_longest(self._runs, self._runs[1:]):
+            found.add(run.first_at)
+            if after is None or after.first_at - run.last_at > stale:
+                found.add(run.last_at + stale + TICK)
+            failing = None if run.evidence.seen not in FAILING else failing or run.first_at
+            if failing is not None and run.first_at < failing + down_for <= run.last_at:
+                found.add(failing + down_for)
+        return found
+
     def seen(self, late: datetime, now: datetime) -> Iterator[EvidenceRun]:
         while self._from < len(self._runs) and self._runs[self._from].last_at < late:
             run = self._runs[self._from]
@@ -186,28 +198,27 @@ class _Player:
         return OwnLine(min(line.last_at, now), line.answered, line.asked)
 
     def _boundaries(self) -> list[datetime]:
-        """Where what was recorded changes: a run begins or ends, goes stale, or has been degraded for long enough."""
-        policy, found, failing = self._policy, set[datetime](), dict[str, datetime]()
-        stale = policy.probe_every * 3 + TICK
-        for run in self._recording.runs:
-            found |= {run.first_at, run.last_at, run.last_at + stale}
-            if run.evidence.seen in FAILING:
-                since = failing.setdefault(run.evidence.vantage, run.first_at)
-                found.add(since + policy.down_for)
-            else:
-                failing.pop(run.evidence.vantage, None)
-        for line in self._recording.lines:
-            found |= {line.first_at, line.last_at + stale}
+        """Where what was recorded changes: a run begins, the last one before a gap goes stale, or a run has been degraded for long enough."""
+        policy, found = self._policy, set[datetime]()
+        stale = policy.probe_every * STALE_AFTER_INTERVALS
+        for tape in self._tapes:
+            found |= tape.boundaries(stale, policy.down_for)
+        for line, after in zip_longest(self._recording.lines, self._recording.lines[1:]):
+            found.add(line.first_at)
+            if after is None or after.first_at - line.last_at > stale:
+                found.add(line.last_at + stale + TICK)
         return sorted(at for at in found if self._recording.since < at <= self._recording.until)
 
     def _due(self, facts: DomainFacts) -> Iterator[datetime]:
         """When a time is over that somebody waits for."""
         policy, record = self._policy, self._journal.record
+        if record.state not in (DomainState.SUSPECT, DomainState.RECOVERING):
+            return
+        wait = policy.down_for if record.state is DomainState.SUSPECT else policy.up_for
+        yield record.since_at + wait
         for view in facts.views:
             if view.since_at is not None:
-                yield view.since_at + policy.down_for
-                yield view.since_at + policy.up_for
-        yield record.since_at + policy.up_for
+                yield view.since_at + wait
         for flip in facts.flips:
             if flip.outcome_at is not None:
                 yield flip.outcome_at + policy.min_dwell
