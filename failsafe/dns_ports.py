@@ -17,6 +17,10 @@ class DnsZone(Protocol):
         """The provider's own word on the RRset. An answer that cannot be trusted is a DnsError, never an empty set."""
         ...
 
+    def preview(self, change: MxChange) -> tuple[str, ...]:
+        """Exactly the request that `apply` would send now, in the provider's own words and without credentials. Writes nothing. Raises as `apply`."""
+        ...
+
     def apply(self, change: MxChange) -> None:
         """One atomic write where the provider can. Nothing is ever deleted before its replacement stands.
 

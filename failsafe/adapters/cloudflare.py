@@ -11,6 +11,7 @@ up late; it does not fence off hands in the dashboard, which is why the records 
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -78,31 +79,43 @@ class CloudflareZone:
         self._seen[domain] = _fingerprint(found, lock)
         return _to_set(found)
 
+    def preview(self, change: MxChange) -> tuple[str, ...]:
+        """The one request and its body, with the ids that the records have now."""
+        with self._api.client() as client:
+            body = json.dumps(self._made(client, change, None), indent=2)
+        return (f"POST {self._api.batch_url}", *body.splitlines())
+
     def apply(self, change: MxChange) -> None:
         """Compares, then sends one batch, once. Raises ZoneChanged, OutcomeUnknown, DnsError, SecretError."""
         assert change.expected or is_scratch(change.domain), "the first MX record of a domain is written by a person"
         assert change.desired, "an empty MX set is never written"
         seen = self._seen.pop(change.domain, None)
         with self._api.client() as client:
-            found = self._list(client, change.domain)
-            locks = self._own(client, f"{LOCK_LABEL}.{change.domain}", LOCK_WORD)
-            if not _to_set(found).same_records(change.expected):
-                raise ZoneChanged(f"{change.domain} does not hold what the plan was made for; nothing was written")
-            if seen is not None and seen != _fingerprint(found, locks):
-                raise ZoneChanged(f"the records of {change.domain} were touched since they were read; nothing was written")
-            batch = _batch(found, change, self._ttl_seconds)
-            touched = {entry["id"] for kind in ("deletes", "patches") for entry in batch[kind]}
-            locked = [record.mx.exchange for record in found if record.locked and record.id in touched]
-            if locked:
-                raise DnsError(
-                    f"Cloudflare locks the MX record {locked[0]} of {change.domain}: it belongs to Email Routing",
-                    mend=HOW_TO_UNLOCK,
-                    transient=False,
-                )
-            if any(batch.values()):
-                number = max((lock.number for lock in locks), default=0) + 1
-                _move_on(batch, locks, _own_record(f"{LOCK_LABEL}.{change.domain}", LOCK_WORD, number, change.mark))
-                self._api.batch(client, {kind: entries for kind, entries in batch.items() if entries}, change.domain)
+            batch = self._made(client, change, seen)
+            if batch:
+                self._api.batch(client, batch, change.domain)
+
+    def _made(self, client: Any, change: MxChange, seen: frozenset[tuple[str, str]] | None) -> dict[str, list[dict[str, Any]]]:
+        """Compares with what is there, and with what was `seen` when it was last read; the batch, empty where nothing is to be done."""
+        found = self._list(client, change.domain)
+        locks = self._own(client, f"{LOCK_LABEL}.{change.domain}", LOCK_WORD)
+        if not _to_set(found).same_records(change.expected):
+            raise ZoneChanged(f"{change.domain} does not hold what the plan was made for; nothing was written")
+        if seen is not None and seen != _fingerprint(found, locks):
+            raise ZoneChanged(f"the records of {change.domain} were touched since they were read; nothing was written")
+        batch = _batch(found, change, self._ttl_seconds)
+        touched = {entry["id"] for kind in ("deletes", "patches") for entry in batch[kind]}
+        locked = [record.mx.exchange for record in found if record.locked and record.id in touched]
+        if locked:
+            raise DnsError(
+                f"Cloudflare locks the MX record {locked[0]} of {change.domain}: it belongs to Email Routing",
+                mend=HOW_TO_UNLOCK,
+                transient=False,
+            )
+        if any(batch.values()):
+            number = max((lock.number for lock in locks), default=0) + 1
+            _move_on(batch, locks, _own_record(f"{LOCK_LABEL}.{change.domain}", LOCK_WORD, number, change.mark))
+        return {kind: entries for kind, entries in batch.items() if entries}
 
     def clear(self, zone: str, name: str) -> None:  # noqa: ARG002 - the zone is known by its id
         """Lists, then deletes what was listed, the lock with it, in one batch. Raises as `apply`."""

@@ -102,6 +102,10 @@ class CloudflareApi:
             f"Cloudflare listed {len(records)} records of {what} but counts {total}: the list changed meanwhile, or is cut"
         )
 
+    @property
+    def batch_url(self) -> str:
+        return f"{self._base_url}/zones/{self._zone_id}/dns_records/batch"
+
     def batch(self, client: cloudflare.Cloudflare, batch: Mapping[str, list[dict[str, Any]]], what: str) -> None:
         """One database transaction, sent once. Raises ZoneChanged, OutcomeUnknown, DnsError."""
         import cloudflare

@@ -19,6 +19,8 @@ from failsafe.model import MxChange, MxSet, ZonePromises
 
 if TYPE_CHECKING:
     import dns.message
+    import dns.name
+    import dns.rrset
     import dns.update
 
 CONNECT_SECONDS = 5.0
@@ -65,6 +67,16 @@ class Rfc2136Zone:
         """One signed update. Raises ZoneChanged, OutcomeUnknown, DnsError, SecretError."""
         assert change.desired, "an empty MX set is never written"
         self._send(self._update(change), change.domain)
+
+    def preview(self, change: MxChange) -> tuple[str, ...]:
+        """The update's sections (RFC 2136 2.2) as records: the zone, what must hold there, and what is put in its place."""
+        update = self._update(change)
+        head = f"DNS UPDATE to {self._server} over TCP, signed with the key {self._key[1]}"
+        sections = (("zone", update.zone), ("prerequisite", update.prerequisite), ("update", update.update))
+        return (
+            head,
+            *(f"{name}: {line}" for name, sets in sections for each in sets for line in _record_lines(each, update.origin)),
+        )
 
     def clear(self, zone: str, name: str) -> None:
         """One signed update without a prerequisite: what is there goes, and nothing there is fine. Raises as `apply`."""
@@ -182,6 +194,11 @@ class Rfc2136Scratch:
 
 def _scratch(number: int) -> MxSet:
     return MxSet.of((number, SCRATCH_EXCHANGE), ttl_seconds=60)
+
+
+def _record_lines(found: dns.rrset.RRset, origin: dns.name.Name | None) -> list[str]:
+    """With whole names, so that nobody has to know what they are relative to."""
+    return str(found.to_text(origin=origin, relativize=False)).splitlines()
 
 
 def _values(found: MxSet) -> list[str]:

@@ -8,10 +8,11 @@ was overtaken by another one of failsafe's is refused even where the MX set has 
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
-from failsafe.adapters.route53_api import Route53Api, RrSet
+from failsafe.adapters.route53_api import Route53Api, RrSet, change_batch
 from failsafe.errors import DnsError, ZoneChanged
 from failsafe.failover.scratch import PROOF, is_scratch, scratch_name
 from failsafe.failover.zone import describe
@@ -59,19 +60,31 @@ class Route53Zone:
         assert change.expected or is_scratch(change.domain), "the first MX record of a domain is written by a person"
         assert change.desired, "an empty MX set is never written"
         client, domain = self._api.client(), change.domain
-        known = domain in self._seen
-        seen = self._seen.pop(domain, None)
         zone_id = self._api.zone_id(client, change.zone)
+        known, seen = domain in self._seen, self._seen.pop(domain, None)
+        batch, lock = self._made(client, zone_id, change)
+        if known and lock != seen:
+            raise ZoneChanged(f"another failsafe has written to {domain} since it was read; nothing was written")
+        self._api.wait_until_everywhere(client, self._api.send(client, zone_id, domain, batch, change.mark))
+
+    def preview(self, change: MxChange) -> tuple[str, ...]:
+        """The one change batch, with what is there now as what it deletes."""
+        client = self._api.client()
+        zone_id = self._api.zone_id(client, change.zone)
+        batch, _lock = self._made(client, zone_id, change)
+        body = json.dumps(change_batch(batch, change.mark), indent=2)
+        return (f"ChangeResourceRecordSets of hosted zone {zone_id}", *body.splitlines())
+
+    def _made(self, client: Any, zone_id: str, change: MxChange) -> tuple[list[dict[str, Any]], RrSet | None]:
+        """Compares with what is there; the changes, and the lock record as it stands. Raises ZoneChanged, DnsError."""
+        domain = change.domain
         found, lock = self._api.find(client, zone_id, domain, "MX"), self._lock(client, zone_id, domain)
         if not _to_set(found, domain).same_records(change.expected):
             raise ZoneChanged(f"{domain} does not hold what the plan was made for; nothing was written")
-        if known and lock != seen:
-            raise ZoneChanged(f"another failsafe has written to {domain} since it was read; nothing was written")
         known_ttl = FALLBACK_TTL_SECONDS if found is None else int(found.raw["TTL"])
         ttl = known_ttl if change.desired.ttl_seconds is None else change.desired.ttl_seconds
         values = [f"{record.preference} {record.exchange}." for record in change.desired.records]
-        batch = [*_replace(found, _rrset(domain, "MX", ttl, values)), *_replace(lock, _next_lock(domain, lock))]
-        self._api.wait_until_everywhere(client, self._api.send(client, zone_id, domain, batch, change.mark))
+        return [*_replace(found, _rrset(domain, "MX", ttl, values)), *_replace(lock, _next_lock(domain, lock))], lock
 
     def clear(self, zone: str, name: str) -> None:
         """Deletes what is listed, the lock with it, in one batch. Raises as `apply`."""

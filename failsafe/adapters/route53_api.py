@@ -93,7 +93,7 @@ class Route53Api:
         """One change batch; its id. Raises ZoneChanged, OutcomeUnknown, DnsError."""
         from botocore.exceptions import ClientError
 
-        batch = {"Comment": mark[:COMMENT_LIMIT], "Changes": changes}
+        batch = change_batch(changes, mark)
         try:
             with _explained(f"the change of {domain}", written=True):
                 answer = _unless_busy(lambda: client.change_resource_record_sets(HostedZoneId=zone_id, ChangeBatch=batch))
@@ -266,6 +266,11 @@ def _unless_busy(call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
                 raise
         time.sleep(wait)
     return call()
+
+
+def change_batch(changes: list[dict[str, Any]], mark: str) -> dict[str, Any]:
+    """As it is sent."""
+    return {"Comment": mark[:COMMENT_LIMIT], "Changes": changes}
 
 
 @contextmanager

@@ -224,7 +224,7 @@ def _flip(
             answer_json({"domains": [_plan_json(facts, decision) for facts, decision in planned]})
         raise Refused(f"the {kind} is refused", refusing)
     if dry_run:
-        _answer_plans(planned, as_json)
+        _answer_plans(desk, planned, as_json)
         return EXIT_OK
     confirm(f"Write {'this' if len(planned) == 1 else 'these'}?", yes=yes)
     return _carry_out(desk, planned, reason or f"ordered by hand: {kind}", as_json)
@@ -282,15 +282,25 @@ def _plan_json(facts: DomainFacts, decision: Decision) -> dict[str, Any]:
     }
 
 
-def _answer_plans(planned: Sequence[tuple[DomainFacts, Decision]], as_json: bool) -> None:
-    if as_json:
-        answer_json({"domains": [_plan_json(facts, decision) for facts, decision in planned]})
-        return
+def _answer_plans(desk: Domains, planned: Sequence[tuple[DomainFacts, Decision]], as_json: bool) -> None:
+    """What the zone would hold, and exactly what would be sent for that. Raises DnsError, SecretError: then a flip could not send it either."""
+    requests = []
     for facts, decision in planned:
+        zone = desk.app.zone(facts.policy.domain)
+        assert zone is not None and decision.plan is not None, "else it was refused"
+        requests.append(zone.preview(decision.plan.change))
+    if as_json:
+        pairs = zip(planned, requests, strict=True)
+        answer_json({"domains": [{**_plan_json(*each), "request": list(request)} for each, request in pairs]})
+        return
+    for (facts, decision), request in zip(planned, requests, strict=True):
         assert decision.plan is not None
         answer(f"{facts.policy.domain} would be written as:")
         for record in decision.plan.change.desired.records:
             answer(f"  MX {record.preference} {record.exchange}")
+        answer("exactly this would be sent, once, if the zone still holds what it holds now:")
+        for line in request:
+            answer(f"  {line}")
 
 
 def _carry_out(desk: Domains, planned: Sequence[tuple[DomainFacts, Decision]], reason: str, as_json: bool) -> int:

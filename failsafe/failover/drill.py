@@ -90,6 +90,9 @@ class _ScratchZone:
     def read(self, zone: str, domain: str) -> MxSet:
         return self.inner.read(zone, domain)
 
+    def preview(self, change: MxChange) -> tuple[str, ...]:
+        return self.inner.preview(change)
+
     def apply(self, change: MxChange) -> None:
         assert is_scratch(change.domain), f"a drill never writes {change.domain}"
         self.sent = self.clock.monotonic()

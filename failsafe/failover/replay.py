@@ -73,6 +73,9 @@ class _Paper:
     def read(self, zone: str, domain: str) -> MxSet:  # noqa: ARG002 - the port's signature
         return self.held
 
+    def preview(self, change: MxChange) -> tuple[str, ...]:  # noqa: ARG002
+        return ()
+
     def apply(self, change: MxChange) -> None:
         self.held = change.desired
 

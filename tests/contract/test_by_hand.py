@@ -56,6 +56,17 @@ def test_a_flip_by_hand_there_and_back(tmp_path: Path) -> None:
             [5, "mx.away.example"],
             [10, "mail.example.org"],
         ]
+        request = json.loads(planned.stdout)["domains"][0]["request"]
+        assert request[0] == f"DNS UPDATE to {server.address} over TCP, signed with the key failsafe."
+        assert request[1:] == [
+            "zone: example.org. IN SOA",
+            "prerequisite: example.org. 0 IN MX 10 mail.example.org.",
+            "update: example.org. ANY MX",
+            "update: example.org. 60 IN MX 5 mx.away.example.",
+            "update: example.org. 60 IN MX 10 mail.example.org.",
+        ]
+        shown = ask("failover", "example.org", "--dry-run").stdout.splitlines()
+        assert [line.removeprefix("  ") for line in shown[-len(request) :]] == request
         assert ask("failover", "example.org").returncode == 2
         assert client(server).read("example.org", "example.org") == PEACE
         done = ask("failover", "example.org", "--yes", "--reason", "a drill", "--json")

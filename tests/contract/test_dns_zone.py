@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import dns.message
+import dns.query
+import dns.tsig
 import pytest
 
 from failsafe.adapters.cloudflare import CloudflareZone
@@ -302,3 +306,46 @@ def test_both_real_servers_are_there_where_everything_is_installed() -> None:
     if shutil.which("apt-get") is None:
         pytest.skip("no apt-get: servers are installed by hand here")
     assert [kind for kind in ("knot", "bind") if missing(kind)] == []
+
+
+def test_a_preview_names_every_record_tells_no_secret_and_writes_nothing(provider: Provider) -> None:
+    text = "\n".join(provider.zone.preview(change(PEACE, OUTAGE)))
+    for record in OUTAGE.records:
+        if record not in PEACE.records:
+            assert record.exchange in text
+            assert str(record.preference) in text
+    for secret in (TOKEN, SECRET_KEY, *([provider.server.secret] if provider.server is not None else [])):
+        assert secret not in text
+    assert provider.zone.read(ZONE, ZONE) == PEACE
+
+
+def test_exactly_the_previewed_update_is_sent(server: NameServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[bytes] = []
+    real = dns.query.send_tcp
+
+    def send(connection: object, message: dns.message.Message, expiration: float) -> object:
+        sent.append(message.to_wire())
+        return real(connection, message, expiration)
+
+    zone = client(server)
+    head, *lines = zone.preview(change(PEACE, OUTAGE))
+    monkeypatch.setattr(dns.query, "send_tcp", send)
+    zone.apply(change(PEACE, OUTAGE))
+    assert head == f"DNS UPDATE to {server.address} over TCP, signed with the key failsafe."
+    key = dns.tsig.Key("failsafe.", server.secret, "hmac-sha256")
+    arrived = dns.message.from_wire(sent[0], keyring={key.name: key})
+    sections = [("zone", arrived.sections[0]), ("prerequisite", arrived.sections[1]), ("update", arrived.sections[2])]
+    assert lines == [f"{name}: {line}" for name, sets in sections for each in sets for line in each.to_text().splitlines()]
+
+
+def test_exactly_the_previewed_batch_goes_to_cloudflare(tmp_path: Path) -> None:
+    token_file = tmp_path / "token"
+    token_file.write_text(TOKEN)
+    token_file.chmod(0o600)
+    with CloudflareServer.running({ZONE: [(10, MAIL, 60)]}) as running:
+        zone = CloudflareZone(ZONE_ID, token_file=token_file, base_url=running.url)
+        head, *lines = zone.preview(change(PEACE, AWAY_ALONE))
+        assert running.writes == 0
+        zone.apply(change(PEACE, AWAY_ALONE))
+        assert head == f"POST {running.url}/zones/{ZONE_ID}/dns_records/batch"
+        assert json.loads("\n".join(lines)) == running.batches[-1]

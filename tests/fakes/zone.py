@@ -61,6 +61,10 @@ class FakeZone:
             raise DnsError("the provider does not answer")
         return self.sets.get(domain, MxSet(()))
 
+    def preview(self, change: MxChange) -> tuple[str, ...]:
+        self._demand(change)
+        return (f"set {change.domain} to", *(f"{record.preference} {record.exchange}" for record in change.desired.records))
+
     def apply(self, change: MxChange) -> None:
         self.attempts += 1
         fault = self.faults.popleft() if self.faults else "ok"
@@ -103,9 +107,12 @@ class FakeZone:
         self.sets[domain] = found
         self.history.append(found)
 
-    def _write(self, change: MxChange) -> None:
+    def _demand(self, change: MxChange) -> None:
         if not self.sets.get(change.domain, MxSet(())).same_records(change.expected):
             raise ZoneChanged(f"{change.domain} holds something else")
+
+    def _write(self, change: MxChange) -> None:
+        self._demand(change)
         ttl = (
             change.desired.ttl_seconds
             if change.desired.ttl_seconds is not None
