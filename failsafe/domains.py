@@ -27,6 +27,7 @@ PRIMARY_RECHECK = timedelta(minutes=2)  # a returned primary that failed its pro
 DOCTOR_RUNS_TRIED = 50  # two days of hourly runs
 STORE_GUARDS = ("mass-loss", "tampered", "store-rebuilt", "mailbox-vanished")  # of a backup, about the mail itself
 DEFAULT_INTERVAL = timedelta(minutes=1)
+DECISION_LASTS = timedelta(minutes=2)  # from reading the facts to acting on them; gathering them takes a minute at worst
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,18 +197,27 @@ class Domains:
 
     def decide_and_act(self, domain: str, now: datetime) -> Round:
         """One decision, carried out. Raises Refused, LeaseLost, StoreError."""
+        act_by = self.app.clock.monotonic() + DECISION_LASTS.total_seconds()
         round_ = self.decide(domain, now)
+        if self.lease is None:  # another one acts, and what it does is in the journal
+            return round_
         if Order.CHECK_PRIMARY in round_.decision.orders and self._may_recheck(domain, now):
-            from failsafe.primary import prove_primary
-
-            self._proofs[domain] = prove_primary(self.app, domain, now)
+            self._proofs[domain] = self.prove(domain, now)
             facts = replace(round_.facts, primary=self._proofs[domain])
             round_ = Round(facts, decide(facts, now))
         if round_.facts.record.state in (DomainState.NORMAL, DomainState.SUSPECT):
             self._proofs.pop(domain, None)
+        if self.app.clock.monotonic() > act_by:  # stopped meanwhile (SIGSTOP, suspend), or a long proof: the facts are old
+            return round_
         wanted = round_.facts.unfinished is not None and still_wanted(round_.facts, now)
         ending = self.runner(domain).act(round_.facts, round_.decision, by=self.app.config.controller.id, wanted=wanted)
         return replace(round_, ending=ending)
+
+    def prove(self, domain: str, now: datetime) -> PrimaryProof:
+        """Whether the returned primary is ours and fit; may take a while."""
+        from failsafe.primary import prove_primary
+
+        return prove_primary(self.app, domain, now)
 
     def carry_out(self, facts: DomainFacts, decision: Decision, reason: str) -> Ending:
         """What a person ordered, until it has ended. Raises Refused, LeaseLost, StoreError."""

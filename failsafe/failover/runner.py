@@ -4,7 +4,8 @@ Theory. The plan is committed to the journal before the provider hears of it, so
 unfinished intent. What an intent has come to is never remembered, always read back: from the provider and from every authoritative
 server. `resume` does that after a crash, after a lost answer and between two polls alike; it is the only way a plan ends. A write whose
 answer was lost is sent a second time only if the zone still holds exactly what it held before, the plan is still wanted and its time is
-not over; it is never sent a third time.
+not over; it is never sent a third time. A process that was stopped (SIGSTOP, a suspended NAS) between the journal's word and the request
+does not send it: meanwhile another controller may have ended the plan.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ from failsafe.ports import Authorities, Clock, DnsZone, FlipJournal
 DRAIN_FOR = timedelta(hours=72)  # how long senders' caches and queues keep sending late mail to the secondary
 FIRST_RETRY = timedelta(minutes=1)
 LONGEST_RETRY = timedelta(minutes=30)
+SEND_WITHIN = timedelta(
+    minutes=1
+)  # from the journal's word to the request; a process that was stopped in between must look again
 FIRST_POLL, LONGEST_POLL = 0.25, 5.0  # seconds between two looks while waiting for the servers to agree
 
 
@@ -104,7 +108,7 @@ class FlipRunner:
         """Journals the plan, then writes it once, then waits up to `patience` until it is verified."""
         if self._zone is None:
             raise Refused(f"no DNS provider is configured for {policy.domain}", mend=f"by hand: {'; '.join(plan.sentences)}")
-        now = self._clock.now()
+        now, send_by = self._clock.now(), self._clock.monotonic() + SEND_WITHIN.total_seconds()
         change = plan.change
         new = NewIntent(
             policy.domain, plan.kind, by, reason, now, now + policy.verify_for, change.expected, change.desired, plan.digest
@@ -112,12 +116,13 @@ class FlipRunner:
         record, intent = self._journal.begin(
             record, _begun(record, new, trigger), new, [notices.planned_event(new, plan.sentences)]
         )
-        return self._send(policy, record, intent, change, patience)
+        return self._send(policy, record, intent, change, patience, send_by)
 
     def resume(
         self, policy: Policy, record: DomainRecord, intent: Intent, *, wanted: bool, patience: timedelta = timedelta(0)
     ) -> Ending:
         """Goes on with an unfinished plan, by reading back first. With `wanted` False a plan that wrote nothing is given up."""
+        send_by = self._clock.monotonic() + (patience + SEND_WITHIN).total_seconds()
         progress, text = self._settle(policy, intent, patience, until=(Progress.DONE, Progress.NOT_WRITTEN, Progress.DRIFT))
         if progress is not Progress.NOT_WRITTEN:
             return self._conclude(policy, record, intent, progress, text)
@@ -125,14 +130,20 @@ class FlipRunner:
         if wanted and in_time and self._zone is not None and record.retried != intent.id:
             record = self._journal.change(record, replace(record, retried=intent.id), [])
             change = MxChange(policy.domain, policy.zone, intent.before, intent.desired, mark(intent.kind, record))
-            return self._send(policy, record, intent, change, patience)
+            return self._send(policy, record, intent, change, patience, send_by)
         if wanted and in_time:  # sent twice; the second answer was lost too: it may still arrive
             return Ending(record, intent, text)
         outcome = Outcome.FAILED if wanted else Outcome.VOID
         return self._postpone(record, intent, outcome, text if wanted else f"{text}; the plan is no longer wanted", "")
 
-    def _send(self, policy: Policy, record: DomainRecord, intent: Intent, change: MxChange, patience: timedelta) -> Ending:
+    def _send(
+        self, policy: Policy, record: DomainRecord, intent: Intent, change: MxChange, patience: timedelta, send_by: float
+    ) -> Ending:
         assert self._zone is not None
+        if self._clock.monotonic() > send_by:
+            return Ending(
+                record, intent, "this process was stopped before the request; the zone is read first, and the plan judged anew"
+            )
         try:
             self._zone.apply(change)
         except OutcomeUnknown:
