@@ -124,10 +124,15 @@ def _start_grace(facts: DomainFacts, now: datetime) -> Iterator[Guard]:
     grace = facts.policy.probe_every * START_GRACE
     known = [view for view in facts.views if view.verdict is not Verdict.UNKNOWN]
     told_before = any(view.since_at is not None and view.since_at < facts.started_at for view in known)
-    if now - facts.started_at < grace and not told_before:
-        yield Guard(
-            "start-grace", f"the controller started {describe_span(now - facts.started_at)} ago and has no older evidence"
-        )
+    if now - facts.started_at >= grace:
+        return
+    started = f"the controller started {describe_span(now - facts.started_at)} ago"
+    # What a vantage saw last before a crash may not have been written: one that saw the primary up must first be heard again.
+    unheard = [view.vantage for view in facts.views if view.last_at is None or view.last_at < facts.started_at]
+    if not told_before:
+        yield Guard("start-grace", f"{started} and has no older evidence")
+    elif unheard:
+        yield Guard("start-grace", f"{started} and has not yet heard anew from {', '.join(unheard)}")
 
 
 def _banned(facts: DomainFacts, now: datetime) -> Iterator[Guard]:

@@ -102,11 +102,12 @@ class Dormancy:
         away = decision.kind is FlipKind.FAILOVER
         span = policy.down_for if away else policy.up_for
         ends = [view.since_at + span for view in (against(facts) if away else for_it(facts)) if view.since_at is not None]
+        ends += [end - span / 2 for end in ends if away]  # the warning at half of down_for
         ends.append(record.since_at + span)
-        due = bool(decision.orders) or decision.plan is not None
+        due = bool({*decision.orders} - {Order.TELL_COMING}) or decision.plan is not None
         if due and codes - STANDING:
             return
-        if due and (decision.told and decision.told not in record.told.split()):
+        if decision.told and decision.told not in record.told.split():
             return
         if away and self.world.primary not in ("dead", "silent", "lying"):  # strangers' mail may arrive
             return

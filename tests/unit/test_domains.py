@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+
+import pytest
 
 from failsafe.app import App
 from failsafe.config.load import load_config
-from failsafe.domains import Domains
+from failsafe.domains import DECISION_LASTS, Domains, Round
+from failsafe.failover.decide import Order, decide
 from failsafe.failover.guards import judge_guards
+from failsafe.failover.runner import FlipRunner
 from failsafe.model import DomainState, FlipKind, Side
 from failsafe.store.duties import DoctorRun
+from failsafe.store.lease import Lease
 from tests.contract.mail_servers import free_port
+from tests.fakes.zone import FakeClock
 from tests.unit.daemon.test_watch import CONFIG, DOMAIN
+from tests.unit.failover.world import NOW, Scene
 
 
 def test_a_store_that_the_last_backup_did_not_believe_guards_the_way_home(tmp_path: Path) -> None:
@@ -58,3 +66,39 @@ def test_a_doctor_that_looked_through_a_dead_line_of_ours_does_not_stand_in_the_
     app.duties.add_doctor_run(DoctorRun(now, [finding("own-line", "ok", "controller"), unresolved], {}))
     assert [found.code for found in domains._doctor(DOMAIN, None)[1]] == ["own-line", "secondary-resolves"]
     app.store.close()
+
+
+class Slow(Domains):
+    """Decides on a failover, after `took`; fails the test where it begins to act."""
+
+    took = timedelta(0)
+
+    def decide(self, domain: str, now: datetime) -> Round:  # noqa: ARG002 - as overridden
+        facts = Scene.down()
+        self.app.clock.sleep(self.took.total_seconds())
+        return Round(facts, decide(facts, now))
+
+    def runner(self, domain: str) -> FlipRunner:  # noqa: ARG002 - as overridden
+        raise ActedError
+
+
+class ActedError(Exception):
+    pass
+
+
+def slow(lease: Lease | None, took: timedelta) -> Slow:
+    domains = Slow(SimpleNamespace(clock=FakeClock(NOW), store=None, config=None), lease, NOW)  # type: ignore[arg-type]
+    domains.took = took
+    return domains
+
+
+def test_facts_that_grew_old_while_the_process_was_stopped_are_not_acted_on() -> None:
+    stopped = slow(Lease("nas", 1), DECISION_LASTS * 2).decide_and_act(DOMAIN, NOW)
+    assert Order.FLIP in stopped.decision.orders
+    assert stopped.ending is None
+    with pytest.raises(ActedError):
+        slow(Lease("nas", 1), DECISION_LASTS / 2).decide_and_act(DOMAIN, NOW)
+
+
+def test_who_does_not_lead_does_not_even_try() -> None:
+    assert slow(None, timedelta(0)).decide_and_act(DOMAIN, NOW).ending is None

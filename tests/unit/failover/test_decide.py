@@ -148,6 +148,14 @@ def test_evidence_from_before_a_restart_needs_no_grace() -> None:
     assert decide(facts, NOW).trigger is Trigger.PRIMARY_DOWN
 
 
+def test_after_a_restart_every_vantage_is_heard_anew_before_a_failover_for_two_intervals() -> None:
+    """What `vps3` saw up until the crash was not written; it has not looked since, and looks unknown meanwhile."""
+    down, silent = Scene.down(), replace(view("vps3", Verdict.UNKNOWN, 6), last_at=NOW - minutes(9))
+    facts = replace(down, views=(*down.views, silent), policy=replace(down.policy, vantages=3))
+    assert codes(decide(replace(facts, started_at=NOW - timedelta(seconds=30)), NOW)) == {"start-grace"}
+    assert decide(replace(facts, started_at=NOW - minutes(3)), NOW).trigger is Trigger.PRIMARY_DOWN
+
+
 def test_a_vantage_that_knows_nothing_is_no_older_evidence() -> None:
     young = GUARDED["start-grace"]
     facts = replace(young, views=(*young.views, view("robot", Verdict.UNKNOWN, 600)))

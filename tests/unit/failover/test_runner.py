@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -374,6 +375,26 @@ def test_a_kill_at_any_moment_is_mended_by_the_next_start(world: World, moment: 
     world.until(DomainState.FAILED_OVER)
     assert world.zone.sets[DOMAIN] == OUTAGE
     assert world.journal.unfinished(DOMAIN) is None
+
+
+def test_a_process_that_was_stopped_before_the_request_sends_nothing_and_judges_anew(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Meanwhile another controller may have led, gone on with the plan, and ended it."""
+    world.turn()
+    original = Journal.begin
+
+    def begin(journal: Journal, *words: Any) -> Any:
+        begun = original(journal, *words)
+        world.clock.pass_time(minutes(10))
+        return begun
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "begin", begin)
+        assert world.turn().unfinished
+    assert world.zone.attempts == 0
+    world.until(DomainState.FAILED_OVER)
+    assert world.zone.attempts == 1
 
 
 FAULTS = ["ok", "ok", "refused", "no-key", "lost-before", "lost-after", "late", "deaf"]
