@@ -8,7 +8,9 @@ from collections.abc import Callable, Container, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from failsafe.backup.archive.shards import Line
 from failsafe.backup.archive.staging import Staging
+from failsafe.backup.entry_lines import EntryLines
 from failsafe.backup.extras import control_origin
 from failsafe.backup.gather import Target, World, read_control
 from failsafe.backup.guards import CONTENT
@@ -18,8 +20,8 @@ from failsafe.backup.protocol import MailboxFacts, ServerSession
 from failsafe.backup.shard_book import ShardBook, place
 from failsafe.backup.stretch import DAY, Waiting
 from failsafe.backup.vanished import REPLACED, SAME, VANISHED, find_vanished
-from failsafe.mail.maildir import flags_of, folder_name, keywords_of, parse_keywords, parse_subscriptions
-from failsafe.mail.manifest import Entry, FileRef, FolderManifest, MailboxManifest
+from failsafe.mail.maildir import folder_name, parse_keywords, parse_subscriptions
+from failsafe.mail.manifest import FileRef, FolderManifest, MailboxManifest
 
 
 class Keeper:
@@ -284,31 +286,22 @@ class Keeper:
     def _write_shards(self, folder: int) -> None:
         book = ShardBook(self.db)
         for bucket in book.stale(folder):
-            book.written(folder, bucket, self.staging.write_shards(self._entries(folder, bucket)))
+            book.written(folder, bucket, self.staging.write_lines(self._lines(folder, bucket)))
         shards = tuple(book.names(folder))
         count = self.inventory.count("entry WHERE folder = ?", folder)
         self.db.execute("UPDATE folder SET shards = ?, messages = ?, dirty = 0 WHERE id = ?", (json.dumps(shards), count, folder))
 
-    def _entries(self, folder: int, bucket: int) -> Iterator[Entry]:
+    def _lines(self, folder: int, bucket: int) -> Iterator[Line]:
         which, values = place(bucket)
         names = tuple(json.loads(self.db.execute("SELECT letters FROM folder WHERE id = ?", (folder,)).fetchone()[0]))
-        for base, size, mtime, letters, uid, content, canonical, gone_at in self.db.execute(
+        made = EntryLines(names)
+        for row in self.db.execute(
             "SELECT e.base, e.size, e.mtime, e.letters, e.uid, e.content, c.canonical, e.gone_at FROM entry e "
             f"LEFT JOIN content c ON c.id = e.content WHERE e.folder = ? AND {which}",
             (folder, *values),
         ):
-            assert canonical is not None, f"message {content.hex()} is in no segment"
-            yield Entry(
-                uid=uid,
-                id=content.hex(),
-                canonical=canonical.hex(),
-                flags=flags_of(letters),
-                keywords=keywords_of(letters, names),
-                internal_date=mtime,
-                name=text(base),
-                size=size,
-                gone_at=gone_at,
-            )
+            assert row[6] is not None, f"message {row[5].hex()} is in no segment"
+            yield made.line(*row)
 
     def _write_mailbox(self, number: int, path: str, layout: str) -> str:
         files = self.inventory.files(control_origin(path))

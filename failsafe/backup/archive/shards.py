@@ -17,43 +17,49 @@ from failsafe.mail.manifest import Entry, encode_entry
 RUN = 20_000  # entries sorted in memory at a time: some 10 MB; more are merged from temporary files
 
 
-def shards_of(entries: Iterable[Entry], temporary: Path) -> Iterator[bytes]:
-    """The content of each shard in order, for entries in any order. Raises ArchiveError for an entry no reader would take.
+Line = tuple[str, bytes]  # what an entry is sorted by, and its line
+
+
+def line_of(entry: Entry) -> Line:
+    """Raises ArchiveError for an entry no reader would take."""
+    return sort_key(entry.uid, entry.name.encode("utf-8", "surrogateescape"), entry.id), encode_entry(entry)
+
+
+def shards_of(lines: Iterable[Line], temporary: Path) -> Iterator[bytes]:
+    """The content of each shard in order, for lines of entries in any order.
 
     Entries with a UID go by uid // UIDS_PER_SHARD. Those without go last, by the SHA-256 of their names: one shard up to as many, else 16,
     256, … so that a folder whose server never numbered anything is cut as small.
     """
     with tempfile.TemporaryFile(dir=temporary) as spill:
-        unnumbered, lines = _sorted_lines(entries, spill)
+        unnumbered, ordered = _sorted_lines(lines, spill)
         digits = next(digits for digits in itertools.count() if unnumbered <= UIDS_PER_SHARD * 16**digits)
 
-        def bucket(line: tuple[str, bytes]) -> str:
+        def bucket(line: Line) -> str:
             key = line[0]
             return str(int(key[1:11]) // UIDS_PER_SHARD) if key[0] == "0" else "-" + key[1 : 1 + digits]
 
-        for _, shard in itertools.groupby(lines, bucket):
+        for _, shard in itertools.groupby(ordered, bucket):
             yield b"".join(encoded for _, encoded in shard)
 
 
-def _sort_key(entry: Entry) -> str:
+def sort_key(uid: int | None, name: bytes, id_: str) -> str:
     """Text that sorts as we want and holds no tab: numbered ones first (two of one number by their lines), then by the digest of the name."""
-    if entry.uid is not None:
-        return f"0{entry.uid:010d}"
-    return "1" + hashlib.sha256(entry.name.encode("utf-8", "surrogateescape")).hexdigest() + entry.id
+    return f"0{uid:010d}" if uid is not None else f"1{hashlib.sha256(name).hexdigest()}{id_}"
 
 
-def _sorted_lines(entries: Iterable[Entry], spill: IO[bytes]) -> tuple[int, Iterator[tuple[str, bytes]]]:
+def _sorted_lines(lines: Iterable[Line], spill: IO[bytes]) -> tuple[int, Iterator[Line]]:
     """How many entries have no UID, and all (sort key, encoded line) in order: an external merge sort."""
     unnumbered = 0
     starts: list[int] = []
-    run: list[tuple[str, bytes]] = []
-    for entry in entries:
+    run: list[Line] = []
+    for line in lines:
         if len(run) == RUN:
             starts.append(spill.tell())
-            spill.writelines(key.encode("ascii") + b"\t" + line for key, line in sorted(run))
+            spill.writelines(key.encode("ascii") + b"\t" + encoded for key, encoded in sorted(run))
             run = []
-        unnumbered += entry.uid is None
-        run.append((_sort_key(entry), encode_entry(entry)))
+        unnumbered += line[0][0] == "1"
+        run.append(line)
     run.sort()
     if not starts:
         return unnumbered, iter(run)
@@ -63,7 +69,7 @@ def _sorted_lines(entries: Iterable[Entry], spill: IO[bytes]) -> tuple[int, Iter
     return unnumbered, heapq.merge(*runs, run)
 
 
-def _read_run(handle: int, start: int, end: int) -> Iterator[tuple[str, bytes]]:
+def _read_run(handle: int, start: int, end: int) -> Iterator[Line]:
     """Reads a sorted run through a descriptor that other runs share, so by position."""
     rest = b""
     while start < end or rest:

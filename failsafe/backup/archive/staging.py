@@ -31,7 +31,7 @@ from failsafe.backup.archive.mending import newest_aside, set_aside_damaged
 from failsafe.backup.archive.proving import prove
 from failsafe.backup.archive.reader import Archive
 from failsafe.backup.archive.segment import IndexLine, Sealed, SegmentWriter, read_range, write_index
-from failsafe.backup.archive.shards import shards_of
+from failsafe.backup.archive.shards import Line, line_of, shards_of
 from failsafe.errors import ArchiveError
 from failsafe.mail.manifest import (
     Entry,
@@ -142,8 +142,12 @@ class Staging:
         return SegmentWriter(self.folder, self._temporary, known=known, on_sealed=note, limit=limit, keep_lines=on_sealed is None)
 
     def write_shards(self, entries: Iterable[Entry]) -> tuple[str, ...]:
+        """As `write_lines`, of entries."""
+        return self.write_lines(map(line_of, entries))
+
+    def write_lines(self, lines: Iterable[Line]) -> tuple[str, ...]:
         """Names of the shards that hold these entries, given in any order; they are there once a manifest was written. Equal ones write nothing."""
-        return tuple(self._write("shards", [content]) for content in shards_of(entries, self._temporary))
+        return tuple(self._write("shards", [content]) for content in shards_of(lines, self._temporary))
 
     def write_mailbox(self, manifest: MailboxManifest) -> str:
         with durable.disk_errors("write", self._temporary):

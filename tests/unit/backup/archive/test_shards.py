@@ -24,7 +24,7 @@ def unnumbered(count: int) -> list[Entry]:
 
 
 def cut(entries: list[Entry], folder: Path) -> list[bytes]:
-    return list(shards.shards_of(iter(entries), folder))
+    return list(shards.shards_of(map(shards.line_of, entries), folder))
 
 
 def uids(shard: bytes) -> list[int | None]:
