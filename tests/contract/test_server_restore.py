@@ -24,6 +24,7 @@ from tests.contract.dovecot import PASSWORD, Dovecot
 from tests.contract.dovecot import running as dovecot_running
 from tests.contract.mbsync import Client, on_server
 from tests.contract.restics import put_empty_repository
+from tests.contract.s3_servers import moto_server
 from tests.contract.sshd import Sshd
 
 pytestmark = pytest.mark.timeout(600)
@@ -482,7 +483,27 @@ def test_a_new_host_key_is_believed_only_when_its_fingerprint_is_said_and_is_kep
     assert site.backup()["guards"] == []
 
 
-def test_the_new_machine_pulls_from_the_repository_itself_and_no_credential_stays_there(site: Site) -> None:
+@pytest.fixture(params=["folder", "s3"])
+def offsite(request: pytest.FixtureRequest, site: Site, tmp_path: Path) -> Iterator[tuple[Callable[[], str], str]]:
+    """(gives the address under which the new machine sees the repository, a temporary credential for it)."""
+    if request.param == "folder":
+        yield lambda: f"{site.folder}/far/repository", "AWS_SECRET_ACCESS_KEY=not-to-be-seen\n"
+        return
+    with moto_server(tmp_path) as server:
+
+        def uploaded() -> str:
+            client, home = server.client(), site.folder / "far" / "repository"
+            client.create_bucket(Bucket="offsite")
+            for path in filter(Path.is_file, home.rglob("*")):
+                client.put_object(Bucket="offsite", Key=f"mail/{path.relative_to(home)}", Body=path.read_bytes())
+            return server.url("offsite", "mail")
+
+        yield uploaded, f"AWS_ACCESS_KEY_ID={server.key}\nAWS_SECRET_ACCESS_KEY=not-to-be-seen\n"
+
+
+def test_the_new_machine_pulls_from_the_repository_itself_and_no_credential_stays_there(
+    site: Site, offsite: tuple[Callable[[], str], str]
+) -> None:
     now = int(time.time())
     fill(site.dovecot, ANN, 9)
     fill(site.dovecot, ANN, 9, 9, date=now - 5 * 86_400)
@@ -491,7 +512,8 @@ def test_the_new_machine_pulls_from_the_repository_itself_and_no_credential_stay
     site.lose()
     credential = site.folder / "temporary.env"
     credential.touch(mode=0o600)
-    credential.write_text("RESTIC_PASSWORD=secret\nAWS_SECRET_ACCESS_KEY=not-to-be-seen\n")
+    address, secrets = offsite
+    credential.write_text(f"RESTIC_PASSWORD=secret\n{secrets}")
 
     refused = site.restore("--host-key", site.fingerprint, "--pull-there", "--repository", "offsite", status=2)
     assert "--pull-url" in refused["said"]  # a folder of this machine is none of another one
@@ -500,7 +522,7 @@ def test_the_new_machine_pulls_from_the_repository_itself_and_no_credential_stay
         "--repository",
         "offsite",
         "--pull-url",
-        f"{site.folder}/far/repository",
+        address(),
         "--credential-file",
         str(credential),
     ]
