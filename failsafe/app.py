@@ -325,29 +325,12 @@ class App:
 
 
 def _zone(table: Dns, domain: Domain) -> ProviderZone:
+    """Each provider is one module of its own name, with `make_zone` (docs/adding-a-provider.md)."""
+    from importlib import import_module
+
     ttl = None if domain.ttl is None else int(domain.ttl.total_seconds())
-    if table.provider == "rfc2136":
-        from failsafe.adapters.rfc2136 import Rfc2136Zone
-
-        assert table.server is not None and table.key_name is not None and table.key_file is not None
-        return Rfc2136Zone(
-            str(table.server),
-            key_name=table.key_name,
-            key_algorithm=table.key_algorithm,
-            key_file=table.key_file,
-            ttl_seconds=ttl,
-        )
-    if table.provider == "cloudflare":
-        from failsafe.adapters.cloudflare import CloudflareZone
-
-        assert table.token_file is not None and table.zone_id is not None
-        return CloudflareZone(table.zone_id, token_file=table.token_file, base_url=table.base_url, ttl_seconds=ttl)
-    from failsafe.adapters.route53 import Route53Zone
-
-    assert table.credentials_file is not None
-    return Route53Zone(
-        table.hosted_zone_id, credentials_file=table.credentials_file, profile=table.profile, base_url=table.base_url
-    )
+    made: ProviderZone = import_module(f"failsafe.adapters.{table.provider}").make_zone(table, ttl)
+    return made
 
 
 def _logins(server: MailServer) -> dict[str, Login]:

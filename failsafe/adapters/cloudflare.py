@@ -15,13 +15,16 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from failsafe.adapters.cloudflare_api import HOW_TO_UNLOCK, CloudflareApi
 from failsafe.errors import DnsError, ZoneChanged
 from failsafe.failover.scratch import PROOF, is_scratch, scratch_name
 from failsafe.failover.zone import steps
 from failsafe.model import Mx, MxChange, MxSet, ZonePromises, normal_name
+
+if TYPE_CHECKING:
+    from failsafe.config.schema import Dns
 
 ANSWER_SECONDS = 20.0
 AUTOMATIC, AUTOMATIC_SECONDS = 1, 300  # a TTL of 1 means "automatic", which is served as 300 s
@@ -48,6 +51,12 @@ class _Own:
 
     id: str
     number: int
+
+
+def make_zone(table: Dns, ttl_seconds: int | None) -> CloudflareZone:
+    """From `[dns.…]` and the domain's `ttl`."""
+    assert table.token_file is not None and table.zone_id is not None
+    return CloudflareZone(table.zone_id, token_file=table.token_file, base_url=table.base_url, ttl_seconds=ttl_seconds)
 
 
 class CloudflareZone:

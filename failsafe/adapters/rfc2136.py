@@ -23,10 +23,24 @@ if TYPE_CHECKING:
     import dns.rrset
     import dns.update
 
+    from failsafe.config.schema import Dns
+
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 10.0  # Knot commits an update in about 10 ms, BIND in about 1 ms; this is for a slow line
 SCRATCH_EXCHANGE = "failsafe-proof.invalid"
 FALLBACK_TTL_SECONDS = 300  # where neither the plan nor the zone knows one
+
+
+def make_zone(table: Dns, ttl_seconds: int | None) -> Rfc2136Zone:
+    """From `[dns.…]` and the domain's `ttl`."""
+    assert table.server is not None and table.key_name is not None and table.key_file is not None
+    return Rfc2136Zone(
+        str(table.server),
+        key_name=table.key_name,
+        key_algorithm=table.key_algorithm,
+        key_file=table.key_file,
+        ttl_seconds=ttl_seconds,
+    )
 
 
 class Rfc2136Zone:

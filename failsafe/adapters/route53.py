@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from failsafe.adapters.route53_api import Route53Api, RrSet, change_batch
 from failsafe.errors import DnsError, ZoneChanged
 from failsafe.failover.scratch import PROOF, is_scratch, scratch_name
 from failsafe.failover.zone import describe
 from failsafe.model import Mx, MxChange, MxSet, ZonePromises, normal_name
+
+if TYPE_CHECKING:
+    from failsafe.config.schema import Dns
 
 ANSWER_SECONDS = 20.0
 EVERYWHERE_SECONDS = (
@@ -26,6 +29,14 @@ LOCK_LABEL, LOCK_WORD = "_failsafe", "failsafe lock"
 SCRATCH_EXCHANGE = "failsafe-proof.invalid"
 FALLBACK_TTL_SECONDS = 300
 OWN_TTL_SECONDS = 60
+
+
+def make_zone(table: Dns, ttl_seconds: int | None) -> Route53Zone:  # noqa: ARG001 - a set there always has a TTL
+    """From `[dns.…]`."""
+    assert table.credentials_file is not None
+    return Route53Zone(
+        table.hosted_zone_id, credentials_file=table.credentials_file, profile=table.profile, base_url=table.base_url
+    )
 
 
 class Route53Zone:

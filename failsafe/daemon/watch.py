@@ -18,6 +18,7 @@ from failsafe.daemon.report import WatchReport, report_of
 from failsafe.domains import Domains, Round
 from failsafe.errors import FailsafeError, LeaseLost
 from failsafe.events import Event
+from failsafe.failover.decide import Order
 from failsafe.failover.health import discount
 from failsafe.failover.rounds import Probe, due_probes, may_probe, next_run_at
 from failsafe.logs import get_log
@@ -28,6 +29,7 @@ THREADS = 8  # a home has few mail servers; more of them take turns
 ACCESS_EVERY_ROUNDS = 5  # people's access moves no MX: one IMAP login in five rounds is enough, and spares the server's log
 DECIDE_WITHOUT_LOOK = timedelta(minutes=1)  # also a domain that nobody probes is looked after
 HURRY = timedelta(seconds=1)  # between decisions while a plan is being carried out
+BY_HAND = timedelta(seconds=10)  # between decisions while a person is to make the change: it is seen almost at once
 
 
 @dataclass(slots=True)
@@ -194,6 +196,8 @@ class Watch:
                 continue
             if round_.ending is not None and (round_.ending.unfinished or round_.ending.done):
                 self._decide_at[domain] = now + HURRY
+            elif Order.TELL_PREPARED in round_.decision.orders and not round_.facts.policy.writable:
+                self._decide_at[domain] = now + BY_HAND
             self._tell(domain, round_, now)
 
     def _tell(self, domain: str, round_: Round, now: datetime) -> None:

@@ -17,7 +17,7 @@ from failsafe.failover.facts import DomainFacts, fitting
 from failsafe.failover.guards import BY_HAND, FORCEABLE, PROOF_STALE, judge_guards
 from failsafe.failover.halt import explain_halt
 from failsafe.failover.machine import Trigger, possible
-from failsafe.failover.plan import FlipPlan, make_plan
+from failsafe.failover.plan import FlipPlan, make_plan, steps_by_hand
 from failsafe.model import DomainState, FlipKind, Guard, Mode, Side
 
 PERSON = "person"  # who began a plan by hand, in the journal
@@ -89,10 +89,17 @@ def decide_by_hand(facts: DomainFacts, kind: FlipKind, now: datetime, *, force: 
     if facts.zone.agreed is not None and facts.unfinished is None and not any(guard.code == "drift" for guard in guards):
         plan = make_plan(kind, facts.zone.agreed, facts.record, facts.policy)
     if not facts.policy.writable:
-        change = "; ".join(plan.sentences) if plan is not None else "unknown while the zone cannot be read"
-        raise Refused(f"no DNS provider is configured for {facts.policy.domain}", guards, mend=f"by hand: {change}")
+        raise _by_hand_alone(facts, guards, plan)
     orders = (Order.FLIP,) if not refusing and plan is not None else ()
     return Decision(trigger if orders else None, orders, guards, describe_views(facts, now), plan, kind, refusing=refusing)
+
+
+def _by_hand_alone(facts: DomainFacts, guards: tuple[Guard, ...], plan: FlipPlan | None) -> Refused:
+    text = f"no DNS provider is configured for {facts.policy.domain}"
+    if plan is None:
+        return Refused(text, guards, mend="by hand: unknown while the zone cannot be read")
+    lines = steps_by_hand(facts.policy.domain, plan.change.expected, plan.change.desired)
+    return Refused(text, guards, mend="\n  ".join(["by hand, at the DNS provider, in this order:", *lines]))
 
 
 def _impossible(facts: DomainFacts, kind: FlipKind) -> Refused:

@@ -9,7 +9,7 @@ from failsafe.failover.decide import Decision, Order, why_not_automatic
 from failsafe.failover.facts import DomainFacts
 from failsafe.failover.halt import explain_halt
 from failsafe.failover.machine import Trigger, step
-from failsafe.failover.plan import to_json
+from failsafe.failover.plan import steps_by_hand, to_json
 from failsafe.failover.takeover import acknowledge
 from failsafe.failover.ways_out import with_way_out
 from failsafe.model import DomainRecord, FlipKind, Guard, Intent, Mode, NewIntent, Notice, Severity, Verdict
@@ -77,7 +77,9 @@ def postponed_event(record: DomainRecord, intent: Intent, text: str, mend: str, 
             since=record.suspected_at,
             thread=thread_of(record),
             severity=Severity.FAIL,
-            details=text,
+            details="\n".join(
+                [text, "by hand at the DNS provider it would be:", *steps_by_hand(intent.domain, intent.before, intent.desired)]
+            ),
         )
     return Event(
         "flip.postponed", intent.domain, f"{intent.kind} not made: {text}", now, {"intent": intent.id, "mend": mend}, told
@@ -150,7 +152,13 @@ def told_event(facts: DomainFacts, decision: Decision, now: datetime) -> Event:
         must_do={Order.TELL_PREPARED: command, Order.TELL_OBSERVED: observed}.get(order) or _against(decision.guards, command),
         since=record.suspected_at,
         thread=thread_of(record),
-        details="\n".join([*decision.reasons, *change, *(with_way_out(guard, policy.domain) for guard in decision.guards)]),
+        details="\n".join(
+            [
+                *decision.reasons,
+                *_change_lines(facts, decision),
+                *(with_way_out(guard, policy.domain) for guard in decision.guards),
+            ]
+        ),
     )
     details: dict[str, object] = {
         "kind": decision.kind,
@@ -159,6 +167,20 @@ def told_event(facts: DomainFacts, decision: Decision, now: datetime) -> Event:
         "reasons": list(decision.reasons),
     }
     return Event(name, policy.domain, f"{decision.kind} {phrase}: {'; '.join([*guards, *change])}", now, details, notice)
+
+
+def _change_lines(facts: DomainFacts, decision: Decision) -> tuple[str, ...]:
+    """The plan in sentences; where a person has to make it at the provider, exactly what to type there, in order."""
+    if decision.plan is None:
+        return ()
+    if facts.policy.writable:
+        return decision.plan.sentences
+    change = decision.plan.change
+    return (
+        "at the DNS provider, in this order:",
+        *steps_by_hand(change.domain, change.expected, change.desired),
+        "failsafe sees it when it is made, and goes on from there; nobody has to say so.",
+    )
 
 
 def coming_event(facts: DomainFacts, decision: Decision, now: datetime) -> Event:

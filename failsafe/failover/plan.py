@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from failsafe.errors import Refused
 from failsafe.failover.facts import Policy
 from failsafe.failover.zone import describe, plan_failback, plan_failover, plan_peace, steps
-from failsafe.model import DomainRecord, FlipKind, MxChange, MxSet
+from failsafe.model import DomainRecord, FlipKind, Mx, MxChange, MxSet
 
 MARK_LIMIT = 100  # characters in a comment on Cloudflare's free plan
 
@@ -69,6 +69,28 @@ def describe_change(before: MxSet, after: MxSet) -> tuple[str, ...]:
     if before.ttl_seconds is not None and after.ttl_seconds not in (None, before.ttl_seconds):
         said.append(f"change the TTL from {before.ttl_seconds} s to {after.ttl_seconds} s")
     return tuple(said)
+
+
+def steps_by_hand(domain: str, before: MxSet, after: MxSet) -> tuple[str, ...]:
+    """What a person types at the DNS provider, record by record and in this order: the set is never empty, and right after the last step."""
+    ttl = after.ttl_seconds if after.ttl_seconds is not None else before.ttl_seconds
+    said = []
+    for number, step in enumerate(steps(before, after) if before else (), 1):
+        if step.before is None and step.after is not None:
+            said.append(f"{number}. add     {_line(domain, step.after, ttl)}")
+        elif step.after is None and step.before is not None:
+            said.append(f"{number}. delete  {_line(domain, step.before, before.ttl_seconds)}")
+        elif step.before is not None and step.after is not None:
+            said.append(f"{number}. change  {_line(domain, step.before, before.ttl_seconds)}")
+            said.append(f"   into    {_line(domain, step.after, ttl)}")
+    whole = [f"   {_line(domain, record, ttl)}" for record in after.records]
+    return (*said, "then the MX records are exactly:", *whole)
+
+
+def _line(domain: str, record: Mx, ttl_seconds: int | None) -> str:
+    """As in a zone file."""
+    ttl = "" if ttl_seconds is None else f"{ttl_seconds} "
+    return f"{domain}. {ttl}IN MX {record.preference} {record.exchange}."
 
 
 def to_json(found: MxSet) -> dict[str, object]:

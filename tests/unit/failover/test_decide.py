@@ -309,7 +309,7 @@ def test_a_failover_of_a_domain_that_is_failed_over_is_refused() -> None:
 def test_by_hand_without_a_provider_the_exact_change_is_told() -> None:
     with pytest.raises(Refused) as caught:
         decide_by_hand(policy(Scene.peace(), writable=False), FlipKind.FAILOVER, NOW)
-    assert f"add MX 5 {AWAY}" in caught.value.mend
+    assert f"1. add     {DOMAIN}. 60 IN MX 5 {AWAY}." in caught.value.mend
 
 
 def test_an_unfinished_plan_is_wanted_only_while_its_evidence_holds() -> None:

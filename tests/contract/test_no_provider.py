@@ -1,0 +1,103 @@
+"""A domain without a DNS provider: a person changes a real zone, and the daemon sees it by itself and goes on from there."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from failsafe.app import App
+from failsafe.config.load import load_config
+from failsafe.daemon.shift import Shift
+from failsafe.model import Axis, DomainState, Evidence, MxSet, ProbeClass
+from failsafe.store.duties import DoctorRun
+from failsafe.store.journal import Journal
+from tests.contract.dns_servers import free_port, missing, name_server
+from tests.contract.test_dns_zone import OUTAGE, PEACE, change, client
+from tests.support import wait_until
+
+CONFIG = """
+[controller]
+id = "nas"
+state_dir = "{folder}/state"
+[own_line]
+references = ["127.0.0.1:{line}"]
+[mail_server.vps]
+layout = "maildir"
+path = "{folder}/mail"
+[probe.vps]
+every = "1s"
+smtp = ["127.0.0.1:{smtp}"]
+recipient = "failsafe-probe@example.org"
+helo = "nas.example.org"
+[domain."example.org"]
+server = "vps"
+zone = "example.org"
+primary = ["mail.example.org"]
+secondary = ["mx.away.example"]
+strategy = "on-demand"
+mode = "manual"
+quorum = 1
+down_for = "2s"
+nameservers = ["{address}"]
+"""
+DOMAIN = "example.org"
+
+
+@contextmanager
+def daemon(app: App) -> Iterator[None]:
+    """The daemon's own steps, in a thread."""
+    over, shift = threading.Event(), Shift(app, app.clock.now(), announce=False)
+
+    def work() -> None:
+        while not over.wait(0.1):
+            shift.step(app.clock.now())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(60)
+        shift.close(app.clock.now())
+
+
+def test_a_change_that_a_person_makes_is_seen_at_once_and_gone_on_from(tmp_path: Path) -> None:
+    if missing("knot"):
+        pytest.skip(missing("knot"))
+    with name_server("knot", tmp_path / "zone") as server:
+        file = tmp_path / "failsafe.toml"
+        (tmp_path / "mail").mkdir()
+        (tmp_path / "state").mkdir()
+        # our own line is up: the name server is its reference; the primary's port is closed
+        smtp = free_port()
+        file.write_text(CONFIG.format(folder=tmp_path, address=server.address, line=server.port, smtp=smtp))
+        app = App(load_config(file), file)
+
+        before = app.clock.now() - timedelta(minutes=1)
+        app.duties.add_doctor_run(DoctorRun(before, [], {DOMAIN: True}))
+        target = f"failsafe-probe@example.org at 127.0.0.1:{smtp}"
+        well = Evidence("vps", "here", Axis.INBOUND, ProbeClass.UP, before, "accepted", target)
+        app.history.record(well, timedelta(seconds=1))
+        app.history.flush(before)
+
+        def state() -> DomainState:
+            return Journal(app.store, None).load(DOMAIN, app.clock.now()).state
+
+        with daemon(app):
+            wait_until(lambda: app.events.last("flip.prepared", DOMAIN) is not None, 60, "the change is prepared")
+            (notice,) = [
+                pending.notice for pending in app.events.pending_notices(app.clock.now()) if "prepared" in pending.notice.subject
+            ]
+            assert "1. add     example.org. 60 IN MX 5 mx.away.example." in notice.details
+            client(server).apply(change(PEACE, OUTAGE))  # a person, with a key of his own
+            wait_until(lambda: state() is DomainState.FAILED_OVER, 30, "the change is seen")
+        seen = app.events.last("domain.state", DOMAIN)
+        assert seen is not None
+        assert seen.details["trigger"] == "seen-at-secondary"
+        assert client(server).read(DOMAIN, DOMAIN) == MxSet(OUTAGE.records, 60)
