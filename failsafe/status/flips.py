@@ -14,7 +14,7 @@ def render_observed(domain: DomainStatus, zone: tzinfo) -> list[str]:
     if domain.mode != Mode.OBSERVE:
         return []
     if not domain.observed:
-        return ["observe: no flip would have been made so far"]
+        return ["observe: no flip would have been made so far"] if domain.vantages else []
     return [f"observe: {_spoken(flip, zone)}" for flip in reversed(domain.observed)]
 
 

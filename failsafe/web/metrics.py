@@ -54,6 +54,7 @@ def render_metrics(status: Status) -> str:
         if repository.last_check_at is not None:
             check.labels(repository.repository).set(repository.last_check_at.timestamp())
     _drills(gauge, status)
+    _flip_drills(gauge, status)
     return generate_latest(registry).decode()
 
 
@@ -69,3 +70,19 @@ def _drills(gauge: Callable[..., Gauge], status: Status) -> None:
         at.labels(repository.repository).set(drill.at.timestamp())
         seconds.labels(repository.repository).set(drill.seconds)
         messages.labels(repository.repository).set(drill.messages)
+
+
+def _flip_drills(gauge: Callable[..., Gauge], status: Status) -> None:
+    passed = gauge("failover_drill_ok", "1 if the last failover drill passed.", "domain")
+    at = gauge("failover_drill_timestamp_seconds", "When the last failover drill ended.", "domain")
+    seconds = gauge(
+        "failover_drill_seconds", "How long it took until every server that answers gave the new set.", "domain", "way"
+    )
+    for domain in status.domains:
+        if (drill := domain.drill) is None:
+            continue
+        passed.labels(domain.domain).set(drill.passed)
+        at.labels(domain.domain).set(drill.at.timestamp())
+        for way, took in (("there", drill.there), ("back", drill.back)):
+            if took is not None:
+                seconds.labels(domain.domain, way).set(took)

@@ -12,6 +12,7 @@ import pytest
 from failsafe.model import MxSet
 from tests.contract.dns_servers import missing, name_server
 from tests.contract.test_dns_zone import client
+from tests.contract.verbs import run_verb
 from tests.unit.failover.world import PEACE
 
 CONFIG = """
@@ -65,7 +66,7 @@ def test_a_flip_by_hand_there_and_back(tmp_path: Path) -> None:
             "update: example.org. 60 IN MX 5 mx.away.example.",
             "update: example.org. 60 IN MX 10 mail.example.org.",
         ]
-        shown = ask("failover", "example.org", "--dry-run").stdout.splitlines()
+        shown = run_verb(file, "failover", "example.org", "--dry-run")[1].splitlines()
         assert [line.removeprefix("  ") for line in shown[-len(request) :]] == request
         assert ask("failover", "example.org").returncode == 2
         assert client(server).read("example.org", "example.org") == PEACE

@@ -1,4 +1,4 @@
-"""`failsafe drill failover` on a real Knot, a real BIND and a strict Cloudflare server: measured, verified, and nothing left, also when killed."""
+"""`failsafe drill failover` on a real Knot, a real BIND, and strict stand-ins of Cloudflare and Route 53: measured, verified, and nothing left, also when killed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from failsafe.adapters.cloudflare import CloudflareZone
+from failsafe.adapters.route53 import Route53Zone
 from failsafe.clock import SystemClock
 from failsafe.failover.drill import run_drill
 from failsafe.model import MxSet, ServerAnswer
@@ -21,6 +22,8 @@ from tests.contract.test_by_hand import CONFIG
 from tests.contract.test_dns_zone import change, client
 from tests.contract.verbs import run_verb
 from tests.fakes.cloudflare_server import TOKEN, ZONE_ID, CloudflareServer
+from tests.fakes.route53_server import KEY_ID, SECRET_KEY, Route53Server
+from tests.fakes.route53_server import ZONE_ID as HOSTED_ZONE_ID
 from tests.unit.failover.world import DOMAIN, MAIL, PEACE, Scene
 
 ROOT = Path(__file__).parents[2]
@@ -130,3 +133,22 @@ def test_a_drill_at_cloudflare_touches_the_shadow_name_alone(tmp_path: Path) -> 
         written = [entry for batch in server.batches for entries in batch.values() for entry in entries]
         assert {entry["name"] for entry in written if "name" in entry} == {SHADOW, f"_failsafe.{SHADOW}"}  # the lock of that name
         assert not {entry["id"] for entry in written if "id" in entry} & set(live)
+
+
+def test_a_drill_at_route_53_leaves_every_set_as_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "credentials"
+    file.write_text(f"[default]\naws_access_key_id = {KEY_ID}\naws_secret_access_key = {SECRET_KEY}\n")
+    file.chmod(0o600)
+    with Route53Server.running(DOMAIN, [f"10 {MAIL}."]) as amazon:
+        amazon.pending_looks = 0
+        live = dict(amazon.sets)
+        zone = Route53Zone(HOSTED_ZONE_ID, credentials_file=file, base_url=amazon.url)
+
+        class Listed:
+            def mx(self, domain: str) -> tuple[ServerAnswer, ...]:
+                return (ServerAnswer("ns-1.awsdns-01.example", zone.read(DOMAIN, domain)),)
+
+        report = run_drill(zone, Listed(), SystemClock(), Scene.peace(), lambda _text: None)
+        assert report.result == "passed", report.lines()
+        assert amazon.sets == live
+        assert {key[0] for batch in amazon.batches for _action, key, _set in batch} == {f"{SHADOW}.", f"_failsafe.{SHADOW}."}

@@ -16,7 +16,7 @@ from failsafe.store.glance import Glance
 from failsafe.web.page import make_page
 from tests.unit.status.test_drilled import EVIDENCE
 from tests.unit.status.test_words import WARSAW
-from tests.unit.status.world import NOW, ROSTER, ago, duty, healthy, repository, state
+from tests.unit.status.world import NOW, ROSTER, ago, duty, healthy, repository, state, watch
 
 
 def client(glance: Glance, password_file: Path | None = None) -> TestClient:
@@ -136,3 +136,19 @@ def test_a_database_that_fails_is_said_not_hidden() -> None:
     answer = TestClient(make_page(broken, SystemClock(), WARSAW, None)).get("/")
     assert answer.status_code == 503
     assert "disk is full" in answer.text
+
+
+def test_the_last_failover_drill_is_on_the_page_and_in_the_metrics() -> None:
+    kept = {
+        "at": ago(days=2).isoformat(),
+        "result": "passed",
+        "seconds": {"there": 0.31, "back": 0.28},
+        "servers": 2,
+        "finding": None,
+    }
+    rows = (watch(), {**duty("drill-failover:example.org", ago(days=2)), "details": kept})
+    asked = client(healthy(duty=rows))
+    assert "passed; there in 0.31 s, back in 0.28 s, verified at 2 authoritative server(s)" in asked.get("/").text
+    metrics = asked.get("/metrics").text
+    assert 'failsafe_failover_drill_ok{domain="example.org"} 1.0' in metrics
+    assert 'failsafe_failover_drill_seconds{domain="example.org",way="there"} 0.31' in metrics
