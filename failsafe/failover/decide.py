@@ -18,6 +18,7 @@ from failsafe.failover.guards import BY_HAND, FORCEABLE, PROOF_STALE, judge_guar
 from failsafe.failover.halt import explain_halt
 from failsafe.failover.machine import Trigger, possible
 from failsafe.failover.plan import FlipPlan, make_plan, steps_by_hand
+from failsafe.failover.ways_out import told_guards
 from failsafe.model import DomainState, FlipKind, Guard, Mode, Side
 
 PERSON = "person"  # who began a plan by hand, in the journal
@@ -89,7 +90,7 @@ def decide_by_hand(facts: DomainFacts, kind: FlipKind, now: datetime, *, force: 
     if facts.zone.agreed is not None and facts.unfinished is None and not any(guard.code == "drift" for guard in guards):
         plan = make_plan(kind, facts.zone.agreed, facts.record, facts.policy)
     if not facts.policy.writable:
-        raise _by_hand_alone(facts, guards, plan)
+        raise _by_hand_alone(facts, told_guards(guards, facts.policy.domain), plan)
     orders = (Order.FLIP,) if not refusing and plan is not None else ()
     return Decision(trigger if orders else None, orders, guards, describe_views(facts, now), plan, kind, refusing=refusing)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any
 
+from failsafe.failover.ways_out import with_way_out
 from failsafe.model import DomainState, Severity, Side
 from failsafe.render import spoken_age, spoken_instant
 from failsafe.status.course import describe_pull, describe_work
@@ -132,7 +133,7 @@ def render_plain(status: Status, zone: tzinfo, *, mailboxes: bool = False) -> li
         lines += ["", f"domain {domain.domain}: {domain.state}, serving {domain.serving}, mode {domain.mode}; vantages: {seen}"]
         lines += [f"  MX {preference} {exchange}" for preference, exchange in domain.mx]
         lines += [f"  {line}" for line in render_halt(domain)]
-        lines += [f"  guard {guard.code}: {guard.text}" for guard in domain.guards]
+        lines += [f"  guard {with_way_out(guard, domain.domain)}" for guard in domain.guards]
         lines += [f"  {line}" for line in render_observed(domain, zone)]
         if domain.drill is not None:
             lines.append(f"  last failover drill {spoken_instant(domain.drill.at, zone)}: {domain.drill.describe()}")

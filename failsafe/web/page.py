@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from failsafe import __version__
 from failsafe.errors import FailsafeError, SecretError
+from failsafe.failover.ways_out import with_way_out
 from failsafe.model import DomainState
 from failsafe.ports import Clock
 from failsafe.render import spoken_age, spoken_instant
@@ -62,6 +63,7 @@ def make_page(status: Callable[[datetime], Status], clock: Clock, zone: tzinfo, 
             pull=lambda pull: describe_pull(pull, found.at, zone),
             work=lambda work: describe_work(work, found.at, zone),
             mood=domain_mood,
+            told=with_way_out,
             observed=lambda domain: [line.removeprefix("observe: ") for line in render_observed(domain, zone)],
         )
         return HTMLResponse(text)
