@@ -36,3 +36,8 @@ def test_evidence_of_a_drill_keeps_its_counts_and_the_others(tmp_path: Path) -> 
     assert [each["mailbox"] for each in erased["mailboxes"]] == [BOB]
     assert (erased["canary"], erased["findings"], erased["finding_count"]) == (None, [], 1)
     assert other == drilled("other", BOB)
+
+
+def test_the_evidence_of_a_failover_drill_says_nothing_of_mail_and_stays() -> None:
+    report = {"domain": "example.org", "result": "passed", "there": {"servers": []}}
+    assert without_drilled(report, "vps", lambda _mailbox: True) == report
