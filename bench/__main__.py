@@ -1,22 +1,25 @@
-"""python -m bench [status|daemon|storm|backup|restore|search] [--save] and the options that `--help` lists. Exit status 1 if a target is missed."""
+"""python -m bench [status|daemon|storm|backup|restore|search|simulate] [--save] and the options that `--help` lists. Exit status 1 if a target is missed."""
 
 import argparse
 import sys
 from collections.abc import Callable
 
-from bench import backup, daemon, restore, search, status, storm
+from bench import backup, daemon, restore, search, simulate, status, storm
 from bench.report import Report
 
 
 def main(words: list[str]) -> int:
     """Run what is asked for and print it; the exit status."""
     parser = argparse.ArgumentParser(prog="./dev bench", description="Measure failsafe on this machine.")
-    names = ("status", "daemon", "storm", "backup", "restore", "search")
+    names = ("status", "daemon", "storm", "backup", "restore", "search", "simulate")
     parser.add_argument("name", nargs="?", choices=names, help="default: all")
     parser.add_argument(
         "--minutes", type=float, default=2.0, help="how long the idle daemon's writes are watched (default: %(default)s)"
     )
-    parser.add_argument("--seeds", type=int, default=5, help="how many storms blow (default: %(default)s)")
+    parser.add_argument(
+        "--seeds", type=int, help=f"how many storms blow (default: 5), or are simulated (default: {simulate.SEEDS})"
+    )
+    parser.add_argument("--hours", type=int, default=simulate.HOURS, help="of a home line in `simulate` (default: %(default)s)")
     parser.add_argument(
         "--messages", type=int, default=100_000, help="in the mail store of `backup` and `restore` (default: %(default)s)"
     )
@@ -33,10 +36,11 @@ def main(words: list[str]) -> int:
     benches: dict[str, Callable[[], Report]] = {
         "status": status.measure,
         "daemon": lambda: daemon.measure(asked.minutes),
-        "storm": lambda: storm.measure(asked.seeds),
+        "storm": lambda: storm.measure(asked.seeds or 5),
         "backup": lambda: backup.measure(plan),
         "restore": lambda: restore.measure(asked.messages, asked.rounds, asked.runs),
         "search": lambda: search.measure(asked.messages if asked.messages != 100_000 else 1_000_000, max(asked.runs, 5)),
+        "simulate": lambda: simulate.measure(asked.seeds or simulate.SEEDS, asked.hours),
     }
     missed = False
     for name, measure in benches.items():

@@ -124,7 +124,7 @@ def _start_grace(facts: DomainFacts, now: datetime) -> Iterator[Guard]:
     grace = facts.policy.probe_every * START_GRACE
     known = [view for view in facts.views if view.verdict is not Verdict.UNKNOWN]
     told_before = any(view.since_at is not None and view.since_at < facts.started_at for view in known)
-    if now - facts.started_at >= grace:
+    if not timedelta(0) <= now - facts.started_at < grace:  # also where the clock was set back since the start
         return
     started = f"the controller started {describe_span(now - facts.started_at)} ago"
     # What a vantage saw last before a crash may not have been written: one that saw the primary up must first be heard again.

@@ -52,20 +52,28 @@ class Liveness:
         return since if since is not None else self._world.engine.now
 
     def _judge_leaving(self, process: Process) -> None:
-        world, policy = self._world, self._world.scenario.policy
-        if self._leave_from is None:
-            return
+        world, policy, since = self._world, self._world.scenario.policy, self._due_since(process)
+        limit = policy.down_for + policy.probe_every * (1 + 2 * JITTER) + PROVIDER_TIME
+        if since is not None and world.engine.now - since > limit:
+            self._fail("not-left", f"the primary is dead for {world.engine.now - since}, and mail still goes there")
+
+    def left(self, process: Process) -> None:
+        """A failover was verified: how long after its time had come?"""
+        since = self._due_since(process)
+        if since is not None:
+            self.left_after.append(self._world.engine.now - since - self._world.scenario.policy.down_for)
+
+    def _due_since(self, process: Process) -> datetime | None:
+        """Since when the quorum has said down and nothing else stood in the way."""
+        quorum = self._world.scenario.policy.quorum
         failing = sorted(
             one.failing_since
             for one in process.machine.sightings.values()
             if one.kind == "failing" and one.failing_since is not None
         )
-        if len(failing) < policy.quorum:
-            return
-        since = max(self._leave_from, failing[policy.quorum - 1])
-        limit = policy.down_for + policy.probe_every * (1 + 2 * JITTER) + PROVIDER_TIME
-        if world.engine.now - since > limit:
-            self._fail("not-left", f"the primary is dead for {world.engine.now - since}, and mail still goes there")
+        if self._leave_from is None or len(failing) < quorum:
+            return None
+        return max(self._leave_from, failing[quorum - 1])
 
     def _judge_returning(self) -> None:
         policy, now = self._world.scenario.policy, self._world.engine.now

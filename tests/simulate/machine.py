@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 ARMED_FOR = timedelta(minutes=20)  # a crash that waits for its point comes after this long anyway
 
 
+SOON = timedelta(seconds=30)
+
+
 class KilledError(BaseException):
     """The process dies here."""
 
@@ -48,6 +51,8 @@ class Machine:
     line: tuple[datetime, bool] | None = None
     frozen_until: datetime | None = None
     jumped_at: datetime = START
+    passed: int = 0  # points of plans and of the journal, whatever they are called
+    crash_on: int = 0  # of them; none where it is 0
 
     @property
     def frozen(self) -> bool:
@@ -99,6 +104,11 @@ class Machine:
         """Called at every named point. Raises KilledError; a pause lets the world go on without this process."""
         if not process.alive:
             raise KilledError
+        if point not in ("", "read", "due"):
+            self.passed += 1
+            if self.passed == self.crash_on:
+                self.kill(self.world.engine.now + SOON)
+                raise KilledError
         for fault in [one for one in self.armed if one.how == point]:
             self.armed.remove(fault)
             self.world.note(f"{self.name}: {fault.kind} at {point}")
@@ -106,6 +116,7 @@ class Machine:
                 self.kill(self.world.engine.now + (fault.until - fault.at))
                 raise KilledError
             self.world.watchman.disturbed()
+            self.frozen_until = self.world.engine.now + (fault.until - fault.at)
             self.world.engine.run_until(self.world.engine.now + (fault.until - fault.at))
             if not process.alive:
                 raise KilledError

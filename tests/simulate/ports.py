@@ -72,7 +72,9 @@ class ProviderPort:
         record = process.world.store.records.get(domain)
         if record is not None and record.state is not DomainState.NORMAL:  # in peace it reads when it likes
             process.machine.passing(process, "read")
-        if process.world.on("line", process.machine.name):
+            if process.flip_is_due():
+                process.machine.passing(process, "due")
+        if process.world.offline(process.machine.name):
             raise DnsError("the provider cannot be reached")
         return process.world.zone.read()
 
@@ -80,7 +82,7 @@ class ProviderPort:
         process, world = self._process, self._process.world
         process.machine.passing(process, "apply")
         world.watchman.applying(process, change)
-        how = "offline" if world.on("line", process.machine.name) else world.how("provider")
+        how = "offline" if world.offline(process.machine.name) else world.how("provider")
         world.note(f"{process.machine.name}: asks the provider{f' ({how})' if how else ''}")
         if how == "offline":
             process.clock.sleep(GIVES_UP.total_seconds())
@@ -89,7 +91,7 @@ class ProviderPort:
                 if chance(world.scenario.seed, "offline", world.engine.now) < 0.5
                 else DnsError("no route")
             )
-        if how in ("limited", "revoked", "unreadable"):
+        if how in ("limited", "revoked", "unreadable", "denied"):
             raise DnsError(f"the provider refused ({how})", mend="look at the provider")
         if how == "deaf":
             return
@@ -127,7 +129,7 @@ class AuthoritiesPort:
 
     def mx(self, domain: str) -> tuple[ServerAnswer, ...]:  # noqa: ARG002 - the port's signature
         answers = self._process.world.zone.answers()
-        if not self._process.world.on("line", self._process.machine.name):
+        if not self._process.world.offline(self._process.machine.name):
             return answers
         return tuple(replace(answer, mx=None, error="no route") for answer in answers)
 
@@ -167,7 +169,7 @@ class JournalPort:
     ) -> DomainRecord:
         self._before("finish")
         kept = self._journal.finish(record, changed, intent, outcome, text, events)
-        self._process.world.watchman.finished(intent, outcome)
+        self._process.world.watchman.finished(self._process, intent, outcome)
         self._after("finished")
         return kept
 
@@ -186,6 +188,7 @@ class JournalPort:
         self._reach()
 
     def _after(self, point: str) -> None:
+        self._process.world.watchman.changed(self._process)
         self._process.world.wake(but=self._process)
         self._process.machine.passing(self._process, point)
 

@@ -134,7 +134,11 @@ class Process(Dormancy):
         engine.at(at, self._look_event, vantage, self.token)
 
     def _look_event(self, vantage: str, token: int) -> None:
-        if self.alive and token == self.token:
+        if not self.alive or token != self.token:
+            return
+        if self.machine.frozen and self.machine.frozen_until is not None:
+            self.world.engine.at(self.machine.frozen_until, self._look_event, vantage, token)
+        else:
             self.look(vantage)
 
     def look(self, vantage: str) -> None:
@@ -161,6 +165,14 @@ class Process(Dormancy):
             evidence = discount(evidence, line, line)
         self.machine.note_sight(vantage, self.world.truly(seen, vantage, self.machine))
         self.history.record(evidence, self.world.scenario.interval)
+
+    def flip_is_due(self) -> bool:
+        """As far as the simulator knows what was seen."""
+        policy, now = self.world.scenario.policy, self.world.engine.now
+        known = self.machine.sightings.values()
+        away = [one for one in known if one.failing_since is not None and now - one.failing_since >= policy.down_for]
+        home = [one for one in known if one.ok_since is not None and now - one.ok_since >= policy.up_for]
+        return len(away) >= policy.quorum or len(home) == len(self.machine.sightings)
 
     # -- deciding --------------------------------------------------------------------------------------------------------
 

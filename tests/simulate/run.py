@@ -26,6 +26,7 @@ class Outcome:
     letters: dict[str, int]
     hours: float
     end: str
+    left_after: tuple[timedelta, ...]  # beyond down_for, until the verified failover, where nothing else stood in the way
 
     @property
     def digest(self) -> str:
@@ -64,4 +65,5 @@ def simulate_scenario(scenario: Scenario, *, skips: bool = True, keeper: MemoryK
         letters=dict(world.letters),
         hours=(world.engine.now - START) / timedelta(hours=1),
         end=str(record.state) if record is not None else "normal",
+        left_after=tuple(world.watchman.liveness.left_after),
     )

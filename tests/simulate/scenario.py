@@ -16,7 +16,7 @@ MAILS, AWAYS = ("mail.example.org", "mail2.example.org"), ("mx.away.example", "m
 FOREIGN = "mx.foreign.example"
 QUIET_BEFORE, QUIET_AFTER = timedelta(hours=1), timedelta(hours=9)  # a fault lies between these
 HERE = "here"
-POINTS = ("begin", "begun", "apply", "applied", "finish", "finished", "change", "changed", "read", "sleep", "idle")
+POINTS = ("begin", "begun", "apply", "applied", "finish", "finished", "change", "changed", "read", "due", "sleep", "idle")
 PAUSES = tuple(point for point in POINTS if point != "apply")  # a request that is on its way can be fenced by the provider alone
 
 
@@ -173,7 +173,7 @@ def _outage(dice: random.Random, scenario: Scenario, at: datetime) -> list[Fault
 
 
 def _sick(dice: random.Random, scenario: Scenario, at: datetime) -> list[Fault]:
-    return [Fault("primary", at, at + _span(dice, 5, 300), "", dice.choice(("greylisting", "greylisting", "degraded")))]
+    return [Fault("primary", at, at + _span(dice, 5, 300), "", dice.choice(("greylisting", "degraded", "picky", "picky")))]
 
 
 def _flapping(dice: random.Random, scenario: Scenario, at: datetime) -> list[Fault]:
@@ -186,7 +186,8 @@ def _flapping(dice: random.Random, scenario: Scenario, at: datetime) -> list[Fau
 
 
 def _line(dice: random.Random, scenario: Scenario, at: datetime) -> list[Fault]:
-    return [Fault("line", at, at + _span(dice, 1, 360), dice.choice(scenario.machines))]
+    how = dice.choice(("", "", "references"))  # the latter: those that tell whether the line works are gone, and nothing else
+    return [Fault("line", at, at + _span(dice, 1, 360), dice.choice(scenario.machines), how)]
 
 
 def _route(dice: random.Random, scenario: Scenario, at: datetime) -> list[Fault]:
@@ -201,7 +202,7 @@ def _banned(dice: random.Random, scenario: Scenario, at: datetime) -> list[Fault
     return [Fault("banned", at, at + _span(dice, 30, 600), HERE, dice.choices(("banned", "probe-blocked"), (5, 1))[0])]
 
 
-PROVIDER_FAULTS = ("before", "after", "late", "limited", "garbage", "revoked", "deaf", "slow", "unreadable")
+PROVIDER_FAULTS = ("before", "after", "late", "limited", "garbage", "revoked", "deaf", "slow", "unreadable", "denied")
 
 
 def _provider(dice: random.Random, scenario: Scenario, at: datetime) -> list[Fault]:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from tests.simulate.world import World
 
 DECISION_LASTS = timedelta(minutes=3)  # from the facts to the write: two settlings of 20 s, slow calls
-DAY = timedelta(days=1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+PLANS_AN_HOUR = 12  # after a refusal the next waits for 1, 2, 4, … 30 minutes; two incidents may meet
 WRITES_OF_A_PLAN = 2
 SLACK = timedelta(seconds=1)
 
@@ -39,7 +40,7 @@ class Watchman:
         self.flips: list[tuple[datetime, FlipKind]] = []
         self.false_flips = 0
         self._writes: dict[int, int] = {}
-        self._in_flight: str = ""
+        self._plans: list[datetime] = []
         self.liveness = Liveness(world, self.fail)
 
     def fail(self, kind: str, text: str) -> None:
@@ -63,6 +64,10 @@ class Watchman:
 
     def began(self, intent: Intent) -> None:
         self._writes[intent.id] = 0
+        now = self._world.engine.now
+        self._plans = [at for at in self._plans if now - at < HOUR] + [now]
+        if len(self._plans) > PLANS_AN_HOUR:
+            self.fail("hammered", f"{len(self._plans)} plans within an hour")
 
     def applying(self, process: Process, change: MxChange) -> None:
         """Before the provider hears of it."""
@@ -162,9 +167,16 @@ class Watchman:
         if self.flips and now - self.flips[-1][0] < policy.min_dwell - slack:
             self.fail("dwell", f"a flip {now - self.flips[-1][0]} after the last one")
 
-    def finished(self, intent: Intent, outcome: Outcome) -> None:
+    def changed(self, process: Process) -> None:
+        """After every change of the journal."""
+        if process.domains.lease != self._world.store.lease:
+            self.fail("second-writer", f"{process.machine.name} changes the journal, {self._world.store.lease} leads")
+
+    def finished(self, process: Process, intent: Intent, outcome: Outcome) -> None:
         if outcome is not Outcome.DONE:
             return
+        if intent.kind is FlipKind.FAILOVER:
+            self.liveness.left(process)
         self.flips.append((self._world.engine.now, intent.kind))
         wrong = [name for name, found in self._world.zone.visible.items() if not self._says(name, found, intent)]
         if wrong:

@@ -105,6 +105,10 @@ class World:
         found = self.active.get((kind, who))
         return found[0].how if found else ""
 
+    def offline(self, machine: str) -> bool:
+        """Nothing gets through its line."""
+        return any(fault.how != "references" for fault in self.active.get(("line", machine), []))
+
     def _begin(self, fault: Fault) -> None:
         self.wake()
         self.note(f"-- {fault}")
@@ -153,11 +157,11 @@ class World:
         if self.on("vantage", vantage):
             return None
         if vantage == HERE:
-            if self.on("line", machine.name):
+            if self.offline(machine.name):
                 return ProbeClass.DOWN  # it looks just like that; only the own line tells
             if self.on("banned", HERE):
                 return ProbeClass(self.how("banned", HERE))
-        elif self.on("line", machine.name):
+        elif self.offline(machine.name):
             return None
         return ProbeClass.DOWN if self.on("route", vantage) else SEEN[self.primary]
 
@@ -167,7 +171,7 @@ class World:
 
     def outside_mail_at(self, machine: Machine) -> datetime | None:
         """When a stranger's mail last reached the primary, as far as this machine can ask it over SSH."""
-        if self.on("line", machine.name) or self.on("route", HERE) or self.primary == "dead":
+        if self.offline(machine.name) or self.on("route", HERE) or self.primary == "dead":
             return None
         if self._picky_since is not None:
             passed = (self.engine.now - self._picky_since) // STRANGERS_WRITE_EVERY
@@ -175,7 +179,7 @@ class World:
         return self._heard_outside
 
     def prove_primary(self, machine: Machine, now: datetime) -> PrimaryProof:
-        reached = not self.on("line", machine.name) and not self.on("route", HERE) and self.primary not in ("dead", "silent")
+        reached = not self.offline(machine.name) and not self.on("route", HERE) and self.primary not in ("dead", "silent")
         checks = [PrimaryCheck("login", reached, "our key is let in" if reached else "no answer")]
         if reached:
             checks.append(PrimaryCheck("accounts", True, "all are there"))

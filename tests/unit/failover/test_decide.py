@@ -156,6 +156,11 @@ def test_after_a_restart_every_vantage_is_heard_anew_before_a_failover_for_two_i
     assert decide(replace(facts, started_at=NOW - minutes(3)), NOW).trigger is Trigger.PRIMARY_DOWN
 
 
+def test_a_clock_that_was_set_back_since_the_start_leaves_no_grace_behind() -> None:
+    facts = replace(Scene.down(), started_at=NOW + minutes(50))
+    assert decide(facts, NOW).trigger is Trigger.PRIMARY_DOWN
+
+
 def test_a_vantage_that_knows_nothing_is_no_older_evidence() -> None:
     young = GUARDED["start-grace"]
     facts = replace(young, views=(*young.views, view("robot", Verdict.UNKNOWN, 600)))

@@ -1,0 +1,80 @@
+"""Scenes that a seed rarely meets: each has one trouble at the moment where one guard matters. `number` varies it by seconds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from tests.simulate.engine import START
+from tests.simulate.homes import dead_for_a_day
+from tests.simulate.scenario import HERE, Fault, Scenario
+
+AT = START + timedelta(hours=5, minutes=2)
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+
+
+def _scene(
+    number: int, *faults: Fault, vantages: tuple[str, ...] = (HERE, "vps2"), machines: tuple[str, ...] = ("nas",)
+) -> Scenario:
+    plain = dead_for_a_day(number)
+    policy = replace(plain.policy, vantages=len(vantages))
+    return replace(
+        plain, policy=policy, vantages=vantages, machines=machines, own_nameserver=False, until=START + 20 * HOUR,
+        faults=tuple(sorted(faults, key=lambda one: one.at)),
+    )  # fmt: skip
+
+
+def _dead(lasts: timedelta) -> Fault:
+    return Fault("primary", AT, AT + lasts, "", "dead")
+
+
+def references_gone(number: int) -> Scenario:
+    """The primary is dead, and so are the references that would tell that our own line works."""
+    return _scene(
+        number, _dead(3 * HOUR), Fault("line", AT - MINUTE, AT + 2 * HOUR, "nas", "references"), vantages=(HERE, "vps2", "far")
+    )
+
+
+def restarted_while_one_gets_through(number: int) -> Scenario:
+    """Two vantages lose their route, a third one does not; what it saw last is lost with the process."""
+    crash = AT + 46 * MINUTE + number * timedelta(seconds=11)
+    routes = (Fault("route", AT, AT + 3 * HOUR, name) for name in (HERE, "vps2"))
+    return _scene(number, *routes, Fault("crash", crash, crash + MINUTE, "nas", "idle"), vantages=(HERE, "vps2", "far"))
+
+
+def both_gone(number: int) -> Scenario:
+    """The secondary had been gone for hours when the primary died."""
+    return _scene(number, _dead(3 * HOUR), Fault("secondary", AT - 3 * HOUR, AT + 2 * HOUR))
+
+
+def back_while_the_answer_is_lost(number: int) -> Scenario:
+    """The primary comes back while nobody knows whether the change was made."""
+    lasts = 15 * MINUTE + number * timedelta(seconds=4)
+    return _scene(number, _dead(lasts), Fault("provider", AT, AT + HOUR, "", "before"))
+
+
+def stopped_when_due(number: int) -> Scenario:
+    """The process is stopped just when it has read what makes the failover due."""
+    return _scene(number, _dead(3 * HOUR), Fault("pause", AT + 12 * MINUTE, AT + 20 * MINUTE, "nas", "due"))
+
+
+def stopped_while_another_leads(number: int) -> Scenario:
+    """The leader is stopped in the middle of its failover, for longer than its lease."""
+    how = ("begin", "sleep", "finish")[number % 3]
+    return _scene(
+        number, _dead(3 * HOUR), Fault("pause", AT + 12 * MINUTE, AT + 22 * MINUTE, "nas", how), machines=("nas", "nas2")
+    )
+
+
+def denied(number: int) -> Scenario:
+    """The provider lets itself be read and refuses every write."""
+    return _scene(number, _dead(3 * HOUR), Fault("provider", AT, AT + 2 * HOUR, "", "denied"))
+
+
+def simply_dead(number: int) -> Scenario:
+    return _scene(number, _dead(3 * HOUR))
+
+
+def never_answered(number: int) -> Scenario:
+    """Every request is lost on its way to the provider."""
+    return _scene(number, _dead(3 * HOUR), Fault("provider", AT, AT + 2 * HOUR, "", "before"))
