@@ -13,6 +13,7 @@ from failsafe.failover.facts import fitting
 from failsafe.failover.rounds import JITTER
 from failsafe.failover.zone import serving
 from failsafe.model import DomainRecord, DomainState, Side
+from tests.simulate.engine import START
 from tests.simulate.scenario import DOMAIN, HERE
 
 if TYPE_CHECKING:
@@ -38,9 +39,9 @@ class Liveness:
         self._leave_from = self._return_from = None
 
     def judge(self, process: Process) -> None:
-        record = self._world.store.records.get(DOMAIN)
-        if process.domains.lease is None or record is None:
+        if process.domains.lease is None:
             return
+        record = self._world.store.records.get(DOMAIN) or DomainRecord(DOMAIN, DomainState.NORMAL, START, Side.PRIMARY)
         self._leave_from = self._since(self._leave_from, self._why_not_away(process.machine, record))
         self._return_from = self._since(self._return_from, self._why_not_home(process.machine, record))
         self._judge_leaving(process)
