@@ -55,6 +55,8 @@ NAMES: dict[str, str] = {
     "kit.failed": "a drill could not bring mail back from a recovery kit alone; details say why",
     "probe.changed": "a vantage's view of a server's axis changed",
     "own-line.changed": "our own connection went down or came back",
+    "zone.drift": "the MX records were changed by somebody else; nothing is flipped until they fit again",
+    "zone.fits": "they are what failsafe expects again",
     "domain.state": "a domain changed its state",
     "failover.planned": "a plan towards the secondary was made and journalled",
     "failover.done": "every authoritative server that answers sends mail to the secondary",

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from failsafe.app import App
+from failsafe.daemon.drifting import DriftWatch
 from failsafe.daemon.report import WatchReport, report_of
 from failsafe.domains import Domains, Round
 from failsafe.errors import FailsafeError, LeaseLost
@@ -76,8 +77,10 @@ class Watch:
     _decide_at: dict[str, datetime] = field(default_factory=dict)
     _told: dict[str, _Told] = field(default_factory=dict)
     looked_at: dict[str, datetime] = field(default_factory=dict)
+    _drift: DriftWatch = field(init=False)
 
     def __post_init__(self) -> None:
+        self._drift = DriftWatch(self.app)
         self.pool = ThreadPoolExecutor(THREADS, thread_name_prefix="watch")
         self._targets = [target for server in self.app.config.probe for target in _targets(self.app, server)]
         self.domains.targets = {(target.server, target.axis): target.target for target in self._targets}
@@ -198,6 +201,7 @@ class Watch:
                 self._decide_at[domain] = now + HURRY
             elif Order.TELL_PREPARED in round_.decision.orders and not round_.facts.policy.writable:
                 self._decide_at[domain] = now + BY_HAND
+            self._drift.look(round_, now)
             self._tell(domain, round_, now)
 
     def _tell(self, domain: str, round_: Round, now: datetime) -> None:

@@ -101,3 +101,28 @@ def test_a_change_that_a_person_makes_is_seen_at_once_and_gone_on_from(tmp_path:
         assert seen is not None
         assert seen.details["trigger"] == "seen-at-secondary"
         assert client(server).read(DOMAIN, DOMAIN) == MxSet(OUTAGE.records, 60)
+
+
+def test_a_foreign_change_in_peace_is_told_once_and_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if missing("knot"):
+        pytest.skip(missing("knot"))
+    monkeypatch.setattr("failsafe.domains.ZONE_REREAD", timedelta(0))
+    monkeypatch.setattr("failsafe.daemon.watch.DECIDE_WITHOUT_LOOK", timedelta(seconds=0.2))
+    with name_server("knot", tmp_path / "zone") as server:
+        file = tmp_path / "failsafe.toml"
+        (tmp_path / "state").mkdir()
+        text = CONFIG.format(folder=tmp_path, address=server.address, line=server.port, smtp=1)
+        file.write_text(text[: text.index("[probe.vps]")] + text[text.index('[domain."') :])
+        app = App(load_config(file), file)
+        foreign = MxSet.of((1, "mx.foreign.example"), ttl_seconds=60)
+        client(server).apply(change(PEACE, foreign))
+        for _ in range(2):  # a restart tells nothing twice
+            with daemon(app):
+                wait_until(lambda: app.events.last("zone.drift", DOMAIN) is not None, 30, "the change is told")
+        (told,) = [pending.notice for pending in app.events.pending_notices(app.clock.now())]
+        assert "not what failsafe expects" in told.subject
+        assert client(server).read(DOMAIN, DOMAIN) == foreign
+        client(server).apply(change(foreign, PEACE))
+        with daemon(app):
+            wait_until(lambda: app.events.last("zone.fits", DOMAIN) is not None, 30, "it fits again")
+        assert [event.name for _, event in app.events.since()].count("zone.drift") == 1
