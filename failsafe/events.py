@@ -55,6 +55,7 @@ NAMES: dict[str, str] = {
     "kit.failed": "a drill could not bring mail back from a recovery kit alone; details say why",
     "probe.changed": "a vantage's view of a server's axis changed",
     "own-line.changed": "our own connection went down or came back",
+    "resolvers.seen": "what public resolvers give after a flip: how far it has come into the world's caches",
     "zone.drift": "the MX records were changed by somebody else; nothing is flipped until they fit again",
     "zone.fits": "they are what failsafe expects again",
     "domain.state": "a domain changed its state",

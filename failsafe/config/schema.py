@@ -54,6 +54,7 @@ class Controller(Table):
     limit_download: Rate | None = None
     limit_upload: Rate | None = None
     erase_after: Duration = timedelta(days=90)
+    public_resolvers: tuple[Address, ...] = (HostPort("1.1.1.1", 53), HostPort("8.8.8.8", 53), HostPort("9.9.9.9", 53))
 
     @field_validator("database")
     @classmethod

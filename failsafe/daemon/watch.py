@@ -15,6 +15,7 @@ from typing import Any
 
 from failsafe.app import App
 from failsafe.daemon.drifting import DriftWatch
+from failsafe.daemon.public import tell_public
 from failsafe.daemon.report import WatchReport, report_of
 from failsafe.domains import Domains, Round
 from failsafe.errors import FailsafeError, LeaseLost
@@ -202,6 +203,8 @@ class Watch:
             elif Order.TELL_PREPARED in round_.decision.orders and not round_.facts.policy.writable:
                 self._decide_at[domain] = now + BY_HAND
             self._drift.look(round_, now)
+            if round_.ending is not None and round_.ending.done:
+                self.pool.submit(tell_public, self.app, round_.ending)
             self._tell(domain, round_, now)
 
     def _tell(self, domain: str, round_: Round, now: datetime) -> None:

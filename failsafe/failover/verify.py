@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from failsafe.failover.facts import ZoneReading
 from failsafe.failover.zone import describe
-from failsafe.model import Intent
+from failsafe.model import Intent, MxSet, ServerAnswer
 
 
 class Progress(StrEnum):
@@ -37,3 +37,16 @@ def judge_progress(intent: Intent, reading: ZoneReading) -> tuple[Progress, str]
     if reading.provider.same_records(intent.before) and not any(mx.same_records(intent.desired) for _, mx in answers):
         return Progress.NOT_WRITTEN, f"the zone still holds {describe(intent.before)}"
     return Progress.DRIFT, f"the provider says {describe(reading.provider)}, the plan was {describe(intent.desired)}"
+
+
+def describe_public(desired: MxSet, answers: tuple[ServerAnswer, ...]) -> str:
+    """How far a change has come into the caches of public resolvers, for a person; "" where none answered."""
+    heard = [(answer.nameserver, answer.mx) for answer in answers if answer.mx is not None]
+    new = [who for who, mx in heard if mx.same_records(desired)]
+    old = [f"{who} still gives {describe(mx)}{_left(mx)}" for who, mx in heard if not mx.same_records(desired)]
+    said = [f"{', '.join(new)} give{'s' if len(new) == 1 else ''} {describe(desired)}"] if new else []
+    return "; ".join([*said, *old])
+
+
+def _left(found: MxSet) -> str:
+    return "" if found.ttl_seconds is None else f" for at most {found.ttl_seconds} s more"

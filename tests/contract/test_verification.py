@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from failsafe.adapters.public_resolvers import ask_public
 from failsafe.adapters.resolver import AuthoritativeServers
 from failsafe.failover.facts import ZoneReading
-from failsafe.failover.verify import Progress, judge_progress
+from failsafe.failover.verify import Progress, describe_public, judge_progress
 from failsafe.model import ServerAnswer
 from tests.contract.dns_relay import has_ipv6, relay
 from tests.contract.dns_servers import ZONE, NameServer, missing, name_server
@@ -78,3 +79,16 @@ def test_an_address_of_ipv6_is_asked_as_one_of_ipv4_is(new: NameServer, old: Nam
 def test_a_stale_server_holds_the_verification_up_and_a_silent_one_does_not(new: NameServer, old: NameServer) -> None:
     assert progress(new.address, "127.0.0.1:1") is Progress.DONE
     assert progress(new.address, "127.0.0.1:1", old.address) is Progress.UNSHOWN
+
+
+def test_what_public_resolvers_give_is_told_for_information_and_a_silent_one_says_nothing(
+    new: NameServer, old: NameServer
+) -> None:
+    answers = ask_public([new.address, old.address, "127.0.0.1:1"], ZONE, query_seconds=1.0)
+    assert [answer.mx for answer in answers] == [OUTAGE, PEACE, None]
+    told = describe_public(OUTAGE, answers)
+    assert told == (
+        f"{new.address} gives 5 mx.away.example, 10 mail.example.org; "
+        f"{old.address} still gives 10 mail.example.org for at most 60 s more"
+    )
+    assert describe_public(OUTAGE, answers[2:]) == ""
