@@ -105,7 +105,7 @@ class Watchman:
         if intent.kind is FlipKind.FAILOVER:
             self._judge_failover(process, at, fresh, record)
         elif intent.kind is FlipKind.FAILBACK:
-            self._judge_failback(at, fresh)
+            self._judge_failback(at, fresh, resumed=self._plans[-1] < at)
 
     def _judge_failover(self, process: Process, at: datetime, fresh: dict[str, Sighting], record: DomainRecord) -> None:
         policy, machine = self._world.scenario.policy, process.machine
@@ -142,7 +142,8 @@ class Watchman:
                 return bool(rows)
         return False
 
-    def _judge_failback(self, at: datetime, fresh: dict[str, Sighting]) -> None:
+    def _judge_failback(self, at: datetime, fresh: dict[str, Sighting], *, resumed: bool) -> None:
+        """A plan that is gone on with (within its deadline) was judged when it was begun; then being well is enough."""
         policy, world = self._world.scenario.policy, self._world
         said = ", ".join(
             f"{name} {one.kind} since {one.ok_since:%H:%M:%S}" if one.ok_since else f"{name} {one.kind}"
@@ -150,7 +151,8 @@ class Watchman:
         )
         if any(one.kind == "failing" for one in fresh.values()):
             self.fail("seen-down", f"a failback while a vantage does not get through ({said})")
-        if not any(one.ok_since is not None and at - one.ok_since >= policy.up_for - SLACK for one in fresh.values()):
+        up_for = timedelta(0) if resumed else policy.up_for - SLACK
+        if not any(one.ok_since is not None and at - one.ok_since >= up_for for one in fresh.values()):
             self.fail("not-recovered", f"a failback before {policy.up_for} of health ({said})")
         bad_since = [one.at for one in world.active.get(("store", ""), [])]
         if bad_since and at - max(bad_since) > timedelta(minutes=32):
