@@ -12,9 +12,11 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.fakes.listening import listening
 
 TOKEN = "a-token-that-only-tests-know"
 ACCOUNT_ID = "01a7362d577a6c3019a474fd6f485823"
@@ -63,18 +65,9 @@ class CloudflareServer:
     @contextmanager
     def running(cls, sets: dict[str, list[tuple[int, str, int]]]) -> Iterator[CloudflareServer]:
         server = cls(sets)
-        listener = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"cloudflare": server}))
-        listener.daemon_threads = True
-        server.url = f"http://127.0.0.1:{listener.server_port}/client/v4"
-        thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        thread.start()
-        try:
+        with listening(_Handler, server.released, cloudflare=server) as address:
+            server.url = f"{address}/client/v4"
             yield server
-        finally:
-            server.released.set()
-            listener.shutdown()
-            listener.server_close()
-            thread.join(10)
 
     def mx(self) -> frozenset[tuple[int, str]]:
         """What is visible now."""

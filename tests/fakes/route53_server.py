@@ -13,10 +13,12 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
+
+from tests.fakes.listening import listening
 
 KEY_ID, SECRET_KEY = "AKIAONLYTESTSKNOWIT0", "a-secret-key-that-only-tests-know"
 ZONE_ID = "Z0123456789EXAMPLE"
@@ -71,18 +73,9 @@ class Route53Server:
     @contextmanager
     def running(cls, zone: str, mx: list[str], ttl: int = 60) -> Iterator[Route53Server]:
         server = cls(zone, mx, ttl)
-        listener = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"route53": server}))
-        listener.daemon_threads = True
-        server.url = f"http://127.0.0.1:{listener.server_port}"
-        thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        thread.start()
-        try:
+        with listening(_Handler, server.released, route53=server) as address:
+            server.url = address
             yield server
-        finally:
-            server.released.set()
-            listener.shutdown()
-            listener.server_close()
-            thread.join(10)
 
     def by_hand(self, key: Key, found: Set | None) -> None:
         """Somebody else edits a set in the console; None takes it away."""
