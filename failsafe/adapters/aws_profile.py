@@ -42,5 +42,11 @@ def read_profile(file: Path, profile: str | None = None) -> AwsCredentials:
             f"{source.source} [{name}] holds no key of its own (roles, SSO and credential_process are not used here)",
             mend=HOW_TO_WRITE,
         )
+    for line, value in (("aws_access_key_id", key), ("aws_secret_access_key", secret), ("aws_session_token", token)):
+        if not all("!" <= letter <= "~" for letter in value):  # a library below would refuse it in an HTTP header, and quote it
+            raise SecretError(
+                f"{source.source} [{name}]: {line} holds a blank, a line break or a letter that is not ASCII (an indented line belongs to the one before it)",
+                mend=HOW_TO_WRITE,
+            )
     where = f"{source.source}:{name}"
     return AwsCredentials(key, Secret(secret, where), Secret(token, where) if token else None)

@@ -128,6 +128,7 @@ class Route53Api:
     def protections(self, client: Any, zone_id: str) -> list[tuple[str, str, str]]:
         """(name, type, comment) of protected sets; none where this key may not ask, or Amazon's model here does not know them yet."""
         from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
 
         ask = getattr(client, "list_resource_record_set_protections", None)
         found: list[tuple[str, str, str]] = []
@@ -137,10 +138,13 @@ class Route53Api:
                 break
             try:
                 answer = ask(HostedZoneId=zone_id, **({"NextToken": token} if token else {}))
-            except (BotoCoreError, ClientError):
+            except (BotoCoreError, ClientError, ResponseParserError):
                 break
             rows = answer.get("ResourceRecordSetProtections", ())
-            found += [(normal_name(row["RecordName"]), str(row["RecordType"]), str(row.get("Comment") or "")) for row in rows]
+            found += [
+                (normal_name(str(row.get("RecordName"))), str(row.get("RecordType")), str(row.get("Comment") or ""))
+                for row in rows
+            ]
             token = answer.get("NextToken")
             if not token:
                 break
@@ -149,12 +153,13 @@ class Route53Api:
     def wait_until_everywhere(self, client: Any, change_id: str) -> None:
         """Waits until every server of Amazon's has the change. Its end without that is no error: the read-back asks the servers themselves."""
         from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
 
         until, wait = time.monotonic() + self._everywhere_seconds, FIRST_POLL
         while True:
             try:
                 status = client.get_change(Id=change_id)["ChangeInfo"]["Status"]
-            except (BotoCoreError, ClientError, KeyError):
+            except (BotoCoreError, ClientError, ResponseParserError, KeyError):
                 return
             left = until - time.monotonic()
             if status == "INSYNC" or left <= 0:
@@ -219,6 +224,7 @@ def _make_client(credentials: AwsCredentials, base_url: str | None, answer_secon
         aws_access_key_id=credentials.access_key_id,
         aws_secret_access_key=credentials.secret_access_key.reveal(),
         aws_session_token=None if token is None else token.reveal(),
+        verify=True,  # None would let $REQUESTS_CA_BUNDLE say whom to trust
         config=Config(
             connect_timeout=CONNECT_SECONDS,
             read_timeout=answer_seconds,
@@ -319,4 +325,9 @@ def _message(error: Any) -> str:
 
 
 def _short(error: BaseException) -> str:
+    """HTTPClientError may quote a header, and with it who we are."""
+    from botocore.exceptions import HTTPClientError
+
+    if type(error) is HTTPClientError:
+        return type(error).__name__
     return f"{type(error).__name__} {str(error)[:200]}".strip()

@@ -290,6 +290,43 @@ def test_an_api_that_cannot_be_reached_is_no_unknown_outcome(credentials: Path) 
     assert not isinstance(caught.value, OutcomeUnknown)
 
 
+@pytest.mark.parametrize("fault", ["html", "html-403", "garbage", "500", "hang-before", "cut"])
+def test_a_change_that_was_taken_is_no_fault_whatever_is_said_of_its_way_to_all_servers(
+    fault: str, server: Route53Server, zone: Route53Zone
+) -> None:
+    server.look_faults.append(fault)
+    zone.apply(change())
+    assert (server.writes, zone.read(DOMAIN, DOMAIN)) == (1, OUTAGE)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "aws_access_key_id = {key}\naws_secret_access_key = {secret}\naws_session_token = FIRSTHALF\n  SECONDHALF",
+        "aws_access_key_id = {key}\n  aws_session_token = FIRSTHALF\naws_secret_access_key = {secret}",
+        "aws_access_key_id = {key}\naws_secret_access_key = {secret} FIRSTHALF",
+        "aws_access_key_id = {key}\naws_secret_access_key = {secret}FIRSTHALFü",
+    ],
+    ids=["a token of two lines", "an indented line", "a space", "no ASCII"],
+)
+def test_a_key_that_no_header_can_hold_is_refused_by_its_place_and_never_shown(
+    lines: str, server: Route53Server, credentials: Path
+) -> None:
+    credentials.write_text(f"[nas]\n{lines.format(key=KEY_ID, secret=SECRET_KEY)}\n")
+    with pytest.raises(SecretError, match="nas") as caught:
+        client(server, credentials).read(DOMAIN, DOMAIN)
+    assert not any(word in f"{caught.value} {caught.value.mend}" for word in ("HALF", KEY_ID, SECRET_KEY))
+
+
+def test_whom_tls_trusts_is_not_said_by_the_environment(
+    server: Route53Server, credentials: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.setenv(name, str(tmp_path / "somebody-elses.pem"))
+    made = client(server, credentials)._api.client()
+    assert made._endpoint.http_session._verify is True
+
+
 def test_the_environment_can_neither_redirect_the_key_nor_change_who_we_are(
     server: Route53Server, zone: Route53Zone, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -50,6 +50,7 @@ class Route53Server:
         self.lock = threading.Lock()
         self.read_faults: deque[str] = deque()
         self.write_faults: deque[str] = deque()
+        self.look_faults: deque[str] = deque()  # of looks at whether a change is everywhere
         self.zones: dict[str, tuple[str, bool]] = {ZONE_ID: (f"{zone}.", False)}  # id: name, private
         self.sets: dict[Key, Set] = {
             (f"{zone}.", "NS"): Set(172_800, ("ns-1.awsdns-01.example.",)),
@@ -198,7 +199,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self, faults: deque[str], body: bytes) -> None:
         server, address = self.route53, urlsplit(self.path)
         server.requests.append((self.command, self.path))
-        fault = faults.popleft() if faults and "/change/" not in address.path else "ok"
+        faults = self.route53.look_faults if "/change/" in address.path else faults
+        fault = faults.popleft() if faults else "ok"
         try:
             self._authorise()
             if not self._before(fault):
