@@ -20,19 +20,17 @@ DUTY = "erased"  # a row of the database for each server: its tombstones
 
 
 def known_erased(app: App, server: str, origins: Sequence[Source] = ()) -> Erased:
-    """From the database, the inventory and the newest generation in staging; where both of the latter are lost, from the newest snapshot
-    of each of `origins`.
+    """From the database, the inventory and the newest generation in staging; where staging has none and the database knows of no backup,
+    so that it was lost too, from the newest snapshot of each of `origins`. An inventory alone proves nothing: it is made by whoever opens it.
 
     One of them that cannot be read is passed over: the others know the same.
     """
-    found, inventory = Erased(), app.inventory_file(server)
-    remembers = inventory.is_file()
+    found, remembers = Erased(), False
     with contextlib.suppress(StoreError):
         found = stored_erased(app, server)
-    try:
-        found = found.joined(read_erased(inventory))
-    except ArchiveError:
-        remembers = False
+        remembers = server in app.glance().by("good_run", "server")
+    with contextlib.suppress(ArchiveError):
+        found = found.joined(read_erased(app.inventory_file(server)))
     archive = Archive(app.staging_folder(server))
     if archive.numbers():
         with contextlib.suppress(ArchiveError):

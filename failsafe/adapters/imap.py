@@ -24,10 +24,10 @@ FETCHED_BYTES = 16 << 20  # messages a FETCH of bodies: until their sizes reach 
 FETCHED_AT_ONCE = 100
 LARGE = 4 << 20  # bytes: a larger message is read by parts of this size
 MAXIMUM_FOLDERS = 100_000
-UID_DIGITS = 10  # 32 bits (RFC 3501 2.3.1.1)
 _FACTS = ["UID", "RFC822.SIZE", "INTERNALDATE", "FLAGS", "BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]"]
 _HEADER_KEY = b"BODY[HEADER.FIELDS (MESSAGE-ID)]"
 _APPENDUID = re.compile(rb"APPENDUID \d+ ([\d:,]+)")
+_UIDS = re.compile(rb"(\d{1,10})(?::(\d{1,10}))?")  # 32 bits (RFC 3501 2.3.1.1)
 
 
 class ImapMailbox:
@@ -272,9 +272,11 @@ def _new_uids(answer: object, count: int) -> tuple[int | None, ...]:
     found = _APPENDUID.search(answer) if isinstance(answer, bytes) else None
     uids: list[int] = []
     for part in found.group(1).split(b",") if found else ():
-        first, _, last = part.partition(b":")
-        if first and len(first) + len(last) <= 2 * UID_DIGITS:
-            uids += range(int(first), min(int(last or first), int(first) + count) + 1)
+        span = _UIDS.fullmatch(part)
+        if span is None or len(uids) > count:
+            return (None,) * count
+        first = int(span.group(1))
+        uids += range(first, min(int(span.group(2) or first), first + count) + 1)
     return tuple(uids) if len(uids) == count else (None,) * count
 
 

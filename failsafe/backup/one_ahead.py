@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
 
+STOP_EVERY = 0.2  # seconds
 P = TypeVar("P")
 R = TypeVar("R")
 
 
 def one_ahead(
     portions: Sequence[P], fetch: Callable[[P], R], stop: Callable[[], None], meanwhile: Callable[[], None] = lambda: None
-) -> Iterator[tuple[P, R]]:
+) -> Generator[tuple[P, R], None, None]:
     """Each portion, in order, with what `fetch` gave for it. `fetch` runs in a thread of its own, one portion at a time.
 
     What it raises comes when its portion is due, after those before were given. Left early, `stop` ends the fetch under way.
@@ -23,9 +24,11 @@ def one_ahead(
         try:
             meanwhile()
             for place, portion in enumerate(portions):
-                fetched = coming.pop().result()
+                fetched = coming[0].result()
                 coming = [pool.submit(fetch, following) for following in portions[place + 1 : place + 2]]
                 yield portion, fetched
         except BaseException:
-            stop()
+            while wait(coming, 0).not_done:  # again and again: it ends what runs, not what is about to begin
+                stop()
+                wait(coming, STOP_EVERY)
             raise

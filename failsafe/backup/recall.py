@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -22,6 +23,7 @@ from failsafe.mail.manifest import Generation, MailboxManifest, is_digest
 from failsafe.model import Body, Result, SnapshotInfo
 from failsafe.ports import Narrator, Progress, Repository
 
+Messages = Generator[tuple[str, Body], None, None]  # (id, the message)
 WANTING = f"result:{Result.INCOMPLETE}"
 
 
@@ -62,8 +64,9 @@ class Source(Protocol):
         """An archive in which these files of a generation are (paths as of archive/layout.py)."""
         ...
 
-    def read(self, server: str, number: int, mailbox: str, ids: Sequence[str], narrate: Narrator) -> Iterator[tuple[str, Body]]:
-        """Those it has whole, in the order they lie; the others are silently not given. To be used before the next one is asked for."""
+    def read(self, server: str, number: int, mailbox: str, ids: Sequence[str], narrate: Narrator) -> Messages:
+        """Those it has whole, each once, in the order they lie; the others are silently not given. To be used before the next one is asked for,
+        and to be closed: a fetch may be under way."""
         ...
 
 
@@ -95,7 +98,7 @@ class StagingSource:
     def with_files(self, server: str, number: int, paths: Sequence[str]) -> Archive:  # noqa: ARG002 - staging has them all
         return self._archives[server]
 
-    def read(self, server: str, number: int, mailbox: str, ids: Sequence[str], narrate: Narrator) -> Iterator[tuple[str, Body]]:
+    def read(self, server: str, number: int, mailbox: str, ids: Sequence[str], narrate: Narrator) -> Messages:
         archive = self._archives[server]
         with archive.held():
             _, manifest = self.folders(server, number, mailbox)
@@ -163,15 +166,15 @@ class RepositorySource:
         self._fetch(server, number, [path_of("shards", name) for folder in manifest.folders for name in folder.shards])
         return self._archive(server, number), manifest
 
-    def read(self, server: str, number: int, mailbox: str, ids: Sequence[str], narrate: Narrator) -> Iterator[tuple[str, Body]]:
+    def read(self, server: str, number: int, mailbox: str, ids: Sequence[str], narrate: Narrator) -> Messages:
         left = dict.fromkeys(ids)
-        for id_, body in self._read_known(server, number, ids, narrate):
-            left.pop(id_, None)
-            yield id_, body
+        with closing(self._read_known(server, number, ids, narrate)) as known:
+            yield from _each_once(known, left)
         if left:
-            yield from self._read_listed(server, number, mailbox, tuple(left), narrate)
+            with closing(self._read_listed(server, number, mailbox, tuple(left), narrate)) as listed:
+                yield from _each_once(listed, left)
 
-    def _read_known(self, server: str, number: int, ids: Sequence[str], narrate: Narrator) -> Iterator[tuple[str, Body]]:
+    def _read_known(self, server: str, number: int, ids: Sequence[str], narrate: Narrator) -> Messages:
         """Where the segments are known here: from one run of restic, with nothing asked before. What fails is left to the long way."""
         short = self._shortcut(server)
         if short is None or short.generation != number:
@@ -180,12 +183,13 @@ class RepositorySource:
         segments = tuple(dict.fromkeys(short.segments_of(ids).values()))
         wanted = frozenset(ids)
         fetch = partial(self._fetch_known, short, archive.folder)
-        for batch, came in one_ahead(portions(segments), fetch, self._stop, self._meanwhile):
-            places, _ = places_in(archive, batch, wanted)
-            for segment in batch:
-                yield from whole(archive, places.get(segment, ()), narrate, self.name)
-                if came:
-                    (archive.folder / path_of("segments", segment)).unlink(missing_ok=True)
+        with closing(one_ahead(portions(segments), fetch, self._stop, self._meanwhile)) as coming:
+            for batch, came in coming:
+                places, _ = places_in(archive, batch, wanted)
+                for segment in batch:
+                    yield from whole(archive, places.get(segment, ()), narrate, self.name)
+                    if came:
+                        (archive.folder / path_of("segments", segment)).unlink(missing_ok=True)
 
     def _fetch_known(self, short: Shortcut, folder: Path, segments: Sequence[str]) -> bool:
         """False where restic complained: what came is kept then, so that the long way does not wait for the same damage again."""
@@ -199,9 +203,7 @@ class RepositorySource:
             return False
         return True
 
-    def _read_listed(
-        self, server: str, number: int, mailbox: str, ids: Sequence[str], narrate: Narrator
-    ) -> Iterator[tuple[str, Body]]:
+    def _read_listed(self, server: str, number: int, mailbox: str, ids: Sequence[str], narrate: Narrator) -> Messages:
         archive = self._archive(server, number)
         segments = self._segments(server, number, mailbox, narrate)
         self._fetch_indexes(server, number, segments, narrate)
@@ -214,10 +216,11 @@ class RepositorySource:
             )
         ordered = [*places, *(dark if lacking else ())]
         fetch = partial(self._fetch_segments, server, number, narrate)
-        for batch, _ in one_ahead(portions(ordered), fetch, self._stop):
-            for segment in batch:
-                yield from whole(archive, places.get(segment) or searched(archive, segment, lacking), narrate, self.name)
-                (archive.folder / path_of("segments", segment)).unlink(missing_ok=True)
+        with closing(one_ahead(portions(ordered), fetch, self._stop)) as coming:
+            for batch, _ in coming:
+                for segment in batch:
+                    yield from whole(archive, places.get(segment) or searched(archive, segment, lacking), narrate, self.name)
+                    (archive.folder / path_of("segments", segment)).unlink(missing_ok=True)
 
     def with_files(self, server: str, number: int, paths: Sequence[str]) -> Archive:
         self._fetch(server, number, paths)
@@ -319,6 +322,14 @@ class RepositorySource:
                     shutil.copyfile(near / path, folder / path)
                     return True
         return False
+
+
+def _each_once(messages: Messages, left: dict[str, None]) -> Messages:
+    """A message may lie in two segments. Takes those that are given out of `left`."""
+    for id_, body in messages:
+        if id_ in left:
+            del left[id_]
+            yield id_, body
 
 
 def is_out(error: Exception) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -227,19 +228,19 @@ class _Run:
         return grouped
 
     def _take(self, source: Source, server: str, number: int, mailbox: str, by_id: dict[str, list[Wanted]]) -> None:
-        messages = source.read(server, number, mailbox, list(by_id), self._narrate)
-        while True:
-            try:
-                id_, body = next(messages)
-            except StopIteration:
-                return
-            except (ResticError, ArchiveError) as error:
-                self._narrate(f"{source.name}: {error}")
-                if is_out(error):
-                    self._out[source.name] = None
-                return
-            for item in by_id[id_]:
-                self._give(item, body, source, number)
+        with closing(source.read(server, number, mailbox, list(by_id), self._narrate)) as messages:
+            while True:
+                try:
+                    id_, body = next(messages)
+                except StopIteration:
+                    return
+                except (ResticError, ArchiveError) as error:
+                    self._narrate(f"{source.name}: {error}")
+                    if is_out(error):
+                        self._out[source.name] = None
+                    return
+                for item in by_id[id_]:
+                    self._give(item, body, source, number)
 
     def _generations(self, source: Source, server: str) -> tuple[int, ...]:
         try:

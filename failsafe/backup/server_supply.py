@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -74,12 +75,14 @@ class Sent:
         left = _by_id(places)
         batch = Batch(self.session, told)
         for source in self.sources:
+            if not left:
+                break
             try:
-                messages = source.read(self.server, self.number, manifest.mailbox, list(left), self.narrate) if left else ()
-                for id_, body in messages:
-                    for place in left.pop(id_):
-                        self.session.put(place.row, body.pieces())
-                        batch.sent(body.size)
+                with closing(source.read(self.server, self.number, manifest.mailbox, list(left), self.narrate)) as messages:
+                    for id_, body in messages:
+                        for place in left.pop(id_):
+                            self.session.put(place.row, body.pieces())
+                            batch.sent(body.size)
             except (ResticError, ArchiveError) as error:
                 self.narrate(f"{source.name}: {error}")
         batch.settle()

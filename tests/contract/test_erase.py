@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from failsafe.app import App
+from failsafe.backup.inventory import Inventory
 from failsafe.backups import back_up
 from failsafe.clock import SystemClock
 from failsafe.config.load import load_config
@@ -245,7 +246,8 @@ def test_staging_that_comes_back_from_an_older_snapshot_brings_nothing_of_it_alo
     assert world.run("search", "--mailbox", BERT, "--json")[0] == 0
 
 
-def test_with_everything_lost_the_newest_snapshot_says_who_was_erased(world: World) -> None:
+@pytest.mark.parametrize("made", [False, True], ids=["nothing is there", "an inventory was made since"])
+def test_with_everything_lost_the_newest_snapshot_says_who_was_erased(world: World, made: bool) -> None:
     old = world.snapshots()[0]
     world.erase()
     world.back_up()
@@ -253,6 +255,8 @@ def test_with_everything_lost_the_newest_snapshot_says_who_was_erased(world: Wor
     shutil.rmtree(world.state)
     world.open()
     world.app.duties.change_repository("nas", restic_id="")
+    if made:  # by a backup that then failed, say
+        Inventory.open(world.app.inventory_file("vps")).close()
 
     code, _, told = world.run("restore", "--mailbox", ANNA, "--snapshot", old, "--to", f"maildir:{world.folder}/out", "--yes")
     assert (code, "erased" in told) == (1, True), told

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from failsafe.adapters.imap import ImapMailbox
+from failsafe.adapters.imap import ImapMailbox, _new_uids
 from failsafe.errors import MailError
 from failsafe.model import Body, Endpoint
 from failsafe.ports import NewMessage
@@ -134,7 +134,26 @@ def test_of_messages_in_one_command_none_is_there_where_one_is_refused(box: Imap
         box.append_all("INBOX", letters)
     assert not caught.value.transient
     assert box.messages("INBOX") == ()
-    assert box.append_all("INBOX", letters[:1]) != ()
+    uids = box.append_all("INBOX", letters[:1])
+    assert [message.uid for message in box.messages("INBOX")] == list(uids)
+
+
+@pytest.mark.parametrize(
+    ("answer", "uids"),
+    [
+        (b"[APPENDUID 7 4:6] done", (4, 5, 6)),
+        (b"[APPENDUID 7 4,9:10] done", (4, 9, 10)),
+        (b"done", (None,) * 3),
+        (b"[APPENDUID 7 4:5] done", (None,) * 3),
+        (b"[APPENDUID 7 1:2:3] done", (None,) * 3),
+        (b"[APPENDUID 7 1,,2] done", (None,) * 3),
+        (b"[APPENDUID 7 1:99999999999] done", (None,) * 3),
+        (b"[APPENDUID 7 1:4294967295] done", (None,) * 3),
+        (None, (None,) * 3),
+    ],
+)
+def test_what_a_server_says_of_new_uids_is_believed_only_where_it_fits(answer: object, uids: tuple[int | None, ...]) -> None:
+    assert _new_uids(answer, 3) == uids
 
 
 def test_a_folder_that_is_not_there_refuses_them_all_and_the_session_stays_usable(box: ImapMailbox) -> None:

@@ -17,6 +17,7 @@ from typing import IO
 from failsafe.errors import ArchiveError
 
 File = IO[bytes]
+LOCAL = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "tmpfs"})
 FEW = 8  # files that are made durable one by one: a whole file system may have much to write that is not ours
 
 
@@ -62,8 +63,8 @@ def open_temporary(folder: Path) -> File:
 
 
 def sync_all(paths: Collection[Path | str]) -> None:
-    """Files or folders of one file system: one call for many of them, each of which may wait for the disk. Raises OSError."""
-    if len(paths) > FEW and _tells_faults():
+    """Files or folders of one file system: one call for many of them where that is sure, since each may wait for the disk. Raises OSError."""
+    if len(paths) > FEW and _is_sure(next(iter(paths))):
         _sync_disk(next(iter(paths)))
         return
     for path in paths:
@@ -85,11 +86,28 @@ def _sync_disk(path: Path | str) -> None:
         os.close(handle)
 
 
+def _is_sure(path: Path | str) -> bool:
+    """Whether syncfs does for this place what fsync does: a FUSE daemon (mergerfs, sshfs), say, is told of fsync alone."""
+    device = os.stat(path).st_dev  # noqa: PTH116 - strings
+    return _tells_faults() and _file_system(os.major(device), os.minor(device)) in LOCAL
+
+
 @cache
 def _tells_faults() -> bool:
-    """syncfs(2): before Linux 5.8 it says nothing of a write that failed. Many a NAS has an older one."""
+    """syncfs(2): before Linux 5.8 it says nothing of a write that failed, before 5.17 nothing of a journal that did. Many a NAS has an older one."""
     release = re.match(r"(\d+)\.(\d+)", platform.release())
-    return sys.platform == "linux" and release is not None and (int(release[1]), int(release[2])) >= (5, 8)
+    return sys.platform == "linux" and release is not None and (int(release[1]), int(release[2])) >= (5, 17)
+
+
+@cache
+def _file_system(major: int, minor: int) -> str:
+    """Its type, as proc(5) names it in mountinfo; "" where it is not there (a subvolume of btrfs has a number of its own)."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            fields, _, more = line.partition(" - ")
+            if fields.split()[2:3] == [f"{major}:{minor}"] and more:
+                return more.split()[0]
+    return ""
 
 
 class Together:
@@ -106,10 +124,11 @@ class Together:
     def settle(self) -> None:
         """The folders themselves are the caller's to sync. Raises OSError."""
         sync_all([passing for passing, _ in self._files])
-        for passing, target in self._files:
+        while self._files:  # one by one, so that after a fault the rest can still be put in place
+            passing, target = self._files[-1]
             make_folder(target.parent)
             Path(passing).replace(target)
-        self._files.clear()
+            self._files.pop()
 
 
 def put_in_place(file: File, target: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from failsafe.backup.destinations.base import AlreadyThere, Rejected, refuse_opaque
 from failsafe.backup.destinations.imap_known import Given, Held, candidates_for, given_to_imap, held_in
@@ -14,6 +15,7 @@ from failsafe.mail.identity import digests
 from failsafe.model import Body
 from failsafe.ports import MailboxServer, Narrator, NewMessage, Progress, StoredMessage
 
+T = TypeVar("T")
 SYSTEM_FLAGS = {"D": "\\Draft", "F": "\\Flagged", "R": "\\Answered", "S": "\\Seen", "T": "\\Deleted", "P": "$Forwarded"}
 TOGETHER, TOGETHER_BYTES = 100, 1 << 20  # messages and bytes of them in one command
 TRIES = 3  # of a message over a line that breaks; before each the server is asked whether the last one arrived
@@ -154,11 +156,10 @@ class ImapDestination:
         return held.found
 
     def _give(self, letter: _Letter) -> None:
-        """Small ones go together where the server takes that: a command for each is a round trip and a write of its index for each."""
-        item = letter.item
+        """Small ones wait for others: a command for each is a round trip and a write of its index for each."""
         if self._waiting and self._waiting[0].place != letter.place:
             self._flush()
-        if letter.body.size == 0 or letter.body.size > TOGETHER_BYTES or not self._open(item.target_mailbox).takes_many:
+        if letter.body.size == 0 or letter.body.size > TOGETHER_BYTES:
             self._put([letter], self._append)
             return
         self._waiting.append(replace(letter, body=Body.of(b"".join(letter.body.pieces()))))  # it is not to be read later
@@ -166,33 +167,46 @@ class ImapDestination:
             self._flush()
 
     def _flush(self) -> None:
-        """Where the server refuses them together, one by one: it tells then which of them it means, and a refused one is kept for the end."""
+        """Together where the server takes that, else one by one; a refused one is kept for the end."""
         waiting, self._waiting = self._waiting, []
-        if len(waiting) > 1:
-            try:
-                self._put(waiting, self._append_all)
-            except Rejected:
-                pass
-            else:
-                return
-        for letter in waiting:
+        left: Sequence[_Letter] = waiting
+        try:
+            if len(waiting) > 1 and self._tried(waiting[0].item.target_mailbox, lambda server, _: server.takes_many):
+                left = self._put_together(waiting)
+        except Rejected as error:
+            self._refused.update((letter.item, str(error)) for letter in waiting)
+            return
+        for letter in left:
             try:
                 self._put([letter], self._append)
             except Rejected as error:
                 self._refused[letter.item] = str(error)
 
+    def _put_together(self, letters: Sequence[_Letter]) -> Sequence[_Letter]:
+        """What is left where the server refuses them together: it tells then which one it means. Before that it is asked what arrived: an answer may
+        have been lost before the refusal."""
+        try:
+            self._put(letters, self._append_all)
+        except Rejected:
+            return self._tried(letters[0].item.target_mailbox, lambda server, _: _lacking(server, letters))
+        return ()
+
     def _put(self, letters: Sequence[_Letter], append: Callable[[MailboxServer, Sequence[_Letter]], None]) -> None:
         """Appends once, whatever the line does: after a lost answer the server is asked before anything is sent again."""
-        mailbox, folder = letters[0].place
+
+        def put(server: MailboxServer, attempt: int) -> None:
+            left = letters if attempt == 1 else _lacking(server, letters)
+            if left:
+                self._demand_folder(server, left[0].item.target_folder)
+                append(server, left)
+
+        self._tried(letters[0].item.target_mailbox, put)
+
+    def _tried(self, mailbox: str, act: Callable[[MailboxServer, int], T]) -> T:
+        """What `act(server, attempt)` gives, over a line that may break. Raises Rejected where the server says no, MailError after the last attempt."""
         for attempt in range(1, TRIES + 1):
             try:
-                server = self._open(mailbox)
-                if attempt > 1:
-                    found = held_in(server, folder, [letter.item for letter in letters]).found
-                    letters = [letter for letter in letters if letter.item.canonical not in found]
-                if letters:
-                    self._demand_folder(server, folder)
-                    append(server, letters)
+                return act(self._open(mailbox), attempt)
             except MailError as error:
                 if not error.transient:
                     raise Rejected(str(error)) from error
@@ -200,8 +214,7 @@ class ImapDestination:
                     raise
                 self._narrate(f"{mailbox}: {error}; connecting again")
                 self.close()
-            else:
-                return
+        raise AssertionError
 
     def _demand_folder(self, server: MailboxServer, folder: str) -> None:
         if folder not in self._ready:
@@ -283,6 +296,12 @@ class ImapDestination:
 
     def _note(self, text: str) -> None:
         self._notes[text] = self._notes.get(text, 0) + 1
+
+
+def _lacking(server: MailboxServer, letters: Sequence[_Letter]) -> Sequence[_Letter]:
+    """Those that their folder does not hold."""
+    found = held_in(server, letters[0].item.target_folder, [letter.item for letter in letters]).found
+    return [letter for letter in letters if letter.item.canonical not in found]
 
 
 def _date(seconds: int) -> datetime:

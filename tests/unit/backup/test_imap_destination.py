@@ -37,12 +37,15 @@ class Server:
     refuses: tuple[bytes, ...] = ()
     lost: int = 0
     done: bool = False
+    closed: dict[int, bool] = field(default_factory=dict)  # sessions that are refused -> whether for the moment
     appended: list[bytes] = field(default_factory=list)
     commands: list[int] = field(default_factory=list)  # messages in each command that was taken
 
     def connect(self, mailbox: str) -> Server:
         assert mailbox == ANN
         self.sessions += 1
+        if self.sessions in self.closed:
+            raise MailError("the server lets nobody in", transient=self.closed[self.sessions])
         return self
 
     def folders(self) -> tuple[str, ...]:
@@ -128,6 +131,7 @@ def test_one_message_that_nobody_can_read_stops_no_restore() -> None:
     there = destination.there(ITEMS, Silent())[ANN]["INBOX"]
     assert there == {ITEMS[number].canonical for number in (0, 2, 3)}
     destination.add(ITEMS[1], Body.of(MESSAGES[1]))
+    assert destination.finish() == {}
     assert server.appended == [MESSAGES[1]]
     assert any("lists messages that it does not give" in note for note in destination.notes())
 
@@ -172,6 +176,32 @@ def test_after_a_lost_answer_the_server_is_asked_what_arrived_and_nothing_is_dou
     server = Server([], takes_many=True, lost=1, done=done)
     assert restored(server)[:2] == ({}, {})
     assert (server.held, server.sessions) == (MESSAGES, 2)
+
+
+def test_after_a_lost_answer_and_a_refused_login_nothing_is_doubled() -> None:
+    server = Server([], takes_many=True, lost=1, done=True, closed={2: False})
+    refused, wrong, _ = restored(server)
+    assert (refused, wrong) == ({}, {})
+    assert server.held == MESSAGES
+
+
+def test_where_nobody_can_say_what_arrived_nothing_is_sent_again() -> None:
+    server = Server([], takes_many=True, lost=1, done=True, closed=dict.fromkeys(range(2, 100), False))
+    destination = ImapDestination(server.connect, [].append)
+    destination.there(ITEMS, Silent())
+    for item, data in zip(ITEMS, MESSAGES, strict=True):
+        destination.add(item, Body.of(data))
+    assert set(destination.finish()) == set(ITEMS)
+    assert server.held == MESSAGES
+
+
+def test_a_connection_that_fails_once_costs_nothing() -> None:
+    server = Server([], takes_many=True, closed={1: True})
+    destination = ImapDestination(server.connect, [].append)
+    for item, data in zip(ITEMS, MESSAGES, strict=True):
+        destination.add(item, Body.of(data))
+    assert destination.finish() == {}
+    assert server.held == MESSAGES
 
 
 def test_a_large_message_goes_alone_and_waits_in_no_memory() -> None:

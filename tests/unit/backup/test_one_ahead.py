@@ -23,17 +23,41 @@ def test_nothing_to_fetch_is_no_fetch() -> None:
 
 
 def test_the_next_portion_is_fetched_while_the_present_one_is_worked_on() -> None:
-    begun = {number: threading.Event() for number in (1, 2, 3)}
+    begun, asked = threading.Event(), list[int]()
 
     def fetch(number: int) -> int:
-        begun[number].set()
+        if number == 2:
+            begun.set()
         return number
 
-    coming = one_ahead([1, 2, 3], fetch, no_stop)
+    class Portions(list[int]):
+        def __getitem__(self, place: slice) -> list[int]:  # type: ignore[override]
+            asked.append(place.start or 0)
+            return super().__getitem__(place)
+
+    coming = one_ahead(Portions([1, 2, 3]), fetch, no_stop)
     next(coming)
-    assert begun[2].wait(PATIENCE)
-    assert not begun[3].is_set(), "one ahead, not two: the disk has room for so much"
+    assert begun.wait(PATIENCE)
+    assert max(asked) == 1, "one ahead, not two: the disk has room for so much"
     list(coming)
+
+
+def test_a_fetch_that_begins_while_it_is_stopped_is_stopped_too() -> None:
+    under_way, stops, ended = threading.Event(), threading.Semaphore(0), threading.Event()
+
+    def fetch(number: int) -> int:
+        if number == 2:
+            under_way.set()
+            assert stops.acquire(timeout=PATIENCE)  # the first stop comes too early
+            assert stops.acquire(timeout=PATIENCE)
+            ended.set()
+        return number
+
+    coming = one_ahead([1, 2], fetch, stops.release)
+    next(coming)
+    assert under_way.wait(PATIENCE)
+    coming.close()
+    assert ended.is_set()
 
 
 def test_a_fetch_that_fails_is_told_after_what_came_before_it() -> None:
@@ -61,5 +85,5 @@ def test_left_early_it_stops_the_fetch_under_way_and_waits_for_its_end() -> None
     coming = one_ahead([1, 2], fetch, stopped.set)
     next(coming)
     assert under_way.wait(PATIENCE)
-    coming.close()  # type: ignore[attr-defined]  # a generator
+    coming.close()
     assert ended.is_set()

@@ -13,9 +13,9 @@ from failsafe.backup.archive import durable
 MANY = durable.FEW + 5
 
 
-@pytest.fixture(params=[True, False], ids=["tells of faults", "an old kernel"])
+@pytest.fixture(params=[True, False], ids=["one call is sure", "one by one"])
 def tells(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    monkeypatch.setattr(durable, "_tells_faults", lambda: request.param)
+    monkeypatch.setattr(durable, "_is_sure", lambda _path: request.param)
     return bool(request.param)
 
 
@@ -49,3 +49,20 @@ def test_a_disk_that_fails_gives_no_file_its_name(tells: bool, tmp_path: Path, m
     with pytest.raises(OSError, match="Input/output"):
         together.settle()
     assert not (tmp_path / "sub").exists()
+
+
+def test_after_a_fault_the_rest_can_still_be_put_in_place(tmp_path: Path) -> None:
+    together = finished(tmp_path, 3)
+    (tmp_path / "sub" / "1.txt" / "in the way").mkdir(parents=True)
+    with pytest.raises(OSError):
+        together.settle()
+    (tmp_path / "sub" / "1.txt" / "in the way").rmdir()
+    (tmp_path / "sub" / "1.txt").rmdir()
+    together.settle()
+    assert sorted(path.read_bytes() for path in (tmp_path / "sub").iterdir()) == [b"0", b"1", b"2"]
+
+
+def test_a_file_system_that_is_told_of_fsync_alone_is_not_trusted_with_one_call() -> None:
+    device = os.stat("/proc").st_dev  # noqa: PTH116
+    assert durable._file_system(os.major(device), os.minor(device)) == "proc"
+    assert not durable._is_sure("/proc/self/status")
