@@ -362,6 +362,7 @@ class DomainRecord:
     failures: int = 0  # plans of this incident that the provider refused
     retry_at: datetime | None = None  # not before
     retried: int | None = None  # the intent that was sent a second time after a read-back
+    accepted: int | None = None  # the intent whose write the provider took, before it was seen anywhere
     told: str = ""  # digest of what a person was last told about a waiting flip
     taken_over_at: datetime | None = (
         None  # when this machine took over from a lost one; until a person acknowledges, nothing is written

@@ -4,7 +4,8 @@ Theory. The plan is committed to the journal before the provider hears of it, so
 unfinished intent. What an intent has come to is never remembered, always read back: from the provider and from every authoritative
 server. `resume` does that after a crash, after a lost answer and between two polls alike; it is the only way a plan ends. A write whose
 answer was lost is sent a second time only if the zone still holds exactly what it held before, the plan is still wanted and its time is
-not over; it is never sent a third time. A process that was stopped (SIGSTOP, a suspended NAS) between the journal's word and the request
+not over; it is never sent a third time. A write that the provider took is not sent again at all: where nobody shows it, that is an alarm
+of its own. A process that was stopped (SIGSTOP, a suspended NAS) between the journal's word and the request
 does not send it: meanwhile another controller may have ended the plan.
 """
 
@@ -123,8 +124,10 @@ class FlipRunner:
     ) -> Ending:
         """Goes on with an unfinished plan, by reading back first. With `wanted` False a plan that wrote nothing is given up."""
         send_by = self._clock.monotonic() + (patience + SEND_WITHIN).total_seconds()
-        progress, text = self._settle(policy, intent, patience, until=(Progress.DONE, Progress.NOT_WRITTEN, Progress.DRIFT))
-        if progress is not Progress.NOT_WRITTEN:
+        accepted = record.accepted == intent.id
+        final = (Progress.DONE, Progress.DRIFT) if accepted else (Progress.DONE, Progress.DRIFT, Progress.NOT_WRITTEN)
+        progress, text = self._settle(policy, intent, patience, until=final)
+        if accepted or progress is not Progress.NOT_WRITTEN:
             return self._conclude(policy, record, intent, progress, text)
         in_time = self._clock.now() < intent.deadline_at
         if wanted and in_time and self._zone is not None and record.retried != intent.id:
@@ -156,10 +159,8 @@ class FlipRunner:
         except (DnsError, SecretError) as error:  # a key that cannot be read is found before anything is sent
             return self._refused(policy, record, intent, error, patience)
         progress, text = self._settle(policy, intent, patience, until=(Progress.DONE, Progress.DRIFT))
-        if (
-            progress is Progress.NOT_WRITTEN
-        ):  # the provider said yes and still shows the old set: give it its time, then a person must look
-            return self._conclude(policy, record, intent, Progress.UNSHOWN, text)
+        if progress not in (Progress.DONE, Progress.DRIFT):  # it has its time to show it, then a person must look
+            record = self._journal.change(record, replace(record, accepted=intent.id), [])
         return self._conclude(policy, record, intent, progress, text)
 
     def _refused(
@@ -193,7 +194,9 @@ class FlipRunner:
             return self._finished(policy, record, intent, text)
         if progress is Progress.DRIFT or self._clock.now() >= intent.deadline_at:
             late = "" if progress is Progress.DRIFT else f"not verified within {policy.verify_for}: "
-            return self._stuck(record, intent, late + text, unshown=progress is Progress.UNSHOWN)
+            taken = progress is Progress.NOT_WRITTEN  # here only where the provider took the write
+            late += "the provider took the change and does not show it: " if taken else ""
+            return self._stuck(record, intent, late + text, unshown=taken or progress is Progress.UNSHOWN)
         return Ending(record, intent, text)
 
     def _finished(self, policy: Policy, record: DomainRecord, intent: Intent, text: str) -> Ending:

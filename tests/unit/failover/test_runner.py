@@ -257,8 +257,21 @@ def test_a_provider_that_says_yes_and_writes_nothing_is_noticed(world: World) ->
     while world.journal.unfinished(DOMAIN) is not None:
         world.turn()
         world.clock.pass_time(minutes(1))
-    assert world.zone.attempts == 2
-    assert world.record().state is not DomainState.FAILED_OVER
+    assert world.zone.attempts == 1, "what it took is not sent again"
+    assert world.record().state is DomainState.HALTED
+    assert "took the change and does not show it" in world.record().reason
+    assert "flip.unshown" in world.events()
+
+
+def test_a_write_that_was_taken_and_could_not_be_read_back_at_first_is_not_sent_again(world: World) -> None:
+    world.zone.faults.extend(["deaf"])
+    world.turn()
+    world.zone.read_faults.extend(["ok", *["down"] * 1000])
+    world.turn(patience=timedelta(seconds=1))
+    world.zone.read_faults.clear()
+    assert world.record().state is DomainState.FAILING_OVER
+    world.turn()
+    assert world.zone.attempts == 1
 
 
 def test_a_provider_that_cannot_be_read_back_in_time_halts(world: World) -> None:
