@@ -26,6 +26,7 @@ ZONE_REREAD = timedelta(minutes=10)  # in peace the zone is looked at this often
 PRIMARY_RECHECK = timedelta(minutes=2)  # a returned primary that failed its proof is looked at again after this long
 DOCTOR_RUNS_TRIED = 50  # two days of hourly runs
 STORE_GUARDS = ("mass-loss", "tampered", "store-rebuilt", "mailbox-vanished")  # of a backup, about the mail itself
+_LEAVING = (DomainState.SUSPECT, DomainState.FAILING_OVER)  # then a proof of life counts
 DEFAULT_INTERVAL = timedelta(minutes=1)
 DECISION_LASTS = timedelta(minutes=2)  # from reading the facts to acting on them; gathering them takes a minute at worst
 
@@ -139,6 +140,7 @@ class Domains:
             unfinished=unfinished,
             flips=self.journal.flips(domain, now - max(timedelta(days=1), policy.min_dwell)),
             primary=self._proofs.get(domain),
+            proof_of_life_at=self._alive_at(policy.server) if record.state in _LEAVING else None,
             store_suspect=self._store_suspect(policy.server) if record.serving is Side.SECONDARY else "",
         )
 
@@ -147,6 +149,17 @@ class Domains:
         row = self.app.duties.all().get(f"guards:{server}")
         guards = row.details.get("guards", []) if row is not None else []
         return "; ".join(f"{guard['code']}: {guard['text']}" for guard in guards if guard["code"] in STORE_GUARDS)
+
+    def _alive_at(self, server: str) -> datetime | None:
+        """The newest message that was found to have come in from outside, whoever looked (proof_of_life.py)."""
+        row = self.app.duties.all().get(f"proof-of-life:{server}")
+        return None if row is None or "at" not in row.details else datetime.fromisoformat(row.details["at"])
+
+    def note_alive(self, server: str, at: datetime, now: datetime) -> None:
+        """Keeps it, also across a restart. Raises StoreError."""
+        known = self._alive_at(server)
+        if known is None or known < at:
+            self.app.duties.ended(f"proof-of-life:{server}", now, ok=True, details={"at": at.isoformat()})
 
     def _zone(self, policy: Policy, now: datetime, epoch: int, *, fresh: bool) -> ZoneReading:
         domain = policy.domain

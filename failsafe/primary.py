@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from failsafe.app import App
 from failsafe.errors import FailsafeError, HostKeyError
 from failsafe.failover.facts import PrimaryCheck, PrimaryProof
+from failsafe.model import Axis, Verdict
 
 if TYPE_CHECKING:
     from failsafe.backup.protocol import MailboxFacts, ServerSession
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 LEAST_FREE_BYTES = (
     256 << 20
 )  # Postfix refuses mail below 1.5 times its message size limit (queue_minfree); this leaves room for a day
+ACCESS_ROUNDS = 5  # probe rounds between two looks at IMAP
 LONGEST_QUEUE = 1000  # messages; more than that in the queue of a server that just came back wants a person
 NAMED = 5  # missing mailboxes named in a sentence
 
@@ -25,7 +27,7 @@ NAMED = 5  # missing mailboxes named in a sentence
 def prove_primary(app: App, domain: str, now: datetime) -> PrimaryProof:
     """One SSH session and one TLS look at the primary's exchange; never raises for what the primary does."""
     server = app.domain(domain).server
-    checks = [_certificate(app, domain), *_over_ssh(app, server)]
+    checks = [_certificate(app, domain), *_access(app, domain, now), *_over_ssh(app, server)]
     return PrimaryProof(now, tuple(checks))
 
 
@@ -45,6 +47,20 @@ def _certificate(app: App, domain: str) -> PrimaryCheck:
     return _check(
         "tls", ok=False, text=f"{targets[0]} does not show a valid certificate in its own name: {sight.tls or sight.text}"
     )
+
+
+def _access(app: App, domain: str, now: datetime) -> Iterator[PrimaryCheck]:
+    """What the IMAP probe says, where there is one: nobody moves home while people's mailboxes are still shut. Unknown is no reason to stay away."""
+    from failsafe.failover.health import JudgePolicy, judge
+
+    table = app.domain(domain)
+    probe = app.config.probe.get(table.server)
+    if probe is None or probe.imap is None:
+        return
+    runs = [run for run in app.history.runs(table.server) if run.evidence.axis is Axis.ACCESS]
+    view = judge(runs, now, JudgePolicy(probe.every * ACCESS_ROUNDS, table.down_for))
+    if view is not None and view.verdict in (Verdict.DOWN, Verdict.LYING):
+        yield _check("imap", ok=False, text=f"people cannot reach their mailboxes: {'; '.join(view.reasons)}")
 
 
 def _over_ssh(app: App, server: str) -> Iterator[PrimaryCheck]:

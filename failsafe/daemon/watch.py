@@ -21,15 +21,17 @@ from failsafe.domains import Domains, Round
 from failsafe.errors import FailsafeError, LeaseLost
 from failsafe.events import Event
 from failsafe.failover.decide import Order
+from failsafe.failover.evidence import against
 from failsafe.failover.health import discount
 from failsafe.failover.rounds import Probe, due_probes, may_probe, next_run_at
 from failsafe.logs import get_log
-from failsafe.model import Axis, Evidence, OwnLine
+from failsafe.model import Axis, DomainState, Evidence, OwnLine
 from failsafe.status.watched import WATCH_FLUSH
 
 THREADS = 8  # a home has few mail servers; more of them take turns
 ACCESS_EVERY_ROUNDS = 5  # people's access moves no MX: one IMAP login in five rounds is enough, and spares the server's log
 DECIDE_WITHOUT_LOOK = timedelta(minutes=1)  # also a domain that nobody probes is looked after
+PROOF_EVERY = timedelta(minutes=2)  # between two looks for mail on a server that seems down
 HURRY = timedelta(seconds=1)  # between decisions while a plan is being carried out
 BY_HAND = timedelta(seconds=10)  # between decisions while a person is to make the change: it is seen almost at once
 
@@ -77,6 +79,8 @@ class Watch:
     _decisions: dict[str, Future[Round]] = field(default_factory=dict)
     _decide_at: dict[str, datetime] = field(default_factory=dict)
     _told: dict[str, _Told] = field(default_factory=dict)
+    _proofs: dict[str, Future[datetime | None]] = field(default_factory=dict)  # looks for mail on a server that seems down
+    _proved_at: dict[str, datetime] = field(default_factory=dict)
     looked_at: dict[str, datetime] = field(default_factory=dict)
     _drift: DriftWatch = field(init=False)
 
@@ -92,6 +96,7 @@ class Watch:
         """Collects what has ended, begins what is due; returns at once. With `looks` False no new look is begun (a pass that ends)."""
         self._collect_looks(now)
         self._collect_decisions(now)
+        self._collect_proofs(now)
         if looks:
             self._begin_looks(now)
         self._begin_decisions(now)
@@ -111,6 +116,7 @@ class Watch:
         self.pool.shutdown(wait=True, cancel_futures=True)
         self._collect_looks(now)
         self._collect_decisions(now)
+        self._collect_proofs(now)
         if write:
             self.app.history.flush(now)
 
@@ -203,9 +209,36 @@ class Watch:
             elif Order.TELL_PREPARED in round_.decision.orders and not round_.facts.policy.writable:
                 self._decide_at[domain] = now + BY_HAND
             self._drift.look(round_, now)
+            self._seek_proof(round_, now)
             if round_.ending is not None and round_.ending.done:
                 self.pool.submit(tell_public, self.app, round_.ending)
             self._tell(domain, round_, now)
+
+    def _seek_proof(self, round_: Round, now: datetime) -> None:
+        """While the primary seems down: does it receive mail from outside all the same? A look of its own, since a dead server keeps it waiting."""
+        facts, server = round_.facts, round_.facts.policy.server
+        begun = [view.since_at for view in against(facts) if view.since_at is not None]
+        looked = self._proved_at.get(server)
+        recent = looked is not None and timedelta(0) <= now - looked < PROOF_EVERY
+        if facts.record.state is not DomainState.SUSPECT or not facts.leader or not begun or recent or server in self._proofs:
+            return
+        from failsafe.proof_of_life import can_look, newest_proof
+
+        if can_look(self.app, server):
+            self._proved_at[server] = now
+            self._proofs[server] = self.pool.submit(newest_proof, self.app, server, min(begun))
+
+    def _collect_proofs(self, now: datetime) -> None:
+        for server in [server for server, proof in self._proofs.items() if proof.done()]:
+            proof = self._proofs.pop(server)
+            if proof.cancelled():
+                continue
+            try:
+                at = proof.result()
+                if at is not None:
+                    self.domains.note_alive(server, at, now)
+            except Exception as error:  # noqa: BLE001 - one look must never stop the others
+                get_log().error("watch.proof-of-life", server=server, error=str(error), kind=type(error).__name__)
 
     def _tell(self, domain: str, round_: Round, now: datetime) -> None:
         """Writes what `status` shows, when it changed, or at most every WATCH_FLUSH."""

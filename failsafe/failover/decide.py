@@ -12,7 +12,17 @@ from datetime import datetime
 from enum import StrEnum
 
 from failsafe.errors import Refused
-from failsafe.failover.evidence import against, describe_views, due_at, judge_down, judge_recovered, judge_well
+from failsafe.failover.evidence import (
+    against,
+    describe_span,
+    describe_views,
+    due_at,
+    judge_down,
+    judge_recovered,
+    judge_taking,
+    judge_well,
+    recovery_time,
+)
 from failsafe.failover.facts import DomainFacts, fitting
 from failsafe.failover.guards import BY_HAND, FORCEABLE, PROOF_STALE, judge_guards
 from failsafe.failover.halt import explain_halt
@@ -158,12 +168,13 @@ def _towards_secondary(facts: DomainFacts, now: datetime) -> Decision:
 def _towards_primary(facts: DomainFacts, now: datetime) -> Decision:
     guards, reasons = judge_guards(facts, FlipKind.FAILBACK, now), describe_views(facts, now)
     if facts.record.state is DomainState.FAILED_OVER:
-        trigger = Trigger.PRIMARY_WELL if judge_well(facts) else None
+        trigger = Trigger.PRIMARY_WELL if judge_taking(facts) else None
         return Decision(trigger=trigger, guards=guards, reasons=reasons, kind=FlipKind.FAILBACK)
     if against(facts):
         return Decision(trigger=Trigger.PRIMARY_SUSPECT, guards=guards, reasons=reasons, kind=FlipKind.FAILBACK)
     if not judge_recovered(facts, now):
-        return Decision(guards=guards, reasons=(*reasons, "the recovery time is not over"), kind=FlipKind.FAILBACK)
+        waits = f"the recovery time of {describe_span(recovery_time(facts.policy.up_for, facts.flips, now))} is not over"
+        return Decision(guards=guards, reasons=(*reasons, waits), kind=FlipKind.FAILBACK)
     if facts.policy.ssh and (facts.primary is None or now - facts.primary.at > PROOF_STALE):
         return Decision(orders=(Order.CHECK_PRIMARY,), guards=guards, reasons=reasons, kind=FlipKind.FAILBACK)
     return _due(facts, FlipKind.FAILBACK, Trigger.PRIMARY_RECOVERED, guards, now)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from failsafe.failover.facts import DomainFacts, View
-from failsafe.model import Verdict
+from failsafe.model import FlipKind, Intent, Verdict
 
 AGAINST = (Verdict.DOWN, Verdict.LYING)
+FLAPS_WITHIN = timedelta(days=1)  # failovers of this time make the next failback wait longer
+LONGEST_RECOVERY = timedelta(
+    hours=12
+)  # of a grown recovery time: senders that give up after a day must not wait for a primary that flaps
 
 
 def against(facts: DomainFacts) -> tuple[View, ...]:
@@ -22,6 +27,11 @@ def for_it(facts: DomainFacts) -> tuple[View, ...]:
 def judge_well(facts: DomainFacts) -> bool:
     """No vantage says down and at least one says up; unknown alone is not well."""
     return bool(for_it(facts)) and not against(facts)
+
+
+def judge_taking(facts: DomainFacts) -> bool:
+    """Well, and at least one vantage saw it take mail since it was down. "Later" to everybody is up, but nothing to come home to."""
+    return judge_well(facts) and any(view.taking_since_at is not None for view in for_it(facts))
 
 
 def votes(facts: DomainFacts, now: datetime) -> tuple[View, ...]:
@@ -47,14 +57,23 @@ def due_at(facts: DomainFacts) -> datetime | None:
 
 
 def judge_recovered(facts: DomainFacts, now: datetime) -> bool:
-    """Well for `up_for`: since the domain is recovering, and by at least one vantage without a break.
+    """Well for the recovery time: since the domain is recovering, and by at least one vantage without a break, which sees it take mail now.
 
     After a refused failback (`failures`) the recovery time was already over once and no vantage has said down since.
     """
-    waited = now - facts.record.since_at >= facts.policy.up_for or facts.record.failures > 0
+    span = recovery_time(facts.policy.up_for, facts.flips, now)
+    waited = now - facts.record.since_at >= span or facts.record.failures > 0
     if not judge_well(facts) or not waited:
         return False
-    return any(lasting(view, facts.policy.up_for, now) for view in for_it(facts))
+    taking = [view.taking_since_at for view in for_it(facts) if not view.degraded and view.taking_since_at is not None]
+    return any(now - since_at >= span for since_at in taking)
+
+
+def recovery_time(up_for: timedelta, flips: Iterable[Intent], now: datetime) -> timedelta:
+    """`up_for`, doubled for every failover of the last day but the first, to at most 12 hours: a primary that flaps is believed later each time."""
+    ended = [flip.outcome_at for flip in flips if flip.kind is FlipKind.FAILOVER and flip.outcome_at is not None]
+    flaps = max(sum(now - at < FLAPS_WITHIN for at in ended) - 1, 0)
+    return max(up_for, min(up_for * (1 << min(flaps, 10)), LONGEST_RECOVERY))
 
 
 def lasting(view: View, span: timedelta, now: datetime) -> bool:

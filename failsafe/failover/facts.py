@@ -26,6 +26,16 @@ class View(Protocol):
         """The primary refuses or bans the prober itself."""
         ...
 
+    @property
+    def taking_since_at(self) -> datetime | None:
+        """When it first saw mail taken since it last said anything but up; None where it never did."""
+        ...
+
+    @property
+    def degraded(self) -> bool:
+        """The newest thing seen is a 4xx to the known-good recipient."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:

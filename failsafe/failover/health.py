@@ -5,7 +5,8 @@ The rules, in the order in which they matter:
 - a vantage that has never seen this target up is no witness: a home line on which port 25 is blocked, or a recipient with a typing error in it,
   looks exactly like a dead or a lying server, for ever;
 - a run is unbroken only if its evidence is dense: a gap of more than three intervals ends it;
-- degraded is up, until nothing but degraded, down and lying has been seen for `down_for`: then it is down, since the first of them.
+- degraded is up, until nothing but degraded, down and lying has been seen for `down_for`: then it is down, since the first of them. It keeps mail
+  where it is, both ways: a primary that only says "later" is no reason to go home (`taking_since_at`).
 """
 
 from __future__ import annotations
@@ -62,6 +63,10 @@ class VantageView:
     reasons: tuple[str, ...] = ()
     axis: Axis = Axis.INBOUND
     blocked: bool = False  # the prober itself is refused or banned there
+    taking_since_at: datetime | None = (
+        None  # of one that says up: the first time since then that mail was taken, not put off with a 4xx
+    )
+    degraded: bool = False  # the newest evidence is a 4xx to the known-good recipient
 
 
 def discount(evidence: Evidence, before: OwnLine, after: OwnLine) -> Evidence:
@@ -95,7 +100,11 @@ def judge(history: Iterable[EvidenceRun], now: datetime, policy: JudgePolicy) ->
             f"it has never seen {newest.evidence.target or 'this server'} up, so it is no witness: {newest.evidence.text}",
         )
     blocked = newest.evidence.seen in {ProbeClass.PROBE_BLOCKED, ProbeClass.BANNED}
-    return VantageView(newest.evidence.vantage, verdict, since_at, newest.last_at, reasons, newest.evidence.axis, blocked)
+    taking = fold.taking_since_at if verdict is Verdict.UP else None
+    degraded = newest.evidence.seen is ProbeClass.DEGRADED
+    return VantageView(
+        newest.evidence.vantage, verdict, since_at, newest.last_at, reasons, newest.evidence.axis, blocked, taking, degraded
+    )
 
 
 def judge_all(history: Iterable[EvidenceRun], now: datetime, policy: JudgePolicy) -> tuple[VantageView, ...]:
@@ -123,15 +132,17 @@ class _Fold:
         self._hard_since: datetime | None = None  # nothing but down and lying since then
         self.verdict = Verdict.UNKNOWN
         self.since_at: datetime | None = None
+        self.taking_since_at: datetime | None = None
 
     def see(self, run: EvidenceRun) -> None:
         gap = self._last_at is not None and run.first_at - self._last_at > self._policy.stale_after
         if gap or run.evidence.target != self._target:
-            self._failing_since = self._hard_since = self.since_at = None
+            self._failing_since = self._hard_since = self.since_at = self.taking_since_at = None
         self._last_at, self._target = run.last_at, run.evidence.target
         seen = run.evidence.seen
         if seen not in FAILING:
             self._failing_since = self._hard_since = None
+            self.taking_since_at = (self.taking_since_at or run.first_at) if seen in ACCEPTING else None
             self._conclude(Verdict.UP if seen in ACCEPTING else Verdict.UNKNOWN, run.first_at)
             return
         self._failing_since = self._failing_since or run.first_at
@@ -139,9 +150,9 @@ class _Fold:
         self._hard_since = (self._hard_since or run.first_at) if hard else None
         verdict = Verdict.LYING if seen is ProbeClass.LYING else Verdict.DOWN
         if run.last_at - self._failing_since >= self._policy.down_for:
-            self.verdict, self.since_at = verdict, self._failing_since
+            self.verdict, self.since_at, self.taking_since_at = verdict, self._failing_since, None
         elif self._hard_since is not None:
-            self.verdict, self.since_at = verdict, self._hard_since
+            self.verdict, self.since_at, self.taking_since_at = verdict, self._hard_since, None
         else:
             self._conclude(Verdict.UP, run.first_at)
 

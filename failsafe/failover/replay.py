@@ -15,6 +15,7 @@ from itertools import zip_longest
 
 from failsafe.failover.decide import Decision, Order, decide
 from failsafe.failover.drill_journal import DrillJournal
+from failsafe.failover.evidence import recovery_time
 from failsafe.failover.facts import DomainFacts, Policy, PrimaryProof, Readiness, ZoneReading
 from failsafe.failover.gather import read_zone
 from failsafe.failover.health import ACCEPTING, FAILING, STALE_AFTER_INTERVALS, EvidenceRun, JudgePolicy, judge_all
@@ -172,24 +173,25 @@ class _Player:
         policy, record = self._policy, self._journal.record
         judging = JudgePolicy(policy.probe_every, policy.down_for)
         zone: ZoneReading = read_zone(self._paper, self._paper, policy)
+        flips = self._journal.flips(policy.domain, now - max(DAY, policy.min_dwell))
         return DomainFacts(
             policy=policy,
             record=record,
-            views=judge_all(self._seen(now), now, judging),
+            views=judge_all(self._seen(now, recovery_time(policy.up_for, flips, now)), now, judging),
             own_line=self._line(now),
             zone=zone,
             readiness=Readiness(),
             leader=True,
             started_at=self._recording.since - DAY,
             unfinished=self._journal.unfinished(policy.domain),
-            flips=self._journal.flips(policy.domain, now - max(DAY, policy.min_dwell)),
+            flips=flips,
             primary=PrimaryProof(now, ()),
         )
 
-    def _seen(self, now: datetime) -> Iterator[EvidenceRun]:
+    def _seen(self, now: datetime, recovery: timedelta) -> Iterator[EvidenceRun]:
         """What was recorded up to now: of late all of it, and of each vantage and target what last said up (as `HistoryStore.runs`)."""
         policy = self._policy
-        late = now - 2 * max(policy.down_for, policy.up_for) - 4 * policy.probe_every
+        late = now - 2 * max(policy.down_for, recovery) - 4 * policy.probe_every
         for tape in self._tapes:
             yield from tape.seen(late, now)
 
@@ -217,7 +219,8 @@ class _Player:
         policy, record = self._policy, self._journal.record
         if record.state not in (DomainState.SUSPECT, DomainState.RECOVERING):
             return
-        wait = policy.down_for if record.state is DomainState.SUSPECT else policy.up_for
+        recovery = recovery_time(policy.up_for, facts.flips, self._paper.at)
+        wait = policy.down_for if record.state is DomainState.SUSPECT else recovery
         yield record.since_at + wait
         for view in facts.views:
             if view.since_at is not None:

@@ -105,6 +105,12 @@ def parse_headers(head: bytes) -> Headers:
     )
 
 
+def fields_of(head: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """(lower-case name, unfolded raw value) in order, from the first bytes of a message as it is stored; nothing where it cannot be read."""
+    head = head[:HEAD_LIMIT]
+    return _fields(head if storage_of(head) is Storage.PLAIN else _unpacked(head))
+
+
 def decode_text(raw: bytes) -> str:
     """A field's value as readable text: unfolded, RFC 2047 words decoded, raw bytes as UTF-8 or else Windows-1252."""
     raw = raw[: TEXT_LIMIT * 8]

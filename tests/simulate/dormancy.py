@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from failsafe.daemon.watch import DECIDE_WITHOUT_LOOK
 from failsafe.domains import Round
 from failsafe.failover.decide import Order
-from failsafe.failover.evidence import against, for_it, votes_needed
+from failsafe.failover.evidence import against, for_it, recovery_time, votes_needed
 from failsafe.failover.guards import DAY, PROOF_STALE
 from failsafe.failover.health import discount
 from failsafe.model import Axis, DomainState, Evidence, FlipKind, ProbeClass
@@ -100,10 +100,12 @@ class Dormancy:
         now, record = self.clock.now(), facts.record
         codes = {guard.code for guard in decision.guards}
         away = decision.kind is FlipKind.FAILOVER
-        span = policy.down_for if away else policy.up_for
+        span = policy.down_for if away else recovery_time(facts.policy.up_for, facts.flips, now)
         ends = [view.since_at + span for view in (against(facts) if away else for_it(facts)) if view.since_at is not None]
         ends += [end - span / 2 for end in ends if away]  # the warning at half of down_for
         ends.append(record.since_at + span)
+        if not away:  # then the recovery time is shorter again
+            ends += [flip.outcome_at + DAY for flip in facts.flips if flip.outcome_at is not None]
         due = bool({*decision.orders} - {Order.TELL_COMING}) or decision.plan is not None
         if due and codes - STANDING:
             return

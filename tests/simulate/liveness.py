@@ -78,7 +78,8 @@ class Liveness:
 
     def _judge_returning(self) -> None:
         policy, now = self._world.scenario.policy, self._world.engine.now
-        limit = policy.up_for * 2 + policy.probe_every * 3 * (1 + JITTER) + PROVIDER_TIME + RECHECK
+        up_for = self._world.watchman.recovery_time(timedelta(hours=2))  # more than any clock is wrong
+        limit = up_for * 2 + policy.probe_every * 3 * (1 + JITTER) + PROVIDER_TIME + RECHECK
         if self._return_from is not None and now - self._return_from > limit:
             self._fail("not-returned", f"the primary is well for {now - self._return_from}, and mail still goes elsewhere")
 

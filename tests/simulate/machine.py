@@ -137,7 +137,9 @@ class Machine:
         if before is not None and now - before.last > 3 * self.world.scenario.interval:
             before = None
         failing = (before.failing_since if before is not None else None) or now
-        well = (before.ok_since if before is not None else None) or now
+        well = before.ok_since if before is not None else None
+        if kind == "ok":  # a time of health begins with mail that is taken
+            well = well or now
         self.sightings[vantage] = Sighting(
             kind, failing if kind in ("failing", "degraded") else None, well if kind in ("ok", "degraded") else None, now
         )

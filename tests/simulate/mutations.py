@@ -103,6 +103,7 @@ MUTATIONS = (
     Mutation("one that gets through is not believed", 44, ((decide, "judge_down", _down_whoever_says_up),)),
     Mutation("down_for is not waited for", 0, ((evidence, "votes", _at_once), (guards, "votes", _at_once))),
     Mutation("up_for is not waited for", 0, ((decide, "judge_recovered", lambda facts, _: evidence.judge_well(facts)),)),
+    Mutation("a primary that flaps is believed at once", scenes.flapping_for_hours, ((evidence, "FLAPS_WITHIN", timedelta(0)),)),
     Mutation("unknown is down", 2, ((evidence, "AGAINST", (Verdict.DOWN, Verdict.LYING, Verdict.UNKNOWN)),)),
     Mutation("old evidence is as good as new", 0, ((health.JudgePolicy, "stale_after", FOREVER),)),
     Mutation("suspicion is never raised", scenes.simply_dead, ((decide, "against", lambda _: ()),)),

@@ -78,3 +78,10 @@ def simply_dead(number: int) -> Scenario:
 def never_answered(number: int) -> Scenario:
     """Every request is lost on its way to the provider."""
     return _scene(number, _dead(3 * HOUR), Fault("provider", AT, AT + 2 * HOUR, "", "before"))
+
+
+def flapping_for_hours(number: int) -> Scenario:
+    """The primary comes back for good only after it has died and come back four times, an hour each time."""
+    deaths = (Fault("primary", AT + every * 4 * HOUR, AT + (every * 4 + 1) * HOUR, "", "dead") for every in range(4))
+    plain = _scene(number, *deaths)
+    return replace(plain, policy=replace(plain.policy, flips_per_day=20), until=START + 40 * HOUR)

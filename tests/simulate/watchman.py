@@ -151,19 +151,29 @@ class Watchman:
         )
         if any(one.kind == "failing" for one in fresh.values()):
             self.fail("seen-down", f"a failback while a vantage does not get through ({said})")
-        up_for = timedelta(0) if resumed else policy.up_for - SLACK
-        if not any(one.ok_since is not None and at - one.ok_since >= up_for for one in fresh.values()):
-            self.fail("not-recovered", f"a failback before {policy.up_for} of health ({said})")
+        up_for = self.recovery_time(-self._clock_slack())
+        enough = timedelta(0) if resumed else up_for - SLACK
+        if not any(one.kind == "ok" and one.ok_since is not None and at - one.ok_since >= enough for one in fresh.values()):
+            self.fail("not-recovered", f"a failback before {up_for} of health ({said})")
         bad_since = [one.at for one in world.active.get(("store", ""), [])]
         if bad_since and at - max(bad_since) > timedelta(minutes=32):
             self.fail("rebuilt", "a failback to a primary with an empty store")
         if not policy.auto_failback:
             self.fail("by-hand", "a failback that a person reserved")
 
+    def recovery_time(self, slack: timedelta) -> timedelta:
+        """Twice as long for each failover of the last day (and `slack`) beyond the first."""
+        now, policy = self._world.engine.now, self._world.scenario.policy
+        flaps = sum(kind is FlipKind.FAILOVER and now - at < DAY + slack for at, kind in self.flips) - 1
+        return max(policy.up_for, min(policy.up_for * 2 ** max(flaps, 0), 12 * HOUR))
+
+    def _clock_slack(self) -> timedelta:
+        return SLACK + max(machine.worst_offset for machine in self._world.machines.values())
+
     def _judge_rate(self) -> None:
         """By true time, but for what the machines' clocks have ever been wrong: the journal's times are theirs."""
         now, policy = self._world.engine.now, self._world.scenario.policy
-        slack = SLACK + max(machine.worst_offset for machine in self._world.machines.values())
+        slack = self._clock_slack()
         if sum(now - at < DAY - slack for at, _ in self.flips) >= policy.flips_per_day:
             self.fail("budget", f"a flip beyond {policy.flips_per_day} a day")
         if self.flips and now - self.flips[-1][0] < policy.min_dwell - slack:

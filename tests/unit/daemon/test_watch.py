@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 
 from failsafe.app import App
@@ -12,7 +13,8 @@ from failsafe.clock import SystemClock
 from failsafe.config.load import load_config
 from failsafe.daemon.watch import Watch
 from failsafe.domains import Domains
-from failsafe.model import Axis, Evidence, ProbeClass, Verdict
+from failsafe.failover.guards import judge_guards
+from failsafe.model import Axis, DomainState, Evidence, FlipKind, ProbeClass, Verdict
 from tests.contract.mail_servers import free_port
 from tests.support import wait_until
 
@@ -83,6 +85,33 @@ def test_a_domain_that_will_be_looked_at_waits_for_its_first_look(tmp_path: Path
         remember(watch, target_of(watch), ProbeClass.UP, ProbeClass.DOWN)
         watch.step(watch.app.clock.now())
         assert not watch.busy
+
+
+def letter(at: datetime) -> bytes:
+    received = "from mx.sender.example (mx.sender.example [198.51.100.7]) by mail.example.test (Postfix) with ESMTPS id 4F1"
+    return f"Received: {received}; {format_datetime(at)}\nSubject: hello\n\nbody\n".encode()
+
+
+def test_mail_that_comes_in_while_the_probes_see_the_server_down_stands_against_a_failover(tmp_path: Path) -> None:
+    with watching(tmp_path) as watch:
+        lease = watch.app.leases.acquire("nas", watch.app.clock.now())
+        watch.domains.take(lease)
+        remember(watch, target_of(watch), ProbeClass.UP, *[ProbeClass.DOWN] * 9)
+        folder = tmp_path / "mail" / DOMAIN / "anna" / "new"
+        folder.mkdir(parents=True)
+        (folder / "1.host").write_bytes(letter(watch.app.clock.now() - timedelta(seconds=30)))
+
+        def guarded() -> bool:
+            watch.forget_decision_times()
+            watch._decide_at[DOMAIN] = watch.app.clock.now()
+            watch.step(watch.app.clock.now(), looks=False)
+            facts = watch.domains.gather(DOMAIN, watch.app.clock.now())
+            guards = judge_guards(facts, FlipKind.FAILOVER, watch.app.clock.now())
+            return facts.record.state is DomainState.SUSPECT and "proof-of-life" in {guard.code for guard in guards}
+
+        wait_until(guarded, 60, "the message that came in was found, and is a guard")
+        again = Domains(watch.app, lease, watch.app.clock.now(), watching=True)
+        assert again.gather(DOMAIN, watch.app.clock.now()).proof_of_life_at is not None, "also after a restart"
 
 
 def _decided(watch: Watch) -> bool:

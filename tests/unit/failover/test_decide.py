@@ -9,11 +9,27 @@ import pytest
 
 from failsafe.errors import Refused
 from failsafe.failover.decide import Decision, Order, decide, decide_by_hand, still_wanted
+from failsafe.failover.evidence import recovery_time
 from failsafe.failover.facts import DomainFacts, Readiness, ZoneReading
 from failsafe.failover.guards import CODES, judge_guards
+from failsafe.failover.health import EvidenceRun, JudgePolicy, judge
 from failsafe.failover.machine import Trigger
 from failsafe.failover.readiness import judge_readiness
-from failsafe.model import DomainState, Finding, FlipKind, Guard, Mode, MxSet, OwnLine, ServerAnswer, Severity, Verdict
+from failsafe.model import (
+    Axis,
+    DomainState,
+    Evidence,
+    Finding,
+    FlipKind,
+    Guard,
+    Mode,
+    MxSet,
+    OwnLine,
+    ProbeClass,
+    ServerAnswer,
+    Severity,
+    Verdict,
+)
 from tests.unit.failover.world import (
     AWAY,
     DOMAIN,
@@ -346,3 +362,73 @@ def test_no_guard_of_a_failover_comes_from_what_a_dead_primary_breaks() -> None:
     facts = replace(Scene.down(), primary=proof("tls", "login", "accounts", "store"), store_suspect="empty")
     assert judge_guards(facts, FlipKind.FAILOVER, NOW) == ()
     assert POLICY.mode is Mode.AUTO
+
+
+def flapped(times: int, lasts: float) -> DomainFacts:
+    """Recovering for `lasts` minutes, after so many failovers within the day."""
+    there = tuple(flip(ago=lasts + 70 + 180 * number) for number in reversed(range(times)))
+    return replace(policy(Scene.recovered(lasts), flips_per_day=20), flips=there)
+
+
+@pytest.mark.parametrize(("failovers", "waits"), [(1, 30), (2, 60), (3, 120), (4, 240)])
+def test_each_failover_of_a_day_doubles_the_recovery_time_of_the_next_failback(failovers: int, waits: float) -> None:
+    early = decide(flapped(failovers, waits - 1), NOW)
+    assert early.trigger is None
+    assert any("the recovery time of" in reason for reason in early.reasons)
+    assert decide(flapped(failovers, waits), NOW).trigger is Trigger.PRIMARY_RECOVERED
+
+
+def waited_for(facts: DomainFacts) -> timedelta:
+    return recovery_time(facts.policy.up_for, facts.flips, NOW)
+
+
+def test_a_grown_recovery_time_ends_at_twelve_hours_and_never_shortens_what_was_configured() -> None:
+    assert waited_for(flapped(6, 30)) == timedelta(hours=12)
+    patient = policy(flapped(3, 30), up_for=timedelta(days=1))
+    assert waited_for(patient) == timedelta(days=1)
+
+
+def test_a_failover_of_yesterday_is_no_flap() -> None:
+    facts = replace(flapped(1, 31), flips=(flip(ago=24 * 60), flip(ago=100)))
+    assert waited_for(facts) == timedelta(minutes=30)
+
+
+def seen_by_here(*seen: tuple[ProbeClass, float, float], **policies: object) -> DomainFacts:
+    """Recovering; (class, from, to) in minutes ago, a look a minute."""
+    runs = [EvidenceRun(Evidence("vps", "here", Axis.INBOUND, each, NOW - minutes(to), "said so", MAIL), NOW - minutes(begin), NOW - minutes(to), 9)
+            for each, begin, to in seen]  # fmt: skip
+    facts = policy(replace(Scene.recovered(), record=record(DomainState.RECOVERING, 40)), **policies)
+    judged = judge(runs, NOW, JudgePolicy(minutes(1), facts.policy.down_for))
+    assert judged is not None
+    return replace(facts, views=(judged,))
+
+
+UP, DOWN, DEGRADED = ProbeClass.UP, ProbeClass.DOWN, ProbeClass.DEGRADED
+
+
+def test_a_primary_that_only_puts_mail_off_is_nothing_to_come_home_to() -> None:
+    """Also where the recovery time is shorter than the time after which 4xx counts as down."""
+    facts = seen_by_here((UP, 300, 100), (DOWN, 99, 12), (DEGRADED, 11, 0), up_for=minutes(10), down_for=timedelta(hours=2))
+    assert facts.views[0].verdict is Verdict.UP
+    assert decide(facts, NOW).trigger is None
+    away = replace(facts, record=record(DomainState.FAILED_OVER, 100))
+    assert decide(away, NOW).trigger is None
+
+
+def test_the_recovery_time_begins_with_mail_that_is_taken() -> None:
+    assert decide(seen_by_here((UP, 300, 100), (DOWN, 99, 41), (DEGRADED, 40, 30), (UP, 29, 0)), NOW).trigger is None
+    assert (
+        decide(seen_by_here((UP, 300, 100), (DOWN, 99, 45), (DEGRADED, 44, 32), (UP, 31, 0)), NOW).trigger
+        is Trigger.PRIMARY_RECOVERED
+    )
+
+
+def test_a_look_that_was_put_off_does_not_begin_the_recovery_time_anew_but_is_not_the_last_before_a_failback() -> None:
+    before = ((UP, 300, 100), (DOWN, 99, 41), (UP, 40, 11), (DEGRADED, 10, 9))
+    assert decide(seen_by_here(*before, (UP, 8, 0)), NOW).trigger is Trigger.PRIMARY_RECOVERED
+    assert decide(seen_by_here((UP, 300, 100), (DOWN, 99, 41), (UP, 40, 1), (DEGRADED, 0, 0)), NOW).trigger is None
+
+
+def test_a_primary_that_puts_mail_off_is_not_left_before_down_for() -> None:
+    facts = seen_by_here((UP, 300, 15), (DEGRADED, 14, 0))
+    assert decide(replace(facts, record=record(DomainState.NORMAL)), NOW).trigger is None

@@ -109,9 +109,19 @@ def test_the_budget_of_flips_holds_as_in_life() -> None:
         begin = 100 + number * 200
         parts += [(UP, begin - 99, begin - 1), (DOWN, begin, begin + 99)]
     tapes = [tape(name, (UP, 0, 1), *parts, (UP, 1200, 3000)) for name in ("here", "vps2")]
-    row = played(recording(*tapes), min_dwell=timedelta(0), up_for=minutes(10), flips_per_day=3)
+    row = played(recording(*tapes), min_dwell=timedelta(0), up_for=minutes(1), flips_per_day=3)
     assert len(row.flips) == 2  # there, back, there: three flips
-    assert len(played(recording(*tapes), min_dwell=timedelta(0), up_for=minutes(10), flips_per_day=100).flips) == 6
+    assert len(played(recording(*tapes), min_dwell=timedelta(0), up_for=minutes(1), flips_per_day=100).flips) == 6
+
+
+def test_a_primary_that_flaps_is_at_the_secondary_for_longer_each_time() -> None:
+    parts: list[Part] = []
+    for number in range(6):
+        begin = 100 + number * 200
+        parts += [(UP, begin - 99, begin - 1), (DOWN, begin, begin + 99)]
+    tapes = [tape(name, (UP, 0, 1), *parts, (UP, 1200, 3000)) for name in ("here", "vps2")]
+    row = played(recording(*tapes), min_dwell=timedelta(0), up_for=minutes(10), flips_per_day=100)
+    assert len(row.flips) == 5  # after the fifth it would have to be well for 160 minutes, and the next outage came first
 
 
 def test_a_gap_in_the_evidence_ends_an_outage_and_is_told() -> None:

@@ -57,7 +57,12 @@ class World:
     def facts(self) -> DomainFacts:
         now = self.clock.now()
         began = now - self.lasts * minutes(1)
-        views = tuple(replace(view(name, self.verdict, 0, now), since_at=began) for name in ("here", "vps2"))
+        views = tuple(
+            replace(
+                view(name, self.verdict, 0, now), since_at=began, taking_since_at=began if self.verdict is Verdict.UP else None
+            )
+            for name in ("here", "vps2")
+        )
         return replace(
             Scene.peace(),
             record=self.record(),

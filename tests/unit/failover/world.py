@@ -36,7 +36,8 @@ def minutes(count: float) -> timedelta:
 
 
 def view(name: str, verdict: Verdict, lasts: float, now: datetime = NOW, *, blocked: bool = False) -> VantageView:
-    return VantageView(name, verdict, now - minutes(lasts), now, blocked=blocked)
+    since = now - minutes(lasts)
+    return VantageView(name, verdict, since, now, blocked=blocked, taking_since_at=since if verdict is Verdict.UP else None)
 
 
 def reading(found: MxSet) -> ZoneReading:
