@@ -168,8 +168,15 @@ def _judge_targets(seen: DomainCheckup) -> list[Finding]:
 def _judge_provider(seen: DomainCheckup, now: datetime) -> tuple[Finding, ...]:
     policy, zone = seen.facts.policy, seen.facts.zone
     drilled_at = seen.drill.at if seen.drill is not None and seen.drill.passed else None
-    written_at = max((at for at in (seen.last_write_at, drilled_at) if at is not None), default=None)
-    write = judge_write(policy.domain, seen.provider, zone.provider_error, written_at, now, writable=policy.writable)
+    write = judge_write(
+        policy.domain,
+        seen.provider,
+        zone.provider_error,
+        seen.last_write_at,
+        now,
+        writable=policy.writable,
+        drilled_at=drilled_at,
+    )
     return (write,) if seen.provider is None else (write, *judge_provider(policy.domain, seen.provider, now))
 
 

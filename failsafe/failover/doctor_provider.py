@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from failsafe.failover.scratch import DRILL, PROOF, scratch_name
 from failsafe.model import Finding, Severity, ZonePromises
 
-WRITE_PROOF = timedelta(days=90)  # a finished write this young proves that the provider lets us
+WRITE_PROOF = timedelta(days=90)  # a finished write this young shows that the provider lets us
 ENDS_SOON = timedelta(days=30)
 FAIL, WARN, OK, SKIPPED = Severity.FAIL, Severity.WARN, Severity.OK, Severity.SKIPPED
 
 CODES: dict[str, tuple[bool, str]] = {
-    "provider-write": (True, "the DNS provider can be read, and took a change within 90 days"),
+    "provider-write": (True, "the DNS provider can be read, and took a change of the live records within 90 days"),
     "provider-cas": (False, "the provider refuses a change made from a stale reading (`doctor --prove-cas` shows it)"),
     "provider-token-expiry": (False, "when the DNS provider's credential ends"),
     "zone-locked": (True, "no record that a flip changes is locked or protected at the provider"),
@@ -47,9 +48,19 @@ class ProviderCheckup:
 
 
 def judge_write(
-    name: str, seen: ProviderCheckup | None, provider_error: str, last_write_at: datetime | None, now: datetime, *, writable: bool
+    name: str,
+    seen: ProviderCheckup | None,
+    provider_error: str,
+    last_write_at: datetime | None,
+    now: datetime,
+    *,
+    writable: bool,
+    drilled_at: datetime | None = None,
 ) -> Finding:
-    """Whether a failover could be written. `last_write_at`: the newest finished plan."""
+    """Whether a failover could be written. Only a write of the live records shows it: the newest finished plan, at `last_write_at`.
+
+    A drill that passed (`drilled_at`) and a proof wrote scratch names; a credential may be allowed those and not the live name.
+    """
     if not writable:
         text = "no DNS provider is configured: a person makes the change"
         return Finding("provider-write", SKIPPED, name, text, blocks_failover=True)
@@ -61,15 +72,21 @@ def judge_write(
         least = seen.promises.minimum_ttl_seconds
         text = f"ttl is {seen.ttl_seconds} s, and the provider takes {least} s at least: it would refuse every change"
         return Finding("provider-write", FAIL, name, text, f'set ttl = "{least}s" in [domain."{name}"]', blocks_failover=True)
-    proof = None if seen is None else seen.proof
-    for at, what in (
-        (last_write_at, "a change was written and verified"),
-        (proof.at if proof and proof.holds else None, "a scratch record was written"),
-    ):
-        if at is not None and now - at < WRITE_PROOF:
-            return Finding("provider-write", OK, name, f"{what} on {at:%Y-%m-%d}", blocks_failover=True)
-    text = "the provider can be read; that it may also write was not tried, because nothing is written without need"
-    mend = f"a drill proves it, and touches no live record: failsafe drill failover {name}"
+    if last_write_at is not None and now - last_write_at < WRITE_PROOF:
+        text = f"a change was written and verified on {last_write_at:%Y-%m-%d}"
+        return Finding("provider-write", OK, name, text, blocks_failover=True)
+    proved_at = seen.proof.at if seen is not None and seen.proof is not None and seen.proof.holds else None
+    scratch = [
+        f"a change was written at {scratch_name(label, name)} on {at:%Y-%m-%d}"
+        for label, at in ((DRILL, drilled_at), (PROOF, proved_at))
+        if at is not None and now - at < WRITE_PROOF
+    ]
+    if scratch:
+        text = f"{'; '.join(scratch)}. That one of {name} itself is taken, too, is not shown: live records are not written without need"
+        mend = f"look there whether the credential may change the MX records of {name}, and not those of its scratch names alone"
+        return Finding("provider-write", SKIPPED, name, text, mend, blocks_failover=True)
+    text = "the provider can be read; whether it may also be written to was not tried: nothing is written without need"
+    mend = f"a drill tries it at a scratch name, and touches no live record: failsafe drill failover {name}"
     return Finding("provider-write", SKIPPED, name, text, mend, blocks_failover=True)
 
 

@@ -117,5 +117,6 @@ def test_the_verb_says_it_in_its_findings(tmp_path: Path) -> None:
         code, out, err = run_verb(config, "doctor", "--prove-cas", "--json")
         found = {each["code"]: each for each in json.loads(out)["findings"]}
         assert code == 1, err  # an empty world has other findings
-        assert (found["provider-cas"]["severity"], found["provider-write"]["severity"]) == ("ok", "ok")
+        assert (found["provider-cas"]["severity"], found["provider-write"]["severity"]) == ("ok", "skipped")
         assert "every stale change was refused" in found["provider-cas"]["text"]
+        assert f"written at failsafe-proof.{ZONE}" in found["provider-write"]["text"]

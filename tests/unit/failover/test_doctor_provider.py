@@ -23,14 +23,23 @@ def found(code: str, seen: ProviderCheckup, **more: object) -> Finding:
 
 
 def test_a_provider_that_has_shown_everything_has_only_good_findings() -> None:
-    findings = judge_domain(replace(WELL, provider=PROVED, last_write_at=None), NOW)
+    findings = judge_domain(replace(WELL, provider=PROVED), NOW)
     assert {each.severity for each in findings} == {Severity.OK}
 
 
-def test_a_scratch_record_that_was_written_proves_that_the_provider_may_be_written_to() -> None:
-    assert "scratch record" in found("provider-write", PROVED, last_write_at=None, drill=None).text
+@pytest.mark.parametrize("by", ["proof", "drill"])
+def test_a_scratch_name_that_was_written_does_not_show_that_the_live_records_may_be(by: str) -> None:
+    seen = PROVED if by == "proof" else replace(PROVED, proof=None)
+    write = found("provider-write", seen, last_write_at=None, drill=None if by == "proof" else WELL.drill)
+    assert write.severity is Severity.SKIPPED
+    assert f"written at failsafe-{by}.example.org on 2026-11-20" in write.text
+    assert "one of example.org itself is taken, too, is not shown" in write.text
+    assert "MX records of example.org" in write.mend
+
+
+def test_a_scratch_name_that_was_written_long_ago_shows_nothing() -> None:
     old = replace(PROVED, proof=Proof(NOW - timedelta(days=91)))
-    assert found("provider-write", old, last_write_at=None, drill=None).severity is Severity.SKIPPED
+    assert "was not tried" in found("provider-write", old, last_write_at=None, drill=None).text
 
 
 def test_a_provider_that_cannot_be_read_blocks_whatever_was_proved_before() -> None:
