@@ -65,7 +65,7 @@ class Diagnosis:
 def run_checkup(app: App, prove: Collection[str] = ()) -> Diagnosis:
     """Looks at everything, and keeps what was found: a failover relies on the last whole run. Raises StoreError.
 
-    Nothing is changed anywhere, but for the scratch record of each domain in `prove`.
+    Nothing is changed anywhere, but for the scratch record of each domain in `prove`; LockBusy where another run writes it just now.
     """
     began = app.clock.now()
     names, servers = sorted(app.config.domain), sorted(app.config.mail_server)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from failsafe.adapters.lock import FileLock
 from failsafe.app import App
 from failsafe.errors import DnsError, SecretError
 from failsafe.failover.doctor_provider import Proof, ProviderCheckup
@@ -12,7 +13,10 @@ from failsafe.failover.prove import prove_cas
 
 
 def look_at_provider(app: App, domain: str, zone_name: str, now: datetime, *, prove: bool) -> ProviderCheckup | None:
-    """None where the domain has no provider. With `prove` a scratch record is written; else the last proof is remembered. Raises StoreError."""
+    """None where the domain has no provider. With `prove` a scratch record is written; else the last proof is remembered.
+
+    Raises StoreError; LockBusy where another proof of this domain is at work.
+    """
     provider = app.provider(domain)
     if provider is None:
         return None
@@ -42,13 +46,14 @@ def _prove(app: App, domain: str, zone_name: str, now: datetime) -> Proof:
     provider = app.provider(domain)
     assert provider is not None
     scratch = provider.scratch(zone_name, domain)
-    try:
-        proof = Proof(now, prove_cas(scratch))
-    except (DnsError, SecretError) as error:
-        mend = f"the credential must also be let write the scratch record {scratch.name}; {error.mend}".rstrip("; ")
-        proof = Proof(now, error=str(error), mend=mend)
-    details: dict[str, Any] = {"fault": proof.fault, "error": proof.error, "mend": proof.mend}
-    app.duties.ended(_duty(app, domain), now, ok=proof.holds, result="ok" if proof.holds else "failed", details=details)
+    with FileLock(app.lock_file(f"prove-cas:{domain}"), f"doctor --prove-cas of {domain}").hold():  # there is one scratch record
+        try:
+            proof = Proof(now, prove_cas(scratch))
+        except (DnsError, SecretError) as error:
+            mend = f"the credential must also be let write the scratch record {scratch.name}; {error.mend}".rstrip("; ")
+            proof = Proof(now, error=str(error), mend=mend)
+        details: dict[str, Any] = {"fault": proof.fault, "error": proof.error, "mend": proof.mend}
+        app.duties.ended(_duty(app, domain), now, ok=proof.holds, result="ok" if proof.holds else "failed", details=details)
     return proof
 
 

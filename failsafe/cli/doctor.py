@@ -25,7 +25,7 @@ def doctor(
     ),
     as_json: bool = JSON_OPTION,
 ) -> None:
-    """Checks everything a backup and a failover rely on; changes nothing, but for --prove-cas. Exit 1 if anything is wrong.
+    """Checks everything a backup and a failover rely on; changes nothing, but for --prove-cas. Exit 1 if anything is wrong; 3: another --prove-cas is at work.
 
     Examples: failsafe doctor --domain example.org; failsafe doctor --prove-cas
     """

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from failsafe.adapters.lock import FileLock, LockBusy
 from failsafe.app import App
 from failsafe.config.load import load_config
 from failsafe.failover.doctor_provider import judge_provider
@@ -110,6 +111,18 @@ def test_a_scratch_record_that_may_not_be_written_is_told_with_its_name(tmp_path
         assert seen is not None and seen.proof is not None
         assert "refuses our key" in seen.proof.error
         assert f"failsafe-proof.{ZONE}" in seen.proof.mend
+
+
+def test_while_one_proof_is_at_work_a_second_one_is_refused_and_writes_nothing(tmp_path: Path) -> None:
+    with provider("route53", tmp_path) as (config, server):
+        assert isinstance(server, route53.Route53Server)
+        app = App(load_config(config), config)
+        with FileLock(app.lock_file(f"prove-cas:{ZONE}"), f"doctor --prove-cas of {ZONE}").hold():
+            with pytest.raises(LockBusy, match=f"doctor --prove-cas of {ZONE} \\(process ") as caught:
+                look_at_provider(app, ZONE, ZONE, NOW, prove=True)
+            assert server.writes == 0
+        assert "wait until it has ended" in caught.value.mend
+        assert look_at_provider(app, ZONE, ZONE, NOW, prove=False) is not None  # who only looks need not wait
 
 
 def test_the_verb_says_it_in_its_findings(tmp_path: Path) -> None:
