@@ -79,6 +79,7 @@ class Rfc2136Zone:
 
     def apply(self, change: MxChange) -> None:
         """One signed update. Raises ZoneChanged, OutcomeUnknown, DnsError, SecretError."""
+        assert change.expected or is_scratch(change.domain), "the first MX record of a domain is written by a person"
         assert change.desired, "an empty MX set is never written"
         self._send(self._update(change), change.domain)
 

@@ -87,7 +87,7 @@ key "reader." {{ algorithm hmac-sha256; secret "{secret}"; }};
 zone "example.org" {{
     type primary;
     file "{folder}/example.org.zone";
-    update-policy {{ grant failsafe. name example.org. MX; grant failsafe. name empty.example.org. MX;
+    update-policy {{ grant failsafe. name example.org. MX;
         grant failsafe. name failsafe-drill.example.org. MX; grant failsafe. name failsafe-proof.example.org. MX; }};
 }};
 """
@@ -137,12 +137,12 @@ def missing(kind: str) -> str:
 
 
 @contextmanager
-def name_server(kind: str, folder: Path, port: int = 0) -> Iterator[NameServer]:
-    """A running server that answers with authority; ended with the block."""
+def name_server(kind: str, folder: Path, port: int = 0, more: str = "") -> Iterator[NameServer]:
+    """A running server that answers with authority; ended with the block. `more`: further lines of its zone."""
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
     secret = base64.b64encode(secrets.token_bytes(32)).decode()
-    (folder / "example.org.zone").write_text(ZONE_TEXT)
+    (folder / "example.org.zone").write_text(f"{ZONE_TEXT}{more}\n")
     key_file = folder / "failsafe.key"
     key_file.write_text(secret)
     key_file.chmod(0o600)

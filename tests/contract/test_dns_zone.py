@@ -177,6 +177,20 @@ def test_a_scratch_name_is_written_where_there_is_none_and_cleared_whole(provide
         provider.zone.clear(ZONE, ZONE)
 
 
+def test_the_first_mx_record_of_a_live_name_is_never_sent(provider: Provider) -> None:
+    for name in (f"empty.{ZONE}", ZONE):
+        with pytest.raises(AssertionError, match="written by a person"):
+            provider.zone.apply(change(MxSet(()), OUTAGE, name))
+    assert provider.zone.read(ZONE, f"empty.{ZONE}") == MxSet(())
+    assert provider.zone.read(ZONE, ZONE) == PEACE
+
+
+def test_an_empty_set_is_never_sent(provider: Provider) -> None:
+    with pytest.raises(AssertionError, match="never written"):
+        provider.zone.apply(change(PEACE, MxSet(())))
+    assert provider.zone.read(ZONE, ZONE) == PEACE
+
+
 def test_nothing_is_locked_and_no_credential_ends_where_nothing_is_said_of_it(provider: Provider) -> None:
     assert provider.zone.locked(ZONE, ZONE) == ()
     assert provider.zone.credential_ends() is None
@@ -193,14 +207,6 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NameServe
         pytest.skip(missing(request.param))
     with name_server(request.param, tmp_path / request.param) as running:
         yield running
-
-
-def test_the_first_mx_record_is_written_only_where_there_is_none(server: NameServer) -> None:
-    zone, name = client(server), f"empty.{ZONE}"
-    zone.apply(change(MxSet(()), PEACE, name))
-    assert zone.read(ZONE, name).same_records(PEACE)
-    with pytest.raises(ZoneChanged):
-        zone.apply(change(MxSet(()), OUTAGE, name))
 
 
 def test_a_scratch_record_that_the_key_may_not_write_is_told(server: NameServer) -> None:

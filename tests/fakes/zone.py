@@ -66,6 +66,8 @@ class FakeZone:
         return (f"set {change.domain} to", *(f"{record.preference} {record.exchange}" for record in change.desired.records))
 
     def apply(self, change: MxChange) -> None:
+        assert change.expected or is_scratch(change.domain), "the first MX record of a domain is written by a person"
+        assert change.desired, "an empty MX set is never written"
         self.attempts += 1
         fault = self.faults.popleft() if self.faults else "ok"
         _meet(fault)
