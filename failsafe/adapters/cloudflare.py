@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from failsafe.adapters.cloudflare_api import HOW_TO_UNLOCK, CloudflareApi
 from failsafe.errors import DnsError, ZoneChanged
+from failsafe.failover.own_records import LOCK_WORD, OWN_TTL_SECONDS, lock_name, not_ours
 from failsafe.failover.scratch import PROOF, is_scratch, scratch_name
 from failsafe.failover.zone import steps
 from failsafe.model import Mx, MxChange, MxSet, ZonePromises, normal_name
@@ -29,9 +30,7 @@ if TYPE_CHECKING:
 ANSWER_SECONDS = 20.0
 AUTOMATIC, AUTOMATIC_SECONDS = 1, 300  # a TTL of 1 means "automatic", which is served as 300 s
 COMMENT_LIMIT = 100  # characters, on the free plan
-LOCK_LABEL, LOCK_WORD = "_failsafe", "failsafe lock"
 SCRATCH_WORD = "failsafe proof"
-OWN_TTL_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,7 @@ class CloudflareZone:
 
     def read(self, zone: str, domain: str) -> MxSet:  # noqa: ARG002 - the zone is known by its id
         with self._api.client() as client:
-            found, lock = self._list(client, domain), self._own(client, f"{LOCK_LABEL}.{domain}", LOCK_WORD)
+            found, lock = self._list(client, domain), self._own(client, lock_name(domain), LOCK_WORD)
         self._seen[domain] = _fingerprint(found, lock)
         return _to_set(found)
 
@@ -107,7 +106,7 @@ class CloudflareZone:
     def _made(self, client: Any, change: MxChange, seen: frozenset[tuple[str, str]] | None) -> dict[str, list[dict[str, Any]]]:
         """Compares with what is there, and with what was `seen` when it was last read; the batch, empty where nothing is to be done."""
         found = self._list(client, change.domain)
-        locks = self._own(client, f"{LOCK_LABEL}.{change.domain}", LOCK_WORD)
+        locks = self._own(client, lock_name(change.domain), LOCK_WORD)
         if not _to_set(found).same_records(change.expected):
             raise ZoneChanged(f"{change.domain} does not hold what the plan was made for; nothing was written")
         if seen is not None and seen != _fingerprint(found, locks):
@@ -123,14 +122,14 @@ class CloudflareZone:
             )
         if any(batch.values()):
             number = max((lock.number for lock in locks), default=0) + 1
-            _move_on(batch, locks, _own_record(f"{LOCK_LABEL}.{change.domain}", LOCK_WORD, number, change.mark))
+            _move_on(batch, locks, _own_record(lock_name(change.domain), LOCK_WORD, number, change.mark))
         return {kind: entries for kind, entries in batch.items() if entries}
 
     def clear(self, zone: str, name: str) -> None:  # noqa: ARG002 - the zone is known by its id
         """Lists, then deletes what was listed, the lock with it, in one batch. Raises as `apply`."""
         assert is_scratch(name), f"{name} is no scratch name"
         with self._api.client() as client:
-            found, locks = self._list(client, name), self._own(client, f"{LOCK_LABEL}.{name}", LOCK_WORD)
+            found, locks = self._list(client, name), self._own(client, lock_name(name), LOCK_WORD)
             gone = [{"id": each} for each in (*(record.id for record in found), *(lock.id for lock in locks))]
             if gone:
                 self._api.batch(client, {"deletes": gone}, name)
@@ -190,7 +189,7 @@ def own_records(entries: list[dict[str, Any]], name: str, word: str) -> list[_Ow
         text = str(entry.get("content", "")).strip('"')
         number = text.removeprefix(f"{word} ")
         if not text.startswith(f"{word} ") or not number.isdigit():
-            raise DnsError(f"TXT {name} is not failsafe's: {text[:60]}", mend=f"take away TXT {name}", transient=False)
+            raise not_ours("TXT", name, text)
         found.append(_Own(entry["id"], int(number)))
     return found
 

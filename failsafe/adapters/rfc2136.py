@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 from failsafe.adapters.dns_wire import addresses_of, mx_answer, read_tsig_key, split_address
 from failsafe.errors import DnsError, OutcomeUnknown, ZoneChanged
+from failsafe.failover.own_records import FALLBACK_TTL_SECONDS, OWN_TTL_SECONDS, PROOF_EXCHANGE, not_ours
 from failsafe.failover.scratch import PROOF, is_scratch, scratch_name
+from failsafe.failover.zone import describe
 from failsafe.model import MxChange, MxSet, ZonePromises
 
 if TYPE_CHECKING:
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 10.0  # Knot commits an update in about 10 ms, BIND in about 1 ms; this is for a slow line
-SCRATCH_EXCHANGE = "failsafe-proof.invalid"
-FALLBACK_TTL_SECONDS = 300  # where neither the plan nor the zone knows one
 
 
 def make_zone(table: Dns, ttl_seconds: int | None) -> Rfc2136Zone:
@@ -93,12 +93,14 @@ class Rfc2136Zone:
             *(f"{name}: {line}" for name, sets in sections for each in sets for line in _record_lines(each, update.origin)),
         )
 
-    def clear(self, zone: str, name: str) -> None:
-        """One signed update without a prerequisite: what is there goes, and nothing there is fine. Raises as `apply`."""
+    def clear(self, zone: str, name: str, *, only: MxSet | None = None) -> None:
+        """One signed update: what is there goes, and nothing there is fine; with `only`, where exactly that set stands. Raises as `apply`."""
         assert is_scratch(name), f"{name} is no scratch name"
         import dns.name
 
         update = self._new_update(zone)
+        if only is not None:
+            update.present(dns.name.from_text(name), "MX", *_values(only))
         update.delete(dns.name.from_text(name), "MX")
         self._send(update, name)
 
@@ -195,20 +197,36 @@ class Rfc2136Scratch:
 
     def read(self) -> tuple[int, ...]:
         """Records of others are none of ours: a wildcard's are seen here too, and do not stand in the way."""
-        found = self._server.read(self._zone, self.name).records
-        return tuple(record.preference for record in found if record.exchange == SCRATCH_EXCHANGE)
+        return tuple(record.preference for record in self._found()[0].records)
 
     def write(self, expected: int | None, number: int) -> None:
         old, new = MxSet(()) if expected is None else _scratch(expected), _scratch(number)
-        self._server.apply(MxChange(self.name, self._zone, old, new, ""))
+        try:
+            self._server.apply(MxChange(self.name, self._zone, old, new, ""))
+        except ZoneChanged:
+            self._refuse_foreign(self._found()[1])
+            raise
 
     def clear(self) -> None:
-        if self.read():
-            self._server.clear(self._zone, self.name)
+        """Only what is ours, and only while nothing else stands there: the server itself compares."""
+        ours, foreign = self._found()
+        if ours:
+            self._refuse_foreign(foreign)
+            self._server.clear(self._zone, self.name, only=ours)
+
+    def _found(self) -> tuple[MxSet, MxSet]:
+        """What is ours, and what is not."""
+        found = self._server.read(self._zone, self.name).records
+        ours = tuple(record for record in found if record.exchange == PROOF_EXCHANGE)
+        return MxSet(ours), MxSet(tuple(record for record in found if record not in ours))
+
+    def _refuse_foreign(self, foreign: MxSet) -> None:
+        if foreign:
+            raise not_ours("MX", self.name, describe(foreign))
 
 
 def _scratch(number: int) -> MxSet:
-    return MxSet.of((number, SCRATCH_EXCHANGE), ttl_seconds=60)
+    return MxSet.of((number, PROOF_EXCHANGE), ttl_seconds=OWN_TTL_SECONDS)
 
 
 def _record_lines(found: dns.rrset.RRset, origin: dns.name.Name | None) -> list[str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from failsafe.adapters.route53_api import Route53Api, RrSet, change_batch
 from failsafe.errors import DnsError, ZoneChanged
+from failsafe.failover.own_records import FALLBACK_TTL_SECONDS, LOCK_WORD, OWN_TTL_SECONDS, PROOF_EXCHANGE, lock_name, not_ours
 from failsafe.failover.scratch import PROOF, is_scratch, scratch_name
 from failsafe.failover.zone import describe
 from failsafe.model import Mx, MxChange, MxSet, ZonePromises, normal_name
@@ -25,10 +26,6 @@ ANSWER_SECONDS = 20.0
 EVERYWHERE_SECONDS = (
     20.0  # for all of Amazon's servers to have a change; most take less than a minute, and the read-back waits on
 )
-LOCK_LABEL, LOCK_WORD = "_failsafe", "failsafe lock"
-SCRATCH_EXCHANGE = "failsafe-proof.invalid"
-FALLBACK_TTL_SECONDS = 300
-OWN_TTL_SECONDS = 60
 
 
 def make_zone(table: Dns, ttl_seconds: int | None) -> Route53Zone:  # noqa: ARG001 - a set there always has a TTL
@@ -110,7 +107,7 @@ class Route53Zone:
     def locked(self, zone: str, domain: str) -> tuple[str, ...]:
         """What Route 53 protects against every change, of what we write for this domain (`MX example.org: comment`). Raises DnsError, SecretError."""
         client = self._api.client()
-        ours = {(domain, "MX"), (f"{LOCK_LABEL}.{domain}", "TXT")}
+        ours = {(domain, "MX"), (lock_name(domain), "TXT")}
         found = self._api.protections(client, self._api.zone_id(client, zone))
         return tuple(f"{kind} {name}{f': {comment}' if comment else ''}" for name, kind, comment in found if (name, kind) in ours)
 
@@ -122,10 +119,10 @@ class Route53Zone:
 
     def _lock(self, client: Any, zone_id: str, domain: str) -> RrSet | None:
         """Our own lock record. Raises DnsError where something else lies in its place."""
-        name = f"{LOCK_LABEL}.{domain}"
+        name = lock_name(domain)
         found = self._api.find(client, zone_id, name, "TXT")
         if found is not None and not (len(found.values) == 1 and found.values[0].startswith(f'"{LOCK_WORD} ')):
-            raise DnsError(f"TXT {name} is not failsafe's: {found.values[0][:60]}", mend=f"take away TXT {name}", transient=False)
+            raise not_ours("TXT", name, ", ".join(found.values))
         return found
 
 
@@ -153,8 +150,8 @@ class Route53Scratch:
     def _find(self, client: Any) -> tuple[str, RrSet | None]:
         zone_id = self._api.zone_id(client, self._zone)
         found = self._api.find(client, zone_id, self.name, "MX")
-        if found is not None and {record.exchange for record in _to_set(found, self.name).records} != {SCRATCH_EXCHANGE}:
-            raise DnsError(f"MX {self.name} is not failsafe's", mend=f"take away MX {self.name}", transient=False)
+        if found is not None and _to_set(found, self.name).exchanges != {PROOF_EXCHANGE}:
+            raise not_ours("MX", self.name, describe(_to_set(found, self.name)))
         return zone_id, found
 
     def _send(self, client: Any, zone_id: str, changes: list[dict[str, Any]]) -> None:
@@ -162,7 +159,7 @@ class Route53Scratch:
 
 
 def _scratch(name: str, number: int) -> dict[str, Any]:
-    return _rrset(name, "MX", OWN_TTL_SECONDS, [f"{number} {SCRATCH_EXCHANGE}."])
+    return _rrset(name, "MX", OWN_TTL_SECONDS, [f"{number} {PROOF_EXCHANGE}."])
 
 
 def _rrset(name: str, kind: str, ttl: int, values: list[str]) -> dict[str, Any]:
@@ -177,7 +174,7 @@ def _replace(found: RrSet | None, new: dict[str, Any] | None) -> list[dict[str, 
 def _next_lock(domain: str, lock: RrSet | None) -> dict[str, Any]:
     number = "0" if lock is None else lock.values[0].strip('"').removeprefix(LOCK_WORD).strip()
     value = f'"{LOCK_WORD} {int(number) + 1 if number.isdigit() else 1}"'
-    return _rrset(f"{LOCK_LABEL}.{domain}", "TXT", OWN_TTL_SECONDS, [value])
+    return _rrset(lock_name(domain), "TXT", OWN_TTL_SECONDS, [value])
 
 
 def _to_set(found: RrSet | None, domain: str) -> MxSet:

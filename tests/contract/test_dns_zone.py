@@ -24,13 +24,14 @@ from failsafe.model import MxChange, MxSet
 from failsafe.ports import ProviderZone
 from tests.contract.dns_servers import ZONE, NameServer, missing, name_server
 from tests.fakes.cloudflare_server import TOKEN, ZONE_ID, CloudflareServer
-from tests.fakes.route53_server import KEY_ID, SECRET_KEY, Route53Server
+from tests.fakes.route53_server import KEY_ID, SECRET_KEY, Route53Server, Set
 from tests.fakes.route53_server import ZONE_ID as HOSTED_ZONE_ID
 from tests.fakes.zone import FakeZone
 
 MAIL, AWAY, AWAY_TOO = "mail.example.org", "mx.away.example", "mx2.away.example"
 PEACE = MxSet.of((10, MAIL), ttl_seconds=60)
 OUTAGE = MxSet.of((5, AWAY), (10, MAIL), ttl_seconds=60)
+SCRATCH, OURS, STRANGER = f"failsafe-proof.{ZONE}", "failsafe-proof.invalid", "mx.stranger.example"
 AWAY_ALONE = MxSet.of((10, AWAY), (11, AWAY_TOO), ttl_seconds=60)
 
 
@@ -41,6 +42,7 @@ class Provider:
     name: str
     zone: ProviderZone
     make: Callable[[], ProviderZone]
+    squat: Callable[[int | None], None]  # somebody else's record comes to lie at the scratch name, beside ours of this number
     compares: bool  # the provider itself compares the records, whoever changed them
     server: NameServer | None = None
 
@@ -50,16 +52,18 @@ def provider(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Provide
     kind = request.param
     if kind == "fake":
         fake = FakeZone({ZONE: PEACE})
-        yield Provider(kind, fake, lambda: fake, compares=True)
+        yield Provider(kind, fake, lambda: fake, lambda beside: fake.put(SCRATCH, _squatted(beside)), compares=True)
     elif kind == "cloudflare":
         token_file = tmp_path / "token"
         token_file.write_text(TOKEN)
         token_file.chmod(0o600)
         with CloudflareServer.running({ZONE: [(10, MAIL, 60)]}) as server:
             zone = CloudflareZone(ZONE_ID, token_file=token_file, base_url=server.url)
-            yield Provider(
-                kind, zone, lambda: CloudflareZone(ZONE_ID, token_file=token_file, base_url=server.url), compares=False
-            )
+
+            def fresh() -> CloudflareZone:
+                return CloudflareZone(ZONE_ID, token_file=token_file, base_url=server.url)
+
+            yield Provider(kind, zone, fresh, lambda _: server.put_txt(SCRATCH, STRANGER), compares=False)
     elif kind == "route53":
         file = tmp_path / "credentials"
         file.write_text(f"[default]\naws_access_key_id = {KEY_ID}\naws_secret_access_key = {SECRET_KEY}\n")
@@ -71,12 +75,26 @@ def provider(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Provide
             def make() -> Route53Zone:
                 return Route53Zone(HOSTED_ZONE_ID, **settings)  # type: ignore[arg-type]
 
-            yield Provider(kind, make(), make, compares=True)
+            def squat(beside: int | None) -> None:
+                values = tuple(f"{record.preference} {record.exchange}." for record in _squatted(beside).records)
+                amazon.by_hand((f"{SCRATCH}.", "MX"), Set(60, values))
+
+            yield Provider(kind, make(), make, squat, compares=True)
     else:
         if missing(kind):
             pytest.skip(missing(kind))
         with name_server(kind, tmp_path / kind) as server:
-            yield Provider(kind, client(server), lambda: client(server), compares=True, server=server)
+
+            def written(beside: int | None) -> None:
+                ours = MxSet(()) if beside is None else MxSet.of((beside, OURS))
+                client(server).apply(change(ours, _squatted(beside), SCRATCH))
+
+            yield Provider(kind, client(server), lambda: client(server), written, compares=True, server=server)
+
+
+def _squatted(beside: int | None) -> MxSet:
+    ours = [] if beside is None else [(beside, OURS)]
+    return MxSet.of((10, STRANGER), *ours, ttl_seconds=60)
 
 
 def client(server: NameServer, **more: object) -> Rfc2136Zone:
@@ -161,6 +179,19 @@ def test_what_a_killed_proof_has_left_is_cleared_by_the_next(provider: Provider,
         assert killed.read() == (number,)
     assert prove_cas(provider.zone.scratch(ZONE, ZONE)) == ""
     assert killed.read() == ()
+
+
+@pytest.mark.parametrize("beside", [None, 1], ids=["alone", "beside ours"])
+def test_a_strangers_record_at_the_scratch_name_is_named_and_left_alone(provider: Provider, beside: int | None) -> None:
+    if beside is not None:
+        provider.zone.scratch(ZONE, ZONE).write(None, beside)
+    provider.squat(beside)
+    before = provider.zone.read(ZONE, SCRATCH)
+    with pytest.raises(DnsError, match=rf"{SCRATCH} is not failsafe's: .*stranger") as caught:
+        prove_cas(provider.zone.scratch(ZONE, ZONE))
+    assert not isinstance(caught.value, ZoneChanged | OutcomeUnknown)
+    assert "take away " in caught.value.mend
+    assert provider.zone.read(ZONE, SCRATCH) == before
 
 
 def test_a_scratch_name_is_written_where_there_is_none_and_cleared_whole(provider: Provider) -> None:

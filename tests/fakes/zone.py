@@ -11,7 +11,9 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from failsafe.errors import DnsError, OutcomeUnknown, SecretError, ZoneChanged
+from failsafe.failover.own_records import PROOF_EXCHANGE, not_ours
 from failsafe.failover.scratch import PROOF, is_scratch, scratch_name
+from failsafe.failover.zone import describe
 from failsafe.model import MxChange, MxSet, ServerAnswer, ZonePromises
 
 
@@ -140,15 +142,19 @@ class FakeScratch:
         self.zone, self.name, self.blind = zone, name, blind
 
     def read(self) -> tuple[int, ...]:
-        return tuple(record.preference for record in self.zone.sets.get(self.name, MxSet(())).records)
+        found = self.zone.sets.get(self.name, MxSet(()))
+        if found.exchanges - {PROOF_EXCHANGE}:
+            raise not_ours("MX", self.name, describe(found))
+        return tuple(record.preference for record in found.records)
 
     def write(self, expected: int | None, number: int) -> None:
         if not self.blind and self.read() != (() if expected is None else (expected,)):
             raise ZoneChanged(f"{self.name} holds something else")
-        self.zone.sets[self.name] = MxSet.of((number, "failsafe-proof.invalid"), ttl_seconds=60)
+        self.zone.sets[self.name] = MxSet.of((number, PROOF_EXCHANGE), ttl_seconds=60)
 
     def clear(self) -> None:
-        self.zone.sets.pop(self.name, None)
+        if self.read():
+            del self.zone.sets[self.name]
 
 
 class FakeAuthorities:
