@@ -30,7 +30,7 @@ from failsafe.domains import Domains
 from failsafe.errors import ExternalError, FailsafeError, ProcessError
 from failsafe.failover.doctor import DomainCheckup, Exchange, is_ready, judge_domain
 from failsafe.failover.doctor_provider import WRITE_PROOF
-from failsafe.flip_drills import last_drill
+from failsafe.failover_drills import last_drill
 from failsafe.kits.gather import look_at_kit
 from failsafe.maintenance import rules_of
 from failsafe.model import Finding

@@ -150,7 +150,7 @@ def failover(domain: str = typer.Argument(..., metavar="DOMAIN"), as_json: bool 
     Examples: failsafe drill failover example.org
               failsafe drill failover example.org --json
     """
-    from failsafe.flip_drills import drill_failover
+    from failsafe.failover_drills import drill_failover
 
     everything = open_app()
     everything.domain(domain)
@@ -162,7 +162,8 @@ def failover(domain: str = typer.Argument(..., metavar="DOMAIN"), as_json: bool 
             answer(line)
     if report.trouble:
         say(f"failsafe: {report.trouble}")
-        say(f"  what to do: {report.mend}") if report.mend else None
+        if report.mend:
+            say(f"  what to do: {report.mend}")
     raise typer.Exit(EXIT_FINDINGS if report.findings else EXIT_EXTERNAL if report.trouble else EXIT_OK)
 
 
@@ -197,4 +198,5 @@ def _tell(report: Any, zone: Any) -> None:
     for trouble in (report.trouble, *(server.trouble for server in report.servers)):
         if trouble is not None:
             say(f"failsafe: {trouble.text}")
-            say(f"  what to do: {trouble.mend}") if trouble.mend else None
+            if trouble.mend:
+                say(f"  what to do: {trouble.mend}")

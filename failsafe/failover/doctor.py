@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from failsafe.failover.doctor_provider import CODES as PROVIDER_CODES
 from failsafe.failover.doctor_provider import ProviderCheckup, judge_provider, judge_write
-from failsafe.failover.drilled import FlipDrilled
+from failsafe.failover.drilled import FailoverDrilled
 from failsafe.failover.facts import DomainFacts
 from failsafe.failover.health import VantageView
 from failsafe.failover.zone import describe, mx_layout_fault
@@ -63,7 +63,7 @@ class DomainCheckup:
     recipient: str | None
     helo: str | None
     last_write_at: datetime | None  # the newest plan that was finished
-    drill: FlipDrilled | None = None  # the last failover drill
+    drill: FailoverDrilled | None = None  # the last failover drill
     provider: ProviderCheckup | None = None  # None where none is configured
 
 

@@ -16,7 +16,7 @@ from failsafe.errors import DnsError, OutcomeUnknown, Refused, SecretError
 from failsafe.failover.by_hand import run_by_hand
 from failsafe.failover.decide import decide_by_hand
 from failsafe.failover.drill_journal import DrillJournal
-from failsafe.failover.drill_report import FlipDrill, Leg, describe_difference
+from failsafe.failover.drill_report import FailoverDrill, Leg, describe_difference
 from failsafe.failover.facts import DomainFacts, Policy, Readiness, ZoneReading
 from failsafe.failover.gather import read_zone
 from failsafe.failover.runner import FIRST_POLL, LONGEST_POLL, FlipRunner
@@ -44,7 +44,7 @@ def refuse_drill(facts: DomainFacts, now: datetime) -> tuple[str, ...]:
 
 def run_drill(
     zone: DnsZone, authorities: Authorities, clock: Clock, facts: DomainFacts, narrate: Narrator, notes: tuple[str, ...] = ()
-) -> FlipDrill:
+) -> FailoverDrill:
     """Rehearses one domain there and back, and clears up whatever happens. `notes` are of `refuse_drill`, which was asked before.
 
     What fails outside is in the report; Refused where the shadow name holds what no drill wrote.
@@ -67,7 +67,7 @@ def run_drill(
     difference = describe_difference(before, after)
     if difference:
         drill.findings.append(f"the live MX records changed while the drill ran, not by it: {difference}")
-    return FlipDrill(
+    return FailoverDrill(
         facts.policy.domain, drill.shadow, facts.policy.layout.strategy, started_at, clock.now(), before, after,
         drill.legs.get(FlipKind.FAILOVER), drill.legs.get(FlipKind.FAILBACK), setup, cleaned, drill.cleared,
         tuple(drill.findings), tuple(dict.fromkeys((*notes, *drill.notes))), drill.trouble, drill.mend,
@@ -76,11 +76,10 @@ def run_drill(
 
 @dataclass(slots=True)
 class _ScratchZone:
-    """The provider, for scratch names alone; notes when the last write was sent and answered."""
+    """The provider, for scratch names alone; notes when the last write was answered."""
 
     inner: DnsZone
     clock: Clock
-    sent: float = 0.0
     answered: float = 0.0
 
     @property
@@ -95,7 +94,6 @@ class _ScratchZone:
 
     def apply(self, change: MxChange) -> None:
         assert is_scratch(change.domain), f"a drill never writes {change.domain}"
-        self.sent = self.clock.monotonic()
         try:
             self.inner.apply(change)
         finally:
@@ -185,10 +183,9 @@ class _Drill:
             self._clear()
             if self._settle(self._is_empty):
                 return
-            said = self._read()
-            self.findings.append(
-                f"{self.shadow} is cleared, but still shown: {said.disagreement or said.unreadable or said.agreed}"
-            )
+            reading = self._read()
+            said = reading.disagreement or reading.unreadable or describe(reading.agreed or MxSet(()))
+            self.findings.append(f"{self.shadow} is cleared, but still shown: {said}")
         except (DnsError, SecretError) as error:
             self.findings.append(f"{self.shadow} could not be cleared, the next drill tries again: {error}")
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from failsafe.failover.drilled import FAILED, PASSED, UNTRIED
+from failsafe.failover.drilled import FAILED, PASSED, UNTRIED, FailoverDrilled
 from failsafe.failover.facts import ZoneReading
 from failsafe.failover.zone import describe
 from failsafe.model import MxSet, Strategy
@@ -39,7 +39,7 @@ class Leg:
 
 
 @dataclass(frozen=True, slots=True)
-class FlipDrill:
+class FailoverDrill:
     """`there` and `back` are None where the drill did not come so far. `trouble`: why it could not be tried; `findings`: what went wrong in it."""
 
     domain: str
@@ -71,15 +71,11 @@ class FlipDrill:
         return not describe_difference(self.live_before, self.live_after)
 
     @property
-    def servers(self) -> int:
-        return len(self.back.servers) if self.back is not None else 0
-
-    def summary(self) -> dict[str, Any]:
-        """What `status` shows."""
-        legs = {name: round(leg.whole, 3) for name, leg in (("there", self.there), ("back", self.back)) if leg is not None}
-        wrong = next(iter(self.findings), self.trouble)
-        at = f"{self.ended_at:%Y-%m-%dT%H:%M:%SZ}"
-        return {"at": at, "result": self.result, "seconds": legs, "servers": self.servers, "finding": wrong or None}
+    def summary(self) -> FailoverDrilled:
+        """What is remembered of it, and said in a line."""
+        there, back = (None if leg is None else round(leg.whole, 3) for leg in (self.there, self.back))
+        servers = 0 if self.back is None else len(self.back.servers)
+        return FailoverDrilled(self.ended_at, self.result, there, back, servers, next(iter(self.findings), self.trouble) or None)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -110,7 +106,7 @@ class FlipDrill:
 
     def lines(self) -> list[str]:
         """For a person, the answer first."""
-        said = f": {self.spoken()}" if self.result == PASSED else ""
+        said = f": {self.summary.spoken()}" if self.result == PASSED else ""
         lines = [f"{self.domain}: {self.result}{said}", f"  shadow name {self.shadow}, strategy {self.strategy}"]
         for name, leg in (("there", self.there), ("back", self.back)):
             if leg is not None:
@@ -122,15 +118,6 @@ class FlipDrill:
         lines.append(f"  live   {kept}: {describe(live) if live is not None else 'could not be read'}")
         lines += [f"  finding: {finding}" for finding in self.findings]
         return [*lines, *(f"  note: {note}" for note in self.notes)]
-
-    def spoken(self) -> str:
-        """ "there in 0.31 s, back in 0.28 s, verified at 2 authoritative server(s)"."""
-        if self.there is None or self.back is None:
-            return next(iter(self.findings), self.trouble)
-        return (
-            f"there in {self.there.whole:.2f} s, back in {self.back.whole:.2f} s, "
-            f"verified at {self.servers} authoritative server(s)"
-        )
 
 
 def live_set(reading: ZoneReading) -> MxSet | None:

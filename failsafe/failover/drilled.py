@@ -11,8 +11,8 @@ PASSED, FAILED, UNTRIED = "passed", "failed", "untried"
 
 
 @dataclass(frozen=True, slots=True)
-class FlipDrilled:
-    """A domain's last drill, as it is remembered beside its duty (`summary`)."""
+class FailoverDrilled:
+    """A domain's last drill in short (`FailoverDrill.summary`), as it is remembered beside its duty. `there`, `back`: seconds, None where it did not come so far."""
 
     at: datetime
     result: str
@@ -22,7 +22,7 @@ class FlipDrilled:
     finding: str | None
 
     @classmethod
-    def of(cls, kept: Mapping[str, Any]) -> FlipDrilled | None:
+    def of(cls, kept: Mapping[str, Any]) -> FailoverDrilled | None:
         """None where the domain was never drilled."""
         if "at" not in kept:
             return None
@@ -33,13 +33,17 @@ class FlipDrilled:
     def passed(self) -> bool:
         return self.result == PASSED
 
+    def spoken(self) -> str:
+        """ "there in 0.31 s, back in 0.28 s, verified at 2 authoritative server(s)"; what went wrong where it did not come so far."""
+        if self.there is None or self.back is None:
+            return self.finding or ""
+        return f"there in {self.there:.2f} s, back in {self.back:.2f} s, verified at {self.servers} authoritative server(s)"
+
     def describe(self) -> str:
-        """ "passed; there in 0.31 s, back in 0.28 s, verified at 2 authoritative server(s)"."""
-        if not self.passed:
-            return f"{'could not be made' if self.result == UNTRIED else self.result}: {self.finding}"
-        return (
-            f"passed; there in {self.there:.2f} s, back in {self.back:.2f} s, verified at {self.servers} authoritative server(s)"
-        )
+        """ "passed; there in 0.31 s, …"."""
+        if self.passed:
+            return f"{self.result}; {self.spoken()}"
+        return f"{'could not be made' if self.result == UNTRIED else self.result}: {self.finding}"
 
     def to_json(self) -> dict[str, Any]:
         legs = {name: leg for name, leg in (("there", self.there), ("back", self.back)) if leg is not None}

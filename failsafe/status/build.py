@@ -10,7 +10,7 @@ from failsafe.backup.due import LastRun
 from failsafe.backup.freeze import DAMAGED, DRILL
 from failsafe.backup.freshness import is_on_course, judge_freshness
 from failsafe.backup.space import SPACE, expect_full_at, read_samples
-from failsafe.failover.drilled import FlipDrilled
+from failsafe.failover.drilled import FailoverDrilled
 from failsafe.failover.halt import Halt, explain_halt
 from failsafe.failover.observed import observed_of_json
 from failsafe.failover.zone import describe
@@ -220,7 +220,7 @@ def _domain(row: DomainRow, glance: Glance, now: datetime) -> DomainStatus:
         Mode.OBSERVE if taken_over else row.mode,
         str(details.get("reason", "")),
         taken_over,
-        _flip_drill(glance.by("duty", "name").get(f"drill-failover:{row.domain}")),
+        _failover_drill(glance.by("duty", "name").get(f"drill-failover:{row.domain}")),
         tuple(observed_of_json(kept) for kept in details.get("observed", ())),
         _halt(row.domain, seen, details) if state is not None and state["state"] == DomainState.HALTED else None,
     )
@@ -233,5 +233,5 @@ def _halt(domain: str, seen: dict[str, Any], details: dict[str, Any]) -> Halt:
     return explain_halt(domain, seen.get("found") or (describe(found) if found else ""), expected)
 
 
-def _flip_drill(duty: Row | None) -> FlipDrilled | None:
-    return None if duty is None else FlipDrilled.of(duty["details"])
+def _failover_drill(duty: Row | None) -> FailoverDrilled | None:
+    return None if duty is None else FailoverDrilled.of(duty["details"])

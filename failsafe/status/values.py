@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from failsafe.backup.freshness import Overdue
-from failsafe.failover.drilled import FlipDrilled
+from failsafe.failover.drilled import FailoverDrilled
 from failsafe.failover.halt import Halt
 from failsafe.model import DomainState, Finding, Guard, ObservedFlip, Side, Verdict
 from failsafe.status.course import Pull, Work
@@ -39,7 +39,7 @@ class DomainStatus:
     mode: str
     reason: str = ""
     taken_over: bool = False  # from a lost controller; nothing is written until a person says which side serves
-    drill: FlipDrilled | None = None  # the last failover drill
+    drill: FailoverDrilled | None = None  # the last failover drill
     observed: tuple[ObservedFlip, ...] = ()  # what mode observe would have done, the newest last
     halt: Halt | None = None  # of a halted domain
 

@@ -54,7 +54,7 @@ def render_metrics(status: Status) -> str:
         if repository.last_check_at is not None:
             check.labels(repository.repository).set(repository.last_check_at.timestamp())
     _drills(gauge, status)
-    _flip_drills(gauge, status)
+    _failover_drills(gauge, status)
     return generate_latest(registry).decode()
 
 
@@ -72,7 +72,7 @@ def _drills(gauge: Callable[..., Gauge], status: Status) -> None:
         messages.labels(repository.repository).set(drill.messages)
 
 
-def _flip_drills(gauge: Callable[..., Gauge], status: Status) -> None:
+def _failover_drills(gauge: Callable[..., Gauge], status: Status) -> None:
     passed = gauge("failover_drill_ok", "1 if the last failover drill passed.", "domain")
     at = gauge("failover_drill_timestamp_seconds", "When the last failover drill ended.", "domain")
     seconds = gauge(

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from failsafe.failover.doctor import DomainCheckup, Exchange, is_ready, judge_domain
-from failsafe.failover.drilled import FlipDrilled
+from failsafe.failover.drilled import FailoverDrilled
 from failsafe.failover.facts import DomainFacts, Policy, Readiness, ZoneReading
 from failsafe.failover.health import VantageView
 from failsafe.failover.zone import MxLayout
@@ -47,7 +47,7 @@ FACTS = DomainFacts(
     leader=False,
     started_at=NOW,
 )
-DRILL = FlipDrilled(NOW - timedelta(days=2), "passed", 0.3, 0.3, 2, None)
+DRILL = FailoverDrilled(NOW - timedelta(days=2), "passed", 0.3, 0.3, 2, None)
 WELL = DomainCheckup(
     facts=FACTS,
     exchanges={
@@ -205,7 +205,7 @@ def test_a_probe_without_a_name_or_recipient_is_told() -> None:
     ],
 )
 def test_a_failover_that_was_not_rehearsed_lately_or_went_wrong_is_told_and_never_blocks(
-    drill: FlipDrilled | None, severity: Severity
+    drill: FailoverDrilled | None, severity: Severity
 ) -> None:
     findings = {each.code: each for each in judge_domain(replace(WELL, drill=drill), NOW)}
     found = findings["drill-failover"]

@@ -8,31 +8,32 @@ from failsafe.domains import Domains
 from failsafe.errors import Refused
 from failsafe.events import Event
 from failsafe.failover.drill import refuse_drill, run_drill
-from failsafe.failover.drill_report import FlipDrill
-from failsafe.failover.drilled import FAILED, PASSED, FlipDrilled
+from failsafe.failover.drill_report import FailoverDrill
+from failsafe.failover.drilled import FAILED, PASSED, FailoverDrilled
 from failsafe.ports import Authorities, Narrator
 
 
-def drill_failover(app: App, domain: str, narrate: Narrator) -> FlipDrill:
+def drill_failover(app: App, domain: str, narrate: Narrator) -> FailoverDrill:
     """Rehearses a failover of a domain and keeps the evidence. Raises Refused (LockBusy beside another drill), StoreError."""
+    zone = app.zone(domain)
+    if zone is None:
+        text = f"no DNS provider is configured for {domain}, so there is nothing to rehearse: a person makes the change"
+        raise Refused(text, mend=f'set `dns` in [domain."{domain}"]; failsafe failover {domain} says what a person would do')
     with FileLock(app.lock_file(f"drill:{domain}"), f"failover drill of {domain}").hold():
         now = app.clock.now()
         desk = Domains(app, app.leases.acquire(app.holder, now), now)
         facts = desk.gather(domain, now, fresh_zone=True)
         notes = refuse_drill(facts, now)
-        zone = app.zone(domain)
-        if zone is None:
-            raise Refused(f"no DNS provider is configured for {domain}", mend=f'set `dns` in [domain."{domain}"]')
         app.duties.started(_duty(domain), now)
         report = run_drill(zone, _authorities(app, domain, facts.policy.zone), app.clock, facts, narrate, notes)
         _keep(app, report)
     return report
 
 
-def last_drill(app: App, domain: str) -> FlipDrilled | None:
+def last_drill(app: App, domain: str) -> FailoverDrilled | None:
     """What is remembered of the last one; None where there was none."""
     row = app.duties.all().get(_duty(domain))
-    return None if row is None else FlipDrilled.of(row.details)
+    return None if row is None else FailoverDrilled.of(row.details)
 
 
 def _duty(domain: str) -> str:
@@ -47,11 +48,11 @@ def _authorities(app: App, domain: str, zone: str) -> Authorities:
     return AuthoritativeServers(zone=zone, nameservers=servers)
 
 
-def _keep(app: App, report: FlipDrill) -> None:
+def _keep(app: App, report: FailoverDrill) -> None:
     """The history (beside that of restore drills), what `status` shows, and one event."""
     evidence, domain, passed = report.to_json(), report.domain, report.result == PASSED
     app.duties.add_drill(f"failover:{domain}", report.started_at, report.ended_at, PASSED if passed else FAILED, evidence)
-    app.duties.ended(_duty(domain), report.ended_at, ok=passed, result=report.result, details=report.summary())
+    app.duties.ended(_duty(domain), report.ended_at, ok=passed, result=report.result, details=report.summary.to_json())
     name = "failover-drill.passed" if passed else "failover-drill.failed"
-    said = report.spoken() if passed else "; ".join((*report.findings, report.trouble)).strip("; ")
+    said = report.summary.spoken() if passed else "; ".join((*report.findings, report.trouble)).strip("; ")
     app.record(Event(name, domain, f"the failover drill {report.result}: {said}", report.ended_at, evidence))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -9,8 +10,8 @@ import pytest
 
 from failsafe.errors import Refused
 from failsafe.failover.drill import refuse_drill, run_drill
-from failsafe.failover.drill_report import FlipDrill
-from failsafe.failover.drilled import FlipDrilled
+from failsafe.failover.drill_report import FailoverDrill
+from failsafe.failover.drilled import FailoverDrilled
 from failsafe.failover.facts import Readiness
 from failsafe.failover.scratch import is_scratch
 from failsafe.model import DomainState, Guard, MxChange, MxSet, Strategy
@@ -20,7 +21,7 @@ from tests.unit.failover.world import AWAY, DOMAIN, LAYOUT, MAIL, NOW, OUTAGE, P
 SHADOW = "failsafe-drill.example.org"
 
 
-def drill(zone: FakeZone, authorities: FakeAuthorities | None = None) -> FlipDrill:
+def drill(zone: FakeZone, authorities: FakeAuthorities | None = None) -> FailoverDrill:
     return run_drill(zone, authorities or FakeAuthorities(zone), FakeClock(NOW), Scene.peace(), lambda _text: None)
 
 
@@ -64,10 +65,12 @@ def test_the_evidence_says_how_long_each_step_took_and_survives_the_store() -> N
     told = report.to_json()
     assert set(told["there"]) == {"plan", "write", "verify", "servers", "silent", "mx"}
     assert told["live"]["untouched"] is True
-    kept = FlipDrilled.of(report.summary())
+    kept = FailoverDrilled.of(json.loads(json.dumps(report.summary.to_json())))
     assert kept is not None
+    assert kept.describe() == report.summary.describe()
     assert kept.describe().startswith("passed; there in ")
-    assert FlipDrilled.of({}) is None
+    assert kept.spoken() in report.lines()[0]
+    assert FailoverDrilled.of({}) is None
 
 
 @pytest.mark.parametrize("fault", ["refused", "no-key", "lost-before", "lost-after", "deaf", "late"])
