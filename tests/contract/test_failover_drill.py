@@ -110,7 +110,7 @@ def test_a_wildcard_in_the_zone_is_no_leftover(tmp_path: Path) -> None:
 
 def test_a_domain_without_a_provider_has_nothing_to_rehearse(tmp_path: Path) -> None:
     file = tmp_path / "failsafe.toml"
-    file.write_text(CONFIG.format(folder=tmp_path, address="127.0.0.1:1", key="/nowhere").replace('dns = "home"\n', ""))
+    file.write_text(CONFIG.format(folder=tmp_path, address="127.0.0.1:1", key="/nowhere").replace('dns = "knot"\n', ""))
     code, out, told = run_verb(file, "drill", "failover", DOMAIN)
     assert (code, out) == (3, "")
     assert f"no DNS provider is configured for {DOMAIN}, so there is nothing to rehearse" in told

@@ -131,12 +131,20 @@ TRIES = 40  # seeds, or variants of a scene, that are tried
 
 def caught_by(number: int) -> str:
     """The seed or scene and the invariant that notice the mutation; "" where nothing does."""
+    found = noticing_run(number)
+    return "" if found is None else found[1]
+
+
+def noticing_run(number: int) -> tuple[Scenario, str] | None:
+    """The run that notices the mutation, and what it says; None where none of those tried does."""
     mutation = MUTATIONS[number]
     scene = mutation.seed
     seeds = range(TRIES) if callable(scene) else (scene, *range(TRIES))
     with mutation.applied():
         for seed in seeds:
-            outcome = simulate_scenario(scene(seed) if callable(scene) else draw(seed))
+            run = scene(seed) if callable(scene) else draw(seed)
+            outcome = simulate_scenario(run)
             if outcome.violation:
-                return f"{'scene' if callable(scene) else 'seed'} {seed}: {outcome.violation.splitlines()[0][:110]}"
-    return ""
+                said = f"{'scene' if callable(scene) else 'seed'} {seed}: {outcome.violation.splitlines()[0][:110]}"
+                return run, said
+    return None
