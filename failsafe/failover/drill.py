@@ -15,10 +15,10 @@ from datetime import datetime
 from failsafe.errors import DnsError, OutcomeUnknown, Refused, SecretError
 from failsafe.failover.by_hand import run_by_hand
 from failsafe.failover.decide import decide_by_hand
-from failsafe.failover.drill_journal import DrillJournal
 from failsafe.failover.drill_report import FailoverDrill, Leg, describe_difference
 from failsafe.failover.facts import DomainFacts, Policy, Readiness, ZoneReading
 from failsafe.failover.gather import read_zone
+from failsafe.failover.memory_journal import MemoryJournal, MemoryStore
 from failsafe.failover.runner import FIRST_POLL, LONGEST_POLL, FlipRunner
 from failsafe.failover.scratch import DRILL, is_scratch, scratch_name
 from failsafe.failover.ways_out import told_guards
@@ -133,7 +133,9 @@ class _Drill:
         self._zone, self._authorities, self._clock, self._live, self._narrate = zone, authorities, clock, live, narrate
         self.shadow = scratch_name(DRILL, live.policy.domain)
         self._policy: Policy = replace(live.policy, domain=self.shadow)
-        self._journal = DrillJournal(DomainRecord(self.shadow, DomainState.NORMAL, clock.now(), Side.PRIMARY))
+        self._journal = MemoryJournal(
+            MemoryStore({self.shadow: DomainRecord(self.shadow, DomainState.NORMAL, clock.now(), Side.PRIMARY)})
+        )
         self._empty: ZoneReading | None = None  # what the name shows while it has no records (a wildcard's, or nothing)
         self._written = False
         self.legs: dict[FlipKind, Leg] = {}
@@ -246,7 +248,7 @@ class _Drill:
         return replace(
             self._live,
             policy=self._policy,
-            record=self._journal.record,
+            record=self._journal.load(self.shadow, self._clock.now()),
             zone=self._read(),
             readiness=Readiness(),
             unfinished=self._journal.unfinished(self.shadow),

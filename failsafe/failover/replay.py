@@ -14,11 +14,11 @@ from datetime import datetime, timedelta
 from itertools import zip_longest
 
 from failsafe.failover.decide import Decision, Order, decide
-from failsafe.failover.drill_journal import DrillJournal
 from failsafe.failover.evidence import recovery_time
 from failsafe.failover.facts import DomainFacts, Policy, PrimaryProof, Readiness, ZoneReading
 from failsafe.failover.gather import read_zone
 from failsafe.failover.health import ACCEPTING, FAILING, STALE_AFTER_INTERVALS, EvidenceRun, JudgePolicy, judge_all
+from failsafe.failover.memory_journal import MemoryJournal, MemoryStore
 from failsafe.failover.recording import Recording, judge_flip
 from failsafe.failover.runner import FlipRunner
 from failsafe.failover.zone import plan_peace
@@ -137,12 +137,18 @@ class _Player:
         layout = policy.layout
         peace = plan_peace(MxSet.of(*((10 + place, name) for place, name in enumerate(layout.primaries))), layout)
         self._paper = _Paper(peace, recording.since)
-        self._journal = DrillJournal(DomainRecord(policy.domain, DomainState.NORMAL, recording.since, Side.PRIMARY))
+        self._journal = MemoryJournal(
+            MemoryStore({policy.domain: DomainRecord(policy.domain, DomainState.NORMAL, recording.since, Side.PRIMARY)})
+        )
         self._runner = FlipRunner(self._paper, self._paper, self._journal, self._paper)
         self._tapes = [_Tape([run for run in recording.runs if run.evidence.vantage == name]) for name in _names(recording)]
         self._line_starts = [line.first_at for line in recording.lines]
         self._flips: list[ReplayedFlip] = []
         self._incidents: dict[str, set[datetime]] = {"asked": set(), "blocked": set(), "blips": set()}
+
+    @property
+    def _record(self) -> DomainRecord:
+        return self._journal.load(self._policy.domain, self._paper.at)
 
     def play(self) -> Replay:
         boundaries = self._boundaries()
@@ -161,16 +167,16 @@ class _Player:
     def _decide(self, now: datetime) -> DomainFacts:
         """Decides until nothing changes any more at this moment."""
         for _ in range(6):
-            facts, before = self._facts(now), self._journal.record
+            facts, before = self._facts(now), self._record
             decision = decide(facts, now)
             self._note(facts, decision, now)
             self._runner.act(facts, decision, by="replay", patience=timedelta(0))
-            if self._journal.record.state is before.state:
+            if self._record.state is before.state:
                 break
         return facts
 
     def _facts(self, now: datetime) -> DomainFacts:
-        policy, record = self._policy, self._journal.record
+        policy, record = self._policy, self._record
         judging = JudgePolicy(policy.probe_every, policy.down_for)
         zone: ZoneReading = read_zone(self._paper, self._paper, policy)
         flips = self._journal.flips(policy.domain, now - max(DAY, policy.min_dwell))
@@ -216,7 +222,7 @@ class _Player:
 
     def _due(self, facts: DomainFacts) -> Iterator[datetime]:
         """When a time is over that somebody waits for."""
-        policy, record = self._policy, self._journal.record
+        policy, record = self._policy, self._record
         if record.state not in (DomainState.SUSPECT, DomainState.RECOVERING):
             return
         recovery = recovery_time(policy.up_for, facts.flips, self._paper.at)

@@ -1,40 +1,29 @@
-"""The journal and the lease in memory, for simulations of many days. They pass the same tests as the real ones (tests/unit/store/test_journal.py)."""
+"""The lease in memory, and a journal that demands it, for simulations of many days. Both pass the same tests as the real ones (tests/unit/store/test_journal.py)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from failsafe.errors import LeaseLost, Refused
 from failsafe.events import Event
-from failsafe.model import DomainRecord, DomainState, FlipKind, Guard, Intent, NewIntent, Outcome, Side
+from failsafe.failover.memory_journal import MemoryJournal, MemoryStore
 from failsafe.store.lease import LIFETIME, Lease
-
-FLIPS = (FlipKind.FAILOVER, FlipKind.FAILBACK)
 
 
 @dataclass
-class MemoryStore:
-    """What a database would hold."""
+class LeasedStore(MemoryStore):
+    """With who leads, and what was told."""
 
-    records: dict[str, DomainRecord] = field(default_factory=dict)
-    intents: list[Intent] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     lease: Lease | None = None
     expires_at: datetime | None = None
-
-    def unfinished(self, domain: str) -> Intent | None:
-        newest = self.intents[-1] if self.intents else None
-        if newest is not None and newest.domain == domain and newest.outcome is None:
-            return newest
-        return next((one for one in self.intents if one.domain == domain and one.outcome is None), None)
 
 
 class MemoryLeases:
     """failsafe.store.lease.LeaseStore, in memory."""
 
-    def __init__(self, store: MemoryStore) -> None:
+    def __init__(self, store: LeasedStore) -> None:
         self._store = store
 
     def acquire(self, holder: str, now: datetime) -> Lease | None:
@@ -53,72 +42,17 @@ class MemoryLeases:
             self._store.expires_at = now
 
 
-class MemoryJournal:
-    """ports.FlipJournal in memory. `heard` is told of each event after its commit."""
+def leased_journal(store: LeasedStore, lease: Lease | None, heard: Callable[[Event], None] | None = None) -> MemoryJournal:
+    """As failsafe.store.journal.Journal: who does not hold the lease changes nothing. `heard` is told of each event after its commit."""
 
-    def __init__(self, store: MemoryStore, lease: Lease | None, heard: Callable[[Event], None] | None = None) -> None:
-        self._store = store
-        self._lease = lease
-        self._heard = heard
+    def why_not() -> str:
+        if lease is None:
+            return "this program only looks; another one leads"
+        return "" if lease == store.lease else "another controller has taken over; this one does nothing more"
 
-    def load(self, domain: str, now: datetime) -> DomainRecord:
-        return self._store.records.get(domain) or DomainRecord(domain, DomainState.NORMAL, now, Side.PRIMARY)
+    def tell(event: Event) -> None:
+        store.events.append(event)
+        if heard is not None:
+            heard(event)
 
-    def unfinished(self, domain: str) -> Intent | None:
-        return self._store.unfinished(domain)
-
-    def newest(self, domain: str) -> Intent | None:
-        return next((one for one in reversed(self._store.intents) if one.domain == domain), None)
-
-    def flips(self, domain: str, since_at: datetime) -> tuple[Intent, ...]:
-        done = (one for one in self._store.intents if one.domain == domain and one.kind in FLIPS and one.outcome is Outcome.DONE)
-        return tuple(one for one in done if one.outcome_at is not None and one.outcome_at >= since_at)
-
-    def begin(
-        self, record: DomainRecord, changed: DomainRecord, plan: NewIntent, events: Sequence[Event]
-    ) -> tuple[DomainRecord, Intent]:
-        self._demand(record)
-        other = self._store.unfinished(plan.domain)
-        if other is not None:
-            guard = Guard("unfinished-intent", f"plan {other.id} of {plan.domain} is not finished")
-            raise Refused(f"a plan for {plan.domain} is being carried out", [guard])
-        intent = Intent(
-            len(self._store.intents) + 1, plan.domain, record.epoch + 1, plan.kind, plan.by, plan.reason, plan.planned_at, plan.deadline_at,
-            plan.before, plan.desired, plan.digest,
-        )  # fmt: skip
-        self._store.intents.append(intent)
-        return self._commit(record, changed, events), intent
-
-    def finish(
-        self, record: DomainRecord, changed: DomainRecord, intent: Intent, outcome: Outcome, text: str, events: Sequence[Event]
-    ) -> DomainRecord:
-        self._demand(record)
-        place = intent.id - 1
-        if self._store.intents[place].outcome is not None:
-            raise LeaseLost(f"plan {intent.id} of {intent.domain} was already ended by another")
-        at = events[0].at if events else changed.since_at
-        self._store.intents[place] = replace(self._store.intents[place], outcome=outcome, outcome_at=at, outcome_text=text)
-        return self._commit(record, changed, events)
-
-    def change(self, record: DomainRecord, changed: DomainRecord, events: Sequence[Event]) -> DomainRecord:
-        self._demand(record)
-        return self._commit(record, changed, events)
-
-    def _demand(self, record: DomainRecord) -> None:
-        """Nothing is written before all of this holds, as in a transaction that would be rolled back."""
-        if self._lease is None:
-            raise LeaseLost("this program only looks; another one leads")
-        if self._lease != self._store.lease:
-            raise LeaseLost("another controller has taken over; this one does nothing more")
-        known = self._store.records.get(record.domain)
-        if record.epoch != (0 if known is None else known.epoch):
-            raise LeaseLost(f"{record.domain} was changed by another since it was read (epoch {record.epoch})")
-
-    def _commit(self, record: DomainRecord, changed: DomainRecord, events: Sequence[Event]) -> DomainRecord:
-        kept = replace(changed, epoch=record.epoch + 1)
-        self._store.records[record.domain] = kept
-        self._store.events.extend(events)
-        if self._heard is not None:
-            for event in events:
-                self._heard(event)
-        return kept
+    return MemoryJournal(store, why_not, tell)

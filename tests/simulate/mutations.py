@@ -16,10 +16,10 @@ from unittest.mock import patch
 from failsafe import domains
 from failsafe.failover import decide, evidence, guards, health, plan, runner
 from failsafe.failover.facts import DomainFacts, View, ZoneReading
+from failsafe.failover.memory_journal import MemoryJournal
 from failsafe.failover.verify import Progress, judge_progress
 from failsafe.failover.zone import MxLayout, plan_peace
 from failsafe.model import Intent, MxSet, Verdict
-from tests.fakes.journal import MemoryJournal
 from tests.simulate import scenes
 from tests.simulate.run import simulate_scenario
 from tests.simulate.scenario import Scenario, draw

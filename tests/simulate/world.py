@@ -13,7 +13,7 @@ from failsafe.model import MxSet, ProbeClass
 from failsafe.ports import FlipJournal
 from failsafe.store.duties import DoctorRun
 from failsafe.store.lease import Lease
-from tests.fakes.journal import MemoryJournal, MemoryLeases, MemoryStore
+from tests.fakes.journal import LeasedStore, MemoryLeases, leased_journal
 from tests.simulate.engine import START, Engine, chance
 from tests.simulate.machine import Machine
 from tests.simulate.person import Person
@@ -37,18 +37,18 @@ class Keeper(Protocol):
     def journal(self, lease: Lease | None, heard: Callable[[Event], None] | None = None) -> FlipJournal: ...
     def acquire(self, holder: str, now: datetime) -> Lease | None: ...
     @property
-    def store(self) -> MemoryStore: ...
+    def store(self) -> LeasedStore: ...
 
 
 class MemoryKeeper:
     """In memory."""
 
     def __init__(self) -> None:
-        self.store = MemoryStore()
+        self.store = LeasedStore()
         self._leases = MemoryLeases(self.store)
 
     def journal(self, lease: Lease | None, heard: Callable[[Event], None] | None = None) -> FlipJournal:
-        return MemoryJournal(self.store, lease, heard)
+        return leased_journal(self.store, lease, heard)
 
     def acquire(self, holder: str, now: datetime) -> Lease | None:
         return self._leases.acquire(holder, now)
@@ -76,7 +76,7 @@ class World:
         self._arrange()
 
     @property
-    def store(self) -> MemoryStore:
+    def store(self) -> LeasedStore:
         return self.keeper.store
 
     def _arrange(self) -> None:

@@ -20,7 +20,7 @@ from failsafe.store.engine import Store
 from failsafe.store.events import EventStore
 from failsafe.store.journal import Journal
 from failsafe.store.lease import LIFETIME, LeaseStore
-from tests.fakes.journal import MemoryJournal, MemoryLeases, MemoryStore
+from tests.fakes.journal import LeasedStore, MemoryLeases, leased_journal
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 DOMAIN = "example.org"
@@ -31,7 +31,7 @@ EVENT = Event("failover.planned", DOMAIN, "begun", NOW)
 
 @dataclass
 class Kept:
-    """Where a journal is kept: an SQLite file, or the memory that simulations use."""
+    """Where a journal is kept: an SQLite file, or the memory that drills, replays and simulations use."""
 
     journal: Callable[..., FlipJournal]
     leases: LeaseStore | MemoryLeases
@@ -41,8 +41,8 @@ class Kept:
 @pytest.fixture(params=["sqlite", "memory"])
 def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kept]:
     if request.param == "memory":
-        memory = MemoryStore()
-        yield Kept(partial(MemoryJournal, memory), MemoryLeases(memory), lambda: memory.events)
+        memory = LeasedStore()
+        yield Kept(partial(leased_journal, memory), MemoryLeases(memory), lambda: memory.events)
         return
     store = Store.sqlite(tmp_path / "failsafe.db")
     store.upgrade(NOW)
