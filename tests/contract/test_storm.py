@@ -6,8 +6,7 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,22 +24,7 @@ ROUNDS = 3 if os.environ.get("FAILSAFE_ALL") else 1
 SEEDS = range(1, 21) if os.environ.get("FAILSAFE_ALL") else range(1, 3)
 
 
-@contextmanager
-def preferred(sshd: Sshd) -> Iterator[None]:
-    """Ahead of the other tests of this run, where we may (root): a pull that is starved by them looks at the storm over and over."""
-    programs = [0, *([sshd.server.pid] if sshd.server is not None else [])]
-    try:
-        with suppress(PermissionError):
-            for program in programs:
-                os.setpriority(os.PRIO_PROCESS, program, -10)
-        yield
-    finally:
-        with suppress(PermissionError):
-            for program in programs:
-                os.setpriority(os.PRIO_PROCESS, program, 0)
-
-
-@pytest.mark.first
+@pytest.mark.alone  # starved by others it looks at the storm over and over
 @pytest.mark.timeout(3600)
 def test_in_a_storm_ok_means_that_nothing_is_missing(
     tmp_path: Path, sshd: Sshd, record_property: Callable[[str, object], None]
@@ -52,7 +36,7 @@ def test_in_a_storm_ok_means_that_nothing_is_missing(
     judged = []
     for seed in SEEDS:
         store = Store(tmp_path / str(seed))
-        with preferred(sshd), blowing(store.base, seed) as blow:
+        with blowing(store.base, seed) as blow:
             judged.append(judge_ours(store, sshd.host(), blow, seed))
         if seed == SEEDS[0]:
             assert_agreement(store)
