@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 MAXIMUM_BYTES = 1 << 20  # of the file: some 200 bytes for each repository
+BEGUN = " begun"  # no repository's name has a blank
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,14 @@ class Proof:
     generation_at: datetime
     proven_at: datetime
     opened_at: datetime  # when restic itself last opened the repository and listed it
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A generation, and the digest of its file."""
+
+    generation: int
+    state: str
 
 
 class Proofs:
@@ -48,16 +57,36 @@ class Proofs:
         except (KeyError, TypeError, ValueError):
             return None
 
+    def begun(self, repository: str) -> Begun | None:
+        """The snapshot that was begun and of which nobody has seen since what it came to."""
+        row = self._read().get(repository + BEGUN)
+        try:
+            return Begun(int(row["generation"]), str(row["state"])) if isinstance(row, dict) else None
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    def begin(self, repository: str, generation: int, state: str) -> None:
+        """Before restic is asked to make it: a kill in between leaves a word of it."""
+        self._change(repository + BEGUN, {"generation": generation, "state": state})
+
+    def settle(self, repository: str) -> None:
+        """What was begun has been looked at."""
+        self._change(repository + BEGUN, None)
+
     def put(self, repository: str, proof: Proof) -> None:
-        """A full disk is no reason to call a good snapshot bad: then it is proven again next time."""
+        """A full disk is no reason to call a good snapshot bad: then it is proven again next time. What was begun is settled by it."""
         row = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in asdict(proof).items()}
-        with self._alone():
-            self._write({**self._read(), repository: row})
+        self._change(repository, row, settled=repository + BEGUN)
 
     def forget(self, repository: str) -> None:
+        self._change(repository, None)
+
+    def _change(self, key: str, row: dict[str, object] | None, settled: str = "") -> None:
         with self._alone():
-            rows = self._read()
-            if rows.pop(repository, None) is not None:
+            before = self._read()
+            rows = {name: kept for name, kept in before.items() if name not in (key, settled)}
+            rows |= {} if row is None else {key: row}
+            if rows != before:
                 self._write(rows)
 
     @contextlib.contextmanager

@@ -13,7 +13,7 @@ from failsafe.backup.archive.layout import GENERATIONS, generation_path
 from failsafe.backup.archive.reader import Archive
 from failsafe.backup.archive.staging import Staging
 from failsafe.backup.due import Duty, LastRun, Window, next_due_at
-from failsafe.backup.proofs import Proof, Proofs
+from failsafe.backup.proofs import Begun, Proof, Proofs
 from failsafe.backup.report import SnapshotReport, Trouble
 from failsafe.errors import ArchiveError, FailsafeError, Interrupted, LeaseLost, ResticError
 from failsafe.events import Event
@@ -141,16 +141,18 @@ class Snapshotter:
 
     def _serve(self, target: Target) -> tuple[str, int] | None:
         repository, now = target.repository, self._clock.now()
-        proof = self._proofs.get(repository.name)
+        proof, begun = self._proofs.get(repository.name), self._proofs.begun(repository.name)
         if proof is not None and not self._by_hand and self._settles(target, proof, now):
             return None  # without waking the repository's disk
-        if proof is not None and self._is_fresh(proof, now) and repository.recognises(proof.snapshot_id):
+        if proof is not None and begun is None and self._is_fresh(proof, now) and repository.recognises(proof.snapshot_id):
             if self._is_ours(proof.generation, proof.state):
                 return None
             due = self._by_hand or is_due(target, proof.generation_at, now, self._zone)
             return self._take(repository, proof.opened_at) if due else None
         self._open(repository)
         listed = repository.snapshots(self._host)
+        if begun is not None and not self._is_ours(begun.generation, begun.state):
+            self._judge_begun(repository, listed, begun)
         wanting: list[SnapshotInfo] = []
         for info in self._holders(listed):
             if self._is_whole(repository, info.id):
@@ -193,6 +195,7 @@ class Snapshotter:
             snapshot_excludes(self._staging, number),
             self._generation.at + timedelta(seconds=wanting),
         )
+        self._proofs.begin(repository.name, number, self._state)
         try:
             taken = repository.backup(request, self._progress)
             self._demand_whole(repository, taken.id, taken.files)
@@ -202,6 +205,20 @@ class Snapshotter:
             raise
         self._prove(repository, taken.id, opened_at)
         return taken.id, taken.bytes_added
+
+    def _judge_begun(self, repository: Repository, listed: Sequence[SnapshotInfo], begun: Begun) -> None:
+        """A run was killed before it saw whether its snapshot is whole, and that generation is the newest no more."""
+        for info in self._holders(listed, begun):
+            if not self._was_whole(repository, info.id, begun):
+                self._disown(repository, info)
+        self._proofs.settle(repository.name)
+
+    def _was_whole(self, repository: Repository, snapshot_id: str, begun: Begun) -> bool:
+        """False too where staging no longer has that generation: nobody can say it then."""
+        with suppress(ArchiveError):
+            if state_of(self._staging, begun.generation) == begun.state:
+                return self._is_whole(repository, snapshot_id, self._staging.generation(begun.generation))
+        return False
 
     def _disown_all(self, repository: Repository) -> None:
         """What was just made is in the repository and may lack files. Where it cannot be asked now, the next backup does this."""
@@ -215,10 +232,11 @@ class Snapshotter:
         """A snapshot that is not whole must not say that it is: retention, a restore and a person go by its tags."""
         if read_tags(info.tags).result != Result.OK:
             return
-        text = f"snapshot {info.id[:8]} lacks files of generation {self._generation.number}"
+        text = f"snapshot {info.id[:8]} lacks files of generation {read_tags(info.tags).generation}, or cannot be compared with it any more"
         details: dict[str, object] = {"snapshot_id": info.id}
+        tags = (f"result:{Result.INCOMPLETE}" if tag.startswith("result:") else tag for tag in info.tags)
         try:
-            fresh = repository.retag(info.id, tags_of(self._generation, self._state, Result.INCOMPLETE))
+            fresh = repository.retag(info.id, tuple(tags))
             text += f"; it is {fresh[:8]} now and says so"
             details["retagged"] = fresh
         except ResticError as error:
@@ -226,16 +244,17 @@ class Snapshotter:
             details["error"] = str(error)
         self._record(Event("snapshot.wanting", repository.name, text, self._clock.now(), details))
 
-    def _holders(self, listed: Sequence[SnapshotInfo]) -> list[SnapshotInfo]:
-        """Snapshots that say they hold our generation, newest first."""
+    def _holders(self, listed: Sequence[SnapshotInfo], of: Begun | None = None) -> list[SnapshotInfo]:
+        """Snapshots that say they hold our generation (or that one), newest first."""
+        wanted = (self._generation.number, self._state) if of is None else (of.generation, of.state)
         held = ((info, read_tags(info.tags)) for info in reversed(listed))
-        return [info for info, tags in held if tags.generation is not None and self._is_ours(tags.generation, tags.state)]
+        return [info for info, tags in held if (tags.generation, tags.state) == wanted]
 
     def _is_ours(self, generation: int, state: str) -> bool:
         return (generation, state) == (self._generation.number, self._state)
 
-    def _is_whole(self, repository: Repository, snapshot_id: str) -> bool:
-        lacking, generations = self._compare(repository.list_files(snapshot_id, ""))
+    def _is_whole(self, repository: Repository, snapshot_id: str, generation: Generation | None = None) -> bool:
+        lacking, generations = self._compare(repository.list_files(snapshot_id, ""), generation)
         return not lacking and len(generations) == 1
 
     def _demand_whole(self, repository: Repository, snapshot_id: str, files: Sequence[str] | None) -> None:
@@ -251,10 +270,10 @@ class Snapshotter:
         if len(generations) != 1:
             raise ResticError(f"repository {repository.name}: snapshot {snapshot_id[:8]} holds {len(generations)} generations")
 
-    def _compare(self, files: Sequence[str]) -> tuple[list[str], list[str]]:
-        """(files that a snapshot of these lacks, generations that it holds)."""
+    def _compare(self, files: Sequence[str], generation: Generation | None = None) -> tuple[list[str], list[str]]:
+        """(files that a snapshot of these lacks, generations that it holds). `generation`: another than ours."""
         there = set(files)
-        needed = self._staging.archive.files_needed(self._generation)
+        needed = self._staging.archive.files_needed(generation or self._generation)
         generations = [path for path in there if path.startswith(f"{GENERATIONS}/")]
         return sorted(path for path in needed if path not in there), generations
 

@@ -16,7 +16,7 @@ from failsafe.backup.past import moment_at
 from failsafe.backup.pull import PullReport
 from failsafe.backup.recall import RepositorySource
 from failsafe.backup.retention import Pin, find_pinned
-from failsafe.backup.snapshot import Target, read_tags
+from failsafe.backup.snapshot import Snapshotter, Target, read_tags
 from failsafe.model import Result
 from failsafe.ports import Progress, Repository, SnapshotRequest
 from tests.contract.mailstore import Silent, Store
@@ -159,8 +159,8 @@ NO_OVERRIDE = (
 
 
 @pytest.fixture
-def unread(tmp_path: Path, counted: Counted) -> Bench:
-    """A bench whose newest snapshot lacks a segment: its file could not be read, and restic ended with code 3."""
+def unreadable(tmp_path: Path, counted: Counted) -> Bench:
+    """A bench whose next pull brings a segment that restic cannot read."""
     bench = Bench(Store(tmp_path), [Target(counted.met_again())])
     bench.deliver(3)
     assert bench.run().result is Result.OK
@@ -179,10 +179,22 @@ def unread(tmp_path: Path, counted: Counted) -> Bench:
         return pulled
 
     bench.pull = pull_and_shut  # type: ignore[method-assign]
-    report = bench.run()
-    bench.pull = pull  # type: ignore[method-assign]
-    assert (report.result, report.snapshots[0].trouble and report.snapshots[0].trouble.kind) == (Result.INCOMPLETE, "incomplete")
     return bench
+
+
+def open_again(bench: Bench) -> None:
+    """Pulls as ever; what was shut can be read."""
+    del bench.pull  # type: ignore[misc]  # the method is there again
+    for path in (bench.store.base / "staging/segments").rglob("*.tar"):
+        path.chmod(0o600)
+
+
+@pytest.fixture
+def unread(unreadable: Bench) -> Bench:
+    """A bench whose newest snapshot lacks a segment: its file could not be read, and restic ended with code 3."""
+    report = unreadable.run()
+    assert (report.result, report.snapshots[0].trouble and report.snapshots[0].trouble.kind) == (Result.INCOMPLETE, "incomplete")
+    return unreadable
 
 
 def results(repository: Repository) -> list[str]:
@@ -206,11 +218,54 @@ def test_a_snapshot_that_lacks_a_file_is_never_the_last_good_one(unread: Bench, 
     assert found[1].snapshot_id == whole.id
 
 
+class KilledError(BaseException):
+    """The process dies here."""
+
+
+def kill(bench: Bench, monkeypatch: pytest.MonkeyPatch, *where: str) -> None:
+    """A backup that dies at one of these steps of a snapshot."""
+
+    def die(*_: object) -> None:
+        raise KilledError
+
+    with monkeypatch.context() as patched:
+        for name in where:
+            patched.setattr(Snapshotter, name, die)
+        with pytest.raises(KilledError):
+            bench.run()
+
+
+def test_a_snapshot_of_a_killed_run_that_lacks_a_file_is_found_though_the_store_went_on(
+    unreadable: Bench, counted: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill(unreadable, monkeypatch, "_disown_all")
+    assert results(counted.met_again()) == ["ok", "ok"], "it says that it is whole, and nobody has looked"
+    open_again(unreadable)
+    unreadable.deliver()
+
+    assert unreadable.run().result is Result.OK
+    assert results(counted.met_again()) == ["ok", "incomplete", "ok"]
+    counted.asked()
+    unreadable.deliver()
+    assert unreadable.run().result is Result.OK
+    assert counted.asked() == ["backup"], "it was looked at once"
+
+
+def test_a_snapshot_of_a_killed_run_that_is_whole_stays_what_it_says(
+    bench: Bench, counted: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.deliver()
+    kill(bench, monkeypatch, "_prove")
+    bench.deliver()
+
+    assert bench.run().result is Result.OK
+    assert results(counted.met_again()) == ["ok", "ok", "ok"]
+
+
 def test_once_the_file_can_be_read_the_next_backup_is_whole_and_the_latest(
     unread: Bench, counted: Counted, tmp_path: Path
 ) -> None:
-    for path in (tmp_path / "staging/segments").rglob("*.tar"):
-        path.chmod(0o600)
+    open_again(unread)
     assert unread.run().result is Result.OK
     assert unread.run().unchanged
     assert results(counted.met_again()) == ["ok", "incomplete", "ok"]
