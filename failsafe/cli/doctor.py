@@ -54,6 +54,6 @@ def doctor(
 
 def _show(finding: Finding) -> None:
     blocks = " (blocks a failover)" if finding.blocks_failover and finding.severity is Severity.FAIL else ""
-    answer(f"{finding.severity:<8}{finding.code:<20}{finding.subject}: {finding.text}{blocks}")
+    answer(f"{finding.severity:<8}{finding.code:<22}{finding.subject}: {finding.text}{blocks}")
     if finding.mend and finding.severity is not Severity.OK:
-        answer(f"{'':<28}{finding.mend}")
+        answer(f"{'':<30}{finding.mend}")

@@ -23,11 +23,13 @@ class WatchReport:
     vantages: tuple[tuple[str, str, datetime | None], ...]
     reasons: tuple[str, ...]
     found: str = ""  # what the zone holds, in words, also where nobody agrees
+    epoch: int = 0  # of the domain's record after this look: a verb that moved mail since has made it old
 
     def same(self, other: WatchReport) -> bool:
         """Equal in what a person would call news: times and texts that count something down are left out."""
         return (
             self.mx == other.mx
+            and self.epoch == other.epoch
             and self.health == other.health
             and self._lasting_guards == other._lasting_guards
             and [vantage[:2] for vantage in self.vantages] == [vantage[:2] for vantage in other.vantages]
@@ -48,6 +50,7 @@ class WatchReport:
             ],
             "reasons": list(self.reasons),
             "found": self.found,
+            "epoch": self.epoch,
         }
 
 
@@ -66,4 +69,5 @@ def report_of(round_: Round, views: Iterable[VantageView]) -> WatchReport:
         vantages=tuple((view.vantage, str(view.verdict), view.last_at) for view in views if view.axis is Axis.INBOUND),
         reasons=round_.decision.reasons,
         found=zone.described,
+        epoch=(round_.facts if round_.ending is None else round_.ending).record.epoch,
     )

@@ -190,6 +190,9 @@ def _holds_at(row: Row, servers: tuple[str, ...]) -> datetime | None:
 def _domain(row: DomainRow, glance: Glance, now: datetime) -> DomainStatus:
     state, watch = glance.by("domain_state", "domain").get(row.domain), glance.by("duty", "name").get(f"watch:{row.domain}")
     seen: dict[str, Any] = {} if watch is None else watch["details"]
+    details = state["details"] if state is not None and isinstance(state["details"], dict) else {}
+    if state is not None and seen.get("epoch", state["epoch"]) != state["epoch"]:  # changed by hand since the last look
+        seen = {**seen, "guards": (), "mx": (details.get("written") or {}).get("records", ())}
     stale = is_stale(watch, row, now)
     vantages = tuple(
         VantageStatus(
@@ -202,7 +205,6 @@ def _domain(row: DomainRow, glance: Glance, now: datetime) -> DomainStatus:
     health = {axis: "unknown" if stale else seen.get("health", {}).get(axis, "unknown") for axis in AXES}
     mx = tuple((int(preference), str(exchange)) for preference, exchange in seen.get("mx", ()))
     guards = tuple(Guard(guard["code"], guard["text"], guard.get("mend", "")) for guard in seen.get("guards", ()))
-    details = state["details"] if state is not None and isinstance(state["details"], dict) else {}
     taken_over = bool(details.get("taken_over_at"))
     held = state["held_until"] if state is not None else None
     draining = state["draining_until"] if state is not None else None

@@ -25,7 +25,7 @@ BUSY_SECONDS = 5.0
 
 _QUERIES = {
     "duty": "select name, started_at, ended_at, ok_at, result, details from duty",
-    "domain_state": "select domain, state, since_at, serving, held_until, hold_reason, draining_until, details from domain_state",
+    "domain_state": "select domain, state, since_at, serving, epoch, held_until, hold_reason, draining_until, details from domain_state",
     "unfinished": "select domain, kind, planned_at from intent where outcome is null",
     "backup_run": "select server, started_at, ended_at, result, report from backup_run where id in (select max(id) from backup_run group by server)",
     "good_run": (

@@ -29,6 +29,7 @@ def test_a_changed_set_guard_verdict_or_health_is_news() -> None:
     changed = [
         replace(REPORT, mx=((5, "mx.example.net"),)),
         replace(REPORT, guards=()),
+        replace(REPORT, epoch=8),
         replace(REPORT, health=(("inbound", "down"),)),
         replace(REPORT, vantages=(("here", "down", NOW),)),
     ]

@@ -123,6 +123,16 @@ def test_a_hold_and_draining_are_shown_until_they_end() -> None:
     assert not domain.draining
 
 
+def test_after_a_flip_by_hand_the_records_and_guards_of_the_look_before_are_not_shown() -> None:
+    written = {"records": [[5, "mx.example.net"], [10, "mail.example.org"]], "ttl_seconds": 60}
+    flipped = state("failed-over", serving="secondary", details={"reason": "by hand", "written": written})
+    before, after = (watch(epoch=epoch, guards=[DRIFT]) for epoch in (6, 7))
+    [domain] = build_status(ROSTER, healthy(duty=(before,), domain_state=(flipped,)), NOW).domains
+    assert (domain.mx, domain.guards) == (((5, "mx.example.net"), (10, "mail.example.org")), ())
+    [domain] = build_status(ROSTER, healthy(duty=(after,), domain_state=(flipped,)), NOW).domains
+    assert (domain.mx[0], domain.guards[0].code) == ((10, "mail.example.org"), "drift")
+
+
 def test_notices_that_cannot_be_delivered_are_a_finding() -> None:
     assert ("notify-path", "controller") in codes(healthy(notice=({"waiting": 2, "oldest_at": ago(hours=1)},)))
 

@@ -75,6 +75,6 @@ def healthy(**changed: Any) -> Glance:
 
 def state(name: str, *, serving: str = "primary", **changed: Any) -> dict[str, Any]:
     return {
-        "domain": "example.org", "state": name, "since_at": ago(hours=2), "serving": serving, "held_until": None, "hold_reason": "",
+        "domain": "example.org", "state": name, "since_at": ago(hours=2), "serving": serving, "epoch": 7, "held_until": None, "hold_reason": "",
         "draining_until": None, "details": {"reason": "here says down for 16 min"}, **changed,
     }  # fmt: skip
