@@ -123,7 +123,7 @@ def connect(address: Address, deadline: Deadline) -> socket.socket:
         connection.connect((address.ip, address.port))
     except TimeoutError:
         connection.close()
-        raise ConnectFailed(f"{address} did not answer within {allowed:.0f} s") from None
+        raise ConnectFailed(f"{address} did not answer within {allowed:.2g} s") from None
     except OSError as error:
         connection.close()
         if error.errno in {errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
