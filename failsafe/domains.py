@@ -27,6 +27,7 @@ PRIMARY_RECHECK = timedelta(minutes=2)  # a returned primary that failed its pro
 DOCTOR_RUNS_TRIED = 50  # two days of hourly runs
 STORE_GUARDS = ("mass-loss", "tampered", "store-rebuilt", "mailbox-vanished")  # of a backup, about the mail itself
 _LEAVING = (DomainState.SUSPECT, DomainState.FAILING_OVER)  # then a proof of life counts
+STORE_LOST = ("store-rebuilt",)  # of them: there is nothing to come home to
 DEFAULT_INTERVAL = timedelta(minutes=1)
 DECISION_LASTS = timedelta(minutes=2)  # from reading the facts to acting on them; gathering them takes a minute at worst
 
@@ -141,14 +142,15 @@ class Domains:
             flips=self.journal.flips(domain, now - max(timedelta(days=1), policy.min_dwell)),
             primary=self._proofs.get(domain),
             proof_of_life_at=self._alive_at(policy.server) if record.state in _LEAVING else None,
-            store_suspect=self._store_suspect(policy.server) if record.serving is Side.SECONDARY else "",
+            store_suspect=self._store_guards(policy.server, STORE_GUARDS) if record.serving is Side.SECONDARY else "",
+            store_lost=self._store_guards(policy.server, STORE_LOST) if record.serving is Side.SECONDARY else "",
         )
 
-    def _store_suspect(self, server: str) -> str:
+    def _store_guards(self, server: str, codes: tuple[str, ...]) -> str:
         """What the last pull did not believe of the mail store; it stands until a person accepts it. Going home to an empty store loses mail."""
         row = self.app.duties.all().get(f"guards:{server}")
         guards = row.details.get("guards", []) if row is not None else []
-        return "; ".join(f"{guard['code']}: {guard['text']}" for guard in guards if guard["code"] in STORE_GUARDS)
+        return "; ".join(f"{guard['code']}: {guard['text']}" for guard in guards if guard["code"] in codes)
 
     def _alive_at(self, server: str) -> datetime | None:
         """The newest message that was found to have come in from outside, whoever looked (proof_of_life.py)."""
@@ -218,8 +220,8 @@ class Domains:
             self._proofs[domain] = self.prove(domain, now)
             facts = replace(round_.facts, primary=self._proofs[domain])
             round_ = Round(facts, decide(facts, now))
-        if round_.facts.record.state in (DomainState.NORMAL, DomainState.SUSPECT):
-            self._proofs.pop(domain, None)
+        if round_.facts.record.state not in (DomainState.RECOVERING, DomainState.FAILING_BACK):
+            self._proofs.pop(domain, None)  # the next recovery looks anew
         if self.app.clock.monotonic() > act_by:  # stopped meanwhile (SIGSTOP, suspend), or a long proof: the facts are old
             return round_
         wanted = round_.facts.unfinished is not None and still_wanted(round_.facts, now)

@@ -70,6 +70,7 @@ NAMES: dict[str, str] = {
     "flip.observed": "mode observe: a flip would have been made",
     "flip.prepared": "mode manual: a flip is ready and waits for a person",
     "flip.postponed": "a plan was not carried out; nothing was written, and it is tried again later",
+    "failback.restore-required": "the primary came back with an empty or rebuilt mail store; the domain is halted until a person has restored it",
     "flip.unshown": "the DNS provider accepted a change, and its name servers do not show it in time",
     "flip.failed": "a plan could not be finished; the domain is halted",
     "domain.held": "a person put a hold on a domain",

@@ -138,7 +138,8 @@ def _mail(app: App, server: str, found: dict[str, bool]) -> Iterator[PrimaryChec
     yield PrimaryCheck(
         "accounts", not missing, f"missing on the server: {names}" if missing else f"all {len(known)} mailboxes are there"
     )
-    empty = [mailbox for mailbox in known if not found.get(mailbox, True) and held(mailbox)]
+    there = any(mailbox in found for mailbox in known)  # where none is, the store is not there at all
+    empty = [mailbox for mailbox in known if not found.get(mailbox, there) and held(mailbox)]
     yield PrimaryCheck(
         "store",
         not empty,

@@ -177,7 +177,7 @@ def reminder(domain: DomainStatus, since: datetime, thread: str, now: datetime) 
         ),
         DomainState.HALTED: (
             "Not known: a person must look.", f"To the {domain.serving}, as far as is known.",
-            f"failsafe acknowledge {name} --serving primary|secondary", Severity.FAIL,
+            domain.halt.must_do if domain.halt is not None else f"failsafe acknowledge {name} --serving primary|secondary", Severity.FAIL,
         ),
         DomainState.RECOVERING: ("No: the secondary takes it.", "To the secondary.", f"failsafe failback {name}", Severity.WARN),
     }.get(domain.state, ("No: the secondary takes it.", "To the secondary.", "bring the primary back; failsafe sees it", Severity.WARN))  # fmt: skip

@@ -24,8 +24,8 @@ from failsafe.failover.evidence import (
     recovery_time,
 )
 from failsafe.failover.facts import DomainFacts, fitting
-from failsafe.failover.guards import BY_HAND, FORCEABLE, PROOF_STALE, judge_guards
-from failsafe.failover.halt import explain_halt
+from failsafe.failover.guards import BY_HAND, FORCEABLE, PROOF_STALE, judge_guards, restore_required
+from failsafe.failover.halt import RESTORE_REQUIRED, explain_halt
 from failsafe.failover.machine import Trigger, possible
 from failsafe.failover.plan import FlipPlan, make_plan, steps_by_hand
 from failsafe.failover.ways_out import told_guards
@@ -118,9 +118,10 @@ def _impossible(facts: DomainFacts, kind: FlipKind) -> Refused:
     text = f"{domain} is {state}: a {kind} is not possible from there"
     if state is not DomainState.HALTED:
         return Refused(text)
-    halt = explain_halt(domain, facts.zone.described, facts.record.attempted)
-    lines = "".join(f"\n  {line}" for line in (f"why: {facts.record.reason}", *halt.lines()))
-    return Refused(text + lines, mend=f"failsafe acknowledge {domain} --serving primary|secondary")
+    record = facts.record
+    halt = explain_halt(domain, facts.zone.described, record.attempted, reason=record.reason, server=facts.policy.server)
+    lines = "".join(f"\n  {line}" for line in (f"why: {record.reason}", *halt.lines()))
+    return Refused(text + lines, mend=halt.must_do)
 
 
 def still_wanted(facts: DomainFacts, now: datetime) -> bool:
@@ -177,6 +178,9 @@ def _towards_primary(facts: DomainFacts, now: datetime) -> Decision:
         return Decision(guards=guards, reasons=(*reasons, waits), kind=FlipKind.FAILBACK)
     if facts.policy.ssh and (facts.primary is None or now - facts.primary.at > PROOF_STALE):
         return Decision(orders=(Order.CHECK_PRIMARY,), guards=guards, reasons=reasons, kind=FlipKind.FAILBACK)
+    lost = restore_required(facts)
+    if lost and facts.record.taken_over_at is None:
+        return Decision(Trigger.STORE_LOST, guards=guards, reasons=(f"{RESTORE_REQUIRED}: {lost}",), kind=FlipKind.FAILBACK)
     return _due(facts, FlipKind.FAILBACK, Trigger.PRIMARY_RECOVERED, guards, now)
 
 

@@ -255,6 +255,7 @@ class _Drill:
             flips=(),
             primary=None,
             store_suspect="",
+            store_lost="",
         )
 
     def _read(self) -> ZoneReading:

@@ -149,6 +149,7 @@ class DomainFacts:
     primary: PrimaryProof | None = None  # gathered when `check-primary` is ordered
     proof_of_life_at: datetime | None = None  # newest message that the primary received from outside, canaries left out
     store_suspect: str = ""  # why the primary's mail store is not trusted; "" if it is
+    store_lost: str = ""  # the same, where the last pull found it empty or made anew
 
     @property
     def mode(self) -> Mode:

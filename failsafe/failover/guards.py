@@ -186,6 +186,13 @@ def _primary_proof(facts: DomainFacts, now: datetime) -> Iterator[Guard]:
             yield Guard(code, f"{check.code}: {check.text}", "mend it on the primary; the next look sees it")
 
 
+def restore_required(facts: DomainFacts) -> str:
+    """Why there is nothing to come home to: the store is empty, or was made anew; "" where nothing says so."""
+    checks = facts.primary.checks if facts.primary is not None and facts.policy.ssh else ()
+    said = [check.text for check in checks if check.code == "store" and not check.ok]
+    return "; ".join([*([facts.store_lost] if facts.store_lost else []), *said])
+
+
 Judge = Callable[[DomainFacts, datetime], Iterator[Guard]]
 _ALWAYS: tuple[Judge, ...] = (_taken_over, _held, _not_leader, _unfinished, _own_line, _dwell, _budget, _start_grace)
 _FAILOVER: tuple[Judge, ...] = (_banned, _no_quorum, _readiness, _proof_of_life)

@@ -8,14 +8,18 @@ from typing import Any
 from failsafe.failover.zone import describe
 from failsafe.model import MxSet
 
+RESTORE_REQUIRED = "restore required"  # how the reason begins where the primary came back without its mail
+
 
 @dataclass(frozen=True, slots=True)
 class Halt:
-    """`ways`: (command, when it is the right one)."""
+    """`ways`: (command, when it is the right one). `first`: where a person looks before choosing; `must_do`: in one command."""
 
     domain: str
     found: str
     expected: str
+    first: str
+    must_do: str
     ways: tuple[tuple[str, str], ...]
 
     def lines(self) -> list[str]:
@@ -23,8 +27,7 @@ class Halt:
         return [
             f"found: {self.found}",
             f"expected: {self.expected}",
-            f"look at what every server says now: failsafe doctor --domain {self.domain}; put the records right at the DNS provider where they are not",
-            "then one of:",
+            *self.first.splitlines(),
             *(f"  {command:{width}}  {when}" for command, when in self.ways),
         ]
 
@@ -33,12 +36,17 @@ class Halt:
         return {"found": self.found, "expected": self.expected, "ways_out": ways}
 
 
-def explain_halt(domain: str, found: str, expected: MxSet | None) -> Halt:
-    """`found`: what is there, in words; `expected`: what the plan that was not finished should have made."""
+def explain_halt(domain: str, found: str, expected: MxSet | None, *, reason: str = "", server: str = "") -> Halt:
+    """`found`: what is there, in words; `expected`: what the plan that was not finished should have made; `reason`: of the halt."""
+    if reason.startswith(RESTORE_REQUIRED):
+        return _explain_restore(domain, reason.partition(": ")[2], server)
     return Halt(
         domain,
         found or "not known yet",
         "not known: see failsafe events" if expected is None else describe(expected),
+        f"look at what every server says now: failsafe doctor --domain {domain}; put the records right at the DNS provider where they are not\n"
+        "then one of:",
+        f"failsafe acknowledge {domain} --serving primary|secondary",
         (
             (f"failsafe acknowledge {domain} --serving primary", "senders go to the primary, and that is right"),
             (
@@ -46,5 +54,23 @@ def explain_halt(domain: str, found: str, expected: MxSet | None) -> Halt:
                 "senders go to the secondary; failsafe brings them back later",
             ),
             (f"failsafe adopt-mx {domain}", "after the first: the records fit no layout, so the peace layout is written anew"),
+        ),
+    )
+
+
+def _explain_restore(domain: str, found: str, server: str) -> Halt:
+    return Halt(
+        domain,
+        found or "an empty or rebuilt mail store on the primary",
+        "the mail of the last ok snapshot",
+        "mail goes to the secondary and is safe there; one of the first two, then the third:",
+        f"failsafe restore --to server:{server}",
+        (
+            (
+                f"failsafe restore --to server:{server}",
+                "brings the mail back (with --ssh and --ssh-key of that server); it shows its plan first",
+            ),
+            (f"failsafe accept {server} --reason TEXT", "the store is as you meant it, and the last pull did not believe it"),
+            (f"failsafe acknowledge {domain} --serving secondary", "afterwards: the recovery is tried anew"),
         ),
     )

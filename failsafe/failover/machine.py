@@ -28,6 +28,7 @@ class Trigger(StrEnum):
     PLAN_VERIFIED = "plan-verified"
     PLAN_REFUSED = "plan-refused"
     PLAN_STUCK = "plan-stuck"
+    STORE_LOST = "store-lost"
     SEEN_AT_SECONDARY = "seen-at-secondary"
     SEEN_AT_PRIMARY = "seen-at-primary"
     ACKNOWLEDGED_PRIMARY = "acknowledged-primary"
@@ -125,6 +126,13 @@ ROWS: tuple[Transition, ...] = (
         HALTED,
         "tell loudly, touch nothing",
         "the failback could not be finished, or reality disagrees",
+    ),
+    Transition(
+        RECOVERING,
+        Trigger.STORE_LOST,
+        HALTED,
+        "tell loudly, touch nothing",
+        "the primary takes mail again, with an empty or rebuilt mail store: restore required",
     ),
     Transition(RECOVERING, Trigger.PLAN_STUCK, HALTED, "tell loudly, touch nothing", "the failback was refused too often"),
     *(

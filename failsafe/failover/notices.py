@@ -100,6 +100,22 @@ def stuck_event(record: DomainRecord, kind: FlipKind, text: str, now: datetime) 
     return Event("flip.failed", record.domain, f"{kind} stopped half-way: {text}", now, {}, notice)
 
 
+def restore_event(record: DomainRecord, reason: str, server: str, now: datetime) -> Event:
+    """The primary came back without its mail: nobody goes home to that by themselves."""
+    halt = explain_halt(record.domain, "", None, reason=reason, server=server)
+    notice = Notice(
+        subject=f"{record.domain}: the primary is back without its mail, restore required",
+        losing_mail="no: the secondary takes what comes; what was on the primary is in the last snapshot",
+        mail_goes="to the secondary",
+        must_do=halt.must_do,
+        since=record.suspected_at,
+        thread=thread_of(record),
+        severity=Severity.FAIL,
+        details="\n".join(halt.lines()),
+    )
+    return Event("failback.restore-required", record.domain, f"halted: {reason}", now, {}, notice)
+
+
 def unshown_event(record: DomainRecord, intent: Intent, text: str, now: datetime) -> Event:
     """The provider accepted the change, and its time is over, but DNS does not show it: an alarm of its own, since no retry of ours mends it."""
     notice = Notice(

@@ -238,7 +238,9 @@ class FlipRunner:
     def _move(self, facts: DomainFacts, decision: Decision, trigger: Trigger) -> DomainRecord:
         now, record = self._clock.now(), facts.record
         changed = _moved(facts, trigger, decision.reasons, now)
-        if changed.state is DomainState.HALTED:
+        if trigger is Trigger.STORE_LOST:
+            event = notices.restore_event(record, changed.reason, facts.policy.server, now)
+        elif changed.state is DomainState.HALTED:
             event = notices.stuck_event(record, decision.kind or FlipKind.FAILOVER, changed.reason, now)
         else:
             event = notices.state_event(record, trigger, decision.reasons, now)

@@ -224,15 +224,16 @@ def _domain(row: DomainRow, glance: Glance, now: datetime) -> DomainStatus:
         taken_over,
         _failover_drill(glance.by("duty", "name").get(f"drill-failover:{row.domain}")),
         tuple(observed_of_json(kept) for kept in details.get("observed", ())),
-        _halt(row.domain, seen, details) if state is not None and state["state"] == DomainState.HALTED else None,
+        _halt(row.domain, row.server, seen, details) if state is not None and state["state"] == DomainState.HALTED else None,
     )
 
 
-def _halt(domain: str, seen: dict[str, Any], details: dict[str, Any]) -> Halt:
+def _halt(domain: str, server: str, seen: dict[str, Any], details: dict[str, Any]) -> Halt:
     attempted = details.get("attempted")
     expected = None if attempted is None else MxSet.of(*((int(rank), str(name)) for rank, name in attempted["records"]))
     found = MxSet.of(*((int(rank), str(name)) for rank, name in seen.get("mx", ())))
-    return explain_halt(domain, seen.get("found") or (describe(found) if found else ""), expected)
+    reason = str(details.get("reason", ""))
+    return explain_halt(domain, seen.get("found") or (describe(found) if found else ""), expected, reason=reason, server=server)
 
 
 def _failover_drill(duty: Row | None) -> FailoverDrilled | None:

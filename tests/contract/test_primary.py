@@ -87,6 +87,12 @@ def test_a_store_that_was_made_anew_is_no_proof(world: World) -> None:
     assert ANNA in faults["store"]
 
 
+def test_a_store_without_any_of_its_mailboxes_is_none_either(world: World) -> None:
+    for mailbox in (ANNA, BOB):
+        shutil.rmtree(world.stack.folder(mailbox))
+    assert {"accounts", "store"} <= set(world.faults())
+
+
 def test_a_mailbox_whose_inbox_is_empty_and_whose_folders_are_not_is_no_suspect(world: World) -> None:
     for path in (world.stack.folder(ANNA) / "cur").iterdir():
         path.unlink()

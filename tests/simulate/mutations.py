@@ -98,7 +98,7 @@ MUTATIONS = (
     Mutation("no grace after a start", scenes.restarted_while_one_gets_through, (_without("_ALWAYS", "_start_grace"),)),
     Mutation("an unready secondary will do", scenes.both_gone, (_without("_FAILOVER", "_readiness"),)),
     Mutation("proof of life proves nothing", 44, (_without("_FAILOVER", "_proof_of_life"),)),
-    Mutation("any primary is ours", 3, ((guards, "_FAILBACK", ()),)),
+    Mutation("any primary is ours", 3, ((guards, "_FAILBACK", ()), (decide, "restore_required", lambda _: ""))),
     Mutation("no quorum is asked for", 0, ((evidence, "votes_needed", lambda _: 1), _without("_FAILOVER", "_no_quorum"))),
     Mutation("one that gets through is not believed", 44, ((decide, "judge_down", _down_whoever_says_up),)),
     Mutation("down_for is not waited for", 0, ((evidence, "votes", _at_once), (guards, "votes", _at_once))),

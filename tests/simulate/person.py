@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from failsafe.errors import FailsafeError
+from failsafe.failover.halt import RESTORE_REQUIRED
 from failsafe.failover.operator import run_acknowledge, run_hold
 from failsafe.failover.zone import mx_layout_fault, serving
 from failsafe.model import DomainState, MxSet, Side
@@ -49,6 +50,8 @@ class Person:
         record = world.store.records.get(DOMAIN)
         if record is None or record.state is not DomainState.HALTED or world.on("foreign") or world.how("provider"):
             return
+        if record.reason.startswith(RESTORE_REQUIRED) and world.store_suspect:
+            return  # it takes until the fault is over to restore it
         if not self._fits(world.zone.held):
             world.zone.put(world.scenario.peace)
         if not world.zone.settled:

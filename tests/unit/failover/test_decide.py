@@ -258,7 +258,6 @@ def test_the_primary_is_looked_at_before_a_failback() -> None:
         ("host-key", "doctor"),
         ("login", "doctor"),
         ("accounts", "accounts-missing"),
-        ("store", "store-suspect"),
         ("disk", "doctor"),
     ],
 )
@@ -266,6 +265,26 @@ def test_a_primary_that_is_not_proved_ours_gets_no_mail_back(broken: str, code: 
     decision = decide(replace(Scene.recovered(), primary=proof(broken)), NOW)
     assert decision.trigger is None
     assert codes(decision) == {code}
+
+
+def test_an_empty_store_halts_with_restore_required_when_the_recovery_time_is_over() -> None:
+    decision = decide(replace(Scene.recovered(), primary=proof("store")), NOW)
+    assert decision.trigger is Trigger.STORE_LOST
+    assert decision.reasons == ("restore required: store looked at",)
+    assert codes(decision) == {"store-suspect"}
+    assert decide(replace(Scene.recovered(29), primary=proof("store")), NOW).trigger is None
+
+
+def test_a_store_that_the_last_pull_found_made_anew_halts_too_also_without_ssh() -> None:
+    rebuilt = replace(Scene.recovered(), store_suspect="store-rebuilt: new", store_lost="store-rebuilt: new")
+    assert decide(rebuilt, NOW).trigger is Trigger.STORE_LOST
+    assert decide(policy(replace(rebuilt, primary=None), ssh=False), NOW).trigger is Trigger.STORE_LOST
+
+
+def test_a_store_that_lost_much_is_a_guard_and_no_halt() -> None:
+    decision = decide(replace(Scene.recovered(), store_suspect="mass-loss: 40 of 100"), NOW)
+    assert decision.trigger is None
+    assert codes(decision) == {"store-suspect"}
 
 
 def test_without_ssh_failback_waits_for_a_person() -> None:

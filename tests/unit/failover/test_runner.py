@@ -46,6 +46,7 @@ class World:
     journal: Journal
     verdict: Verdict = Verdict.DOWN
     lasts: float = 30
+    broken: tuple[str, ...] = ()  # what the primary cannot prove
 
     @property
     def runner(self) -> FlipRunner:
@@ -72,7 +73,7 @@ class World:
             started_at=now - timedelta(days=1),
             unfinished=self.journal.unfinished(DOMAIN),
             flips=self.journal.flips(DOMAIN, now - timedelta(days=1)),
-            primary=replace(proof(), at=now),
+            primary=replace(proof(*self.broken), at=now),
         )
 
     def turn(self, patience: timedelta = PATIENCE) -> Ending:
@@ -129,6 +130,27 @@ def test_a_failback_restores_the_exact_set_and_drains(world: World) -> None:
     assert record.draining_until is not None
     assert record.suspected_at is None
     assert world.zone.attempts == 2
+
+
+def test_a_primary_without_its_mail_halts_until_it_is_restored_and_a_person_says_so(world: World) -> None:
+    failed_over(world)
+    world.clock.pass_time(timedelta(hours=2))
+    world.verdict, world.lasts, world.broken = Verdict.UP, 120, ("store",)
+    world.until(DomainState.HALTED, turns=60)
+    assert world.record().reason.startswith("restore required")
+    assert world.events()[-1] == "failback.restore-required"
+    [told] = [
+        each.notice for each in EventStore(world.store).pending_notices(world.clock.now()) if "restore" in each.notice.subject
+    ]
+    assert told.must_do == "failsafe restore --to server:vps"
+    for _ in range(30):
+        world.turn()
+        world.clock.pass_time(minutes(5))
+    assert (world.zone.sets[DOMAIN], world.zone.attempts) == (OUTAGE, 1)
+    world.broken = ()
+    run_acknowledge(world.journal, world.record(), Side.SECONDARY, OUTAGE, Scene.peace().policy.layout, world.clock.now())
+    world.until(DomainState.NORMAL, turns=90)
+    assert world.zone.sets[DOMAIN] == PEACE
 
 
 def test_the_intent_is_committed_before_the_provider_hears_of_it(world: World) -> None:

@@ -198,6 +198,17 @@ def test_a_halted_domain_says_what_was_found_what_was_expected_and_three_ways_ou
     ]
 
 
+def test_a_primary_without_its_mail_says_how_it_gets_it_back() -> None:
+    halt = explain_halt(DOMAIN, "", None, reason="restore required: nothing in anna@example.org", server="vps")
+    assert halt.found == "nothing in anna@example.org"
+    assert [command for command, _ in halt.ways] == [
+        "failsafe restore --to server:vps",
+        "failsafe accept vps --reason TEXT",
+        "failsafe acknowledge example.org --serving secondary",
+    ]
+    assert "DNS" not in "\n".join(halt.lines())
+
+
 def test_an_order_to_a_halted_domain_is_refused_with_that_explanation() -> None:
     halted = record(DomainState.HALTED, attempted=OUTAGE, reason="not verified within 5 min")
     with pytest.raises(Refused) as caught:
