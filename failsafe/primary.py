@@ -138,8 +138,9 @@ def _mail(app: App, server: str, found: dict[str, bool]) -> Iterator[PrimaryChec
     yield PrimaryCheck(
         "accounts", not missing, f"missing on the server: {names}" if missing else f"all {len(known)} mailboxes are there"
     )
-    there = any(mailbox in found for mailbox in known)  # where none is, the store is not there at all
-    empty = [mailbox for mailbox in known if not found.get(mailbox, there) and held(mailbox)]
+    empty = [
+        mailbox for mailbox in known if not found.get(mailbox, bool(found)) and held(mailbox)
+    ]  # none there at all: all are empty
     yield PrimaryCheck(
         "store",
         not empty,

@@ -237,6 +237,7 @@ class Domain(Table):
     down_for: Duration = timedelta(minutes=15)
     up_for: Duration = timedelta(minutes=30)
     failback: Literal["auto", "manual"] = "auto"
+    when_lying: Literal["strategy", "replace"] = "strategy"
     verify_for: Duration = timedelta(minutes=5)
     min_dwell: Duration = timedelta(hours=1)
     flips_per_day: int = Field(default=3, ge=1, le=100)

@@ -18,9 +18,11 @@ from failsafe.failover.evidence import (
     describe_views,
     due_at,
     judge_down,
+    judge_lying,
     judge_recovered,
     judge_taking,
     judge_well,
+    lying_for,
     recovery_time,
 )
 from failsafe.failover.facts import DomainFacts, fitting
@@ -98,7 +100,8 @@ def decide_by_hand(facts: DomainFacts, kind: FlipKind, now: datetime, *, force: 
     refusing = tuple(guard for guard in guards if guard.code in BY_HAND and not (force and guard.code in FORCEABLE))
     plan = None
     if facts.zone.agreed is not None and facts.unfinished is None and not any(guard.code == "drift" for guard in guards):
-        plan = make_plan(kind, facts.zone.agreed, facts.record, facts.policy)
+        fence = facts.policy.fence_lying and judge_lying(facts, now)
+        plan = make_plan(kind, facts.zone.agreed, facts.record, facts.policy, fence=fence)
     if not facts.policy.writable:
         raise _by_hand_alone(facts, told_guards(guards, facts.policy.domain), plan)
     orders = (Order.FLIP,) if not refusing and plan is not None else ()
@@ -186,11 +189,15 @@ def _towards_primary(facts: DomainFacts, now: datetime) -> Decision:
 
 def _due(facts: DomainFacts, kind: FlipKind, trigger: Trigger, guards: tuple[Guard, ...], now: datetime) -> Decision:
     """The evidence is in. Act, or say once why not."""
-    reasons = describe_views(facts, now)
+    reasons, fence = describe_views(facts, now), False
+    if kind is FlipKind.FAILOVER and judge_lying(facts, now):
+        fence = facts.policy.fence_lying
+        waits = f"it refuses for good (5xx) whom it should take: that is believed after {describe_span(lying_for(facts.policy))}"
+        reasons = (*reasons, waits)
     plan = None
     if facts.zone.agreed is not None and not any(guard.code == "drift" for guard in guards):
         try:
-            plan = make_plan(kind, facts.zone.agreed, facts.record, facts.policy)
+            plan = make_plan(kind, facts.zone.agreed, facts.record, facts.policy, fence=fence)
         except Refused as error:
             guards = (*guards, Guard("doctor", str(error), error.mend))
     order = _tell_order(facts, kind, guards)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from failsafe.failover.facts import DomainFacts, View
+from failsafe.failover.facts import DomainFacts, Policy, View
 from failsafe.model import FlipKind, Intent, Verdict
 
 AGAINST = (Verdict.DOWN, Verdict.LYING)
+LYING_SHARE = 5  # a quorum that sees lies waits for this part of `down_for`: three minutes of fifteen
 FLAPS_WITHIN = timedelta(days=1)  # failovers of this time make the next failback wait longer
 LONGEST_RECOVERY = timedelta(
     hours=12
@@ -35,8 +36,28 @@ def judge_taking(facts: DomainFacts) -> bool:
 
 
 def votes(facts: DomainFacts, now: datetime) -> tuple[View, ...]:
-    """The views that have said down or lying without a break for `down_for`, counted from the first such evidence."""
-    return tuple(view for view in against(facts) if lasting(view, facts.policy.down_for, now))
+    """The views that have said down or lying without a break for `down_for`, counted from the first such evidence.
+
+    Where enough of them are told lies, `lying_for` is enough: from such a primary senders get their mail back at once.
+    """
+    liars = _told_lies(facts, now)
+    early = liars if len(liars) >= votes_needed(facts) else ()
+    return tuple(view for view in against(facts) if view in early or lasting(view, facts.policy.down_for, now))
+
+
+def lying_for(policy: Policy) -> timedelta:
+    """How long a quorum has to see lies: a fifth of `down_for`, but two looks at least."""
+    return min(max(policy.down_for / LYING_SHARE, policy.probe_every * 2), policy.down_for)
+
+
+def judge_lying(facts: DomainFacts, now: datetime) -> bool:
+    """Enough vantages have seen the primary refuse the known-good recipient for good (5xx) for `lying_for`, and none says up."""
+    return len(_told_lies(facts, now)) >= votes_needed(facts) and not for_it(facts)
+
+
+def _told_lies(facts: DomainFacts, now: datetime) -> tuple[View, ...]:
+    span = lying_for(facts.policy)
+    return tuple(view for view in against(facts) if view.lying_since_at is not None and now - view.lying_since_at >= span)
 
 
 def votes_needed(facts: DomainFacts) -> int:
@@ -51,9 +72,13 @@ def judge_down(facts: DomainFacts, now: datetime) -> bool:
 
 def due_at(facts: DomainFacts) -> datetime | None:
     """When the primary will be judged down if nothing changes; None while too few vantages say down, or one says up."""
-    begun = sorted(view.since_at for view in against(facts) if view.since_at is not None)
     needed = votes_needed(facts)
-    return None if for_it(facts) or len(begun) < needed else begun[needed - 1] + facts.policy.down_for
+    begun = sorted(view.since_at for view in against(facts) if view.since_at is not None)
+    lies = sorted(view.lying_since_at for view in against(facts) if view.lying_since_at is not None)
+    if for_it(facts) or len(begun) < needed:
+        return None
+    due = begun[needed - 1] + facts.policy.down_for
+    return due if len(lies) < needed else min(due, lies[needed - 1] + lying_for(facts.policy))
 
 
 def judge_recovered(facts: DomainFacts, now: datetime) -> bool:

@@ -32,6 +32,11 @@ class View(Protocol):
         ...
 
     @property
+    def lying_since_at(self) -> datetime | None:
+        """Since when it has seen nothing but 5xx to the known-good recipient; None where it does not say lying."""
+        ...
+
+    @property
     def degraded(self) -> bool:
         """The newest thing seen is a 4xx to the known-good recipient."""
         ...
@@ -56,6 +61,9 @@ class Policy:
     flips_per_day: int = 3
     ttl_seconds: int | None = None
     auto_failback: bool = True
+    fence_lying: bool = (
+        False  # a primary that lies is taken out of the records for the time of the failover, whatever the strategy
+    )
     writable: bool = True  # a DNS provider is configured
     ssh: bool = True  # the primary can be asked over SSH; without it nobody can prove that it is ours
 

@@ -66,6 +66,9 @@ class VantageView:
     taking_since_at: datetime | None = (
         None  # of one that says up: the first time since then that mail was taken, not put off with a 4xx
     )
+    lying_since_at: datetime | None = (
+        None  # of one that says lying: since when it has seen nothing but 5xx to the known-good recipient
+    )
     degraded: bool = False  # the newest evidence is a 4xx to the known-good recipient
 
 
@@ -101,9 +104,19 @@ def judge(history: Iterable[EvidenceRun], now: datetime, policy: JudgePolicy) ->
         )
     blocked = newest.evidence.seen in {ProbeClass.PROBE_BLOCKED, ProbeClass.BANNED}
     taking = fold.taking_since_at if verdict is Verdict.UP else None
+    lying = fold.lying_since_at if verdict is Verdict.LYING else None
     degraded = newest.evidence.seen is ProbeClass.DEGRADED
     return VantageView(
-        newest.evidence.vantage, verdict, since_at, newest.last_at, reasons, newest.evidence.axis, blocked, taking, degraded
+        newest.evidence.vantage,
+        verdict,
+        since_at,
+        newest.last_at,
+        reasons,
+        newest.evidence.axis,
+        blocked,
+        taking,
+        lying,
+        degraded,
     )
 
 
@@ -133,13 +146,15 @@ class _Fold:
         self.verdict = Verdict.UNKNOWN
         self.since_at: datetime | None = None
         self.taking_since_at: datetime | None = None
+        self.lying_since_at: datetime | None = None
 
     def see(self, run: EvidenceRun) -> None:
         gap = self._last_at is not None and run.first_at - self._last_at > self._policy.stale_after
         if gap or run.evidence.target != self._target:
-            self._failing_since = self._hard_since = self.since_at = self.taking_since_at = None
+            self._failing_since = self._hard_since = self.since_at = self.taking_since_at = self.lying_since_at = None
         self._last_at, self._target = run.last_at, run.evidence.target
         seen = run.evidence.seen
+        self.lying_since_at = (self.lying_since_at or run.first_at) if seen is ProbeClass.LYING else None
         if seen not in FAILING:
             self._failing_since = self._hard_since = None
             self.taking_since_at = (self.taking_since_at or run.first_at) if seen in ACCEPTING else None

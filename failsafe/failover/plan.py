@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from failsafe.errors import Refused
 from failsafe.failover.facts import Policy
-from failsafe.failover.zone import describe, plan_failback, plan_failover, plan_peace, steps
+from failsafe.failover.zone import describe, plan_failback, plan_failover, plan_fence, plan_peace, steps
 from failsafe.model import DomainRecord, FlipKind, Mx, MxChange, MxSet
 
 MARK_LIMIT = 100  # characters in a comment on Cloudflare's free plan
@@ -24,9 +24,11 @@ class FlipPlan:
     sentences: tuple[str, ...]
 
 
-def make_plan(kind: FlipKind, found: MxSet, record: DomainRecord, policy: Policy) -> FlipPlan:
-    """Plans from the set that the zone holds now. Raises Refused where it does not fit the strategy."""
-    if kind is FlipKind.FAILOVER:
+def make_plan(kind: FlipKind, found: MxSet, record: DomainRecord, policy: Policy, *, fence: bool = False) -> FlipPlan:
+    """Plans from the set that the zone holds now. `fence`: a failover takes the primary out. Raises Refused where it does not fit the strategy."""
+    if kind is FlipKind.FAILOVER and fence:
+        desired = plan_fence(found, policy.layout, policy.ttl_seconds)
+    elif kind is FlipKind.FAILOVER:
         desired = plan_failover(found, policy.layout, policy.ttl_seconds)
     elif kind is FlipKind.FAILBACK:
         desired = plan_failback(found, record.previous, policy.layout, policy.ttl_seconds)

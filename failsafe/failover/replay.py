@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from itertools import zip_longest
 
 from failsafe.failover.decide import Decision, Order, decide
-from failsafe.failover.evidence import recovery_time
+from failsafe.failover.evidence import lying_for, recovery_time
 from failsafe.failover.facts import DomainFacts, Policy, PrimaryProof, Readiness, ZoneReading
 from failsafe.failover.gather import read_zone
 from failsafe.failover.health import ACCEPTING, FAILING, STALE_AFTER_INTERVALS, EvidenceRun, JudgePolicy, judge_all
@@ -231,6 +231,8 @@ class _Player:
         for view in facts.views:
             if view.since_at is not None:
                 yield view.since_at + wait
+            if view.lying_since_at is not None:
+                yield view.lying_since_at + lying_for(policy)
         for flip in facts.flips:
             if flip.outcome_at is not None:
                 yield flip.outcome_at + policy.min_dwell

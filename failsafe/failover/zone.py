@@ -13,7 +13,7 @@ a change so that every state on the way holds at least one record, whatever the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 from failsafe.errors import Refused
@@ -76,6 +76,8 @@ def mx_layout_fault(found: MxSet, layout: MxLayout, side: Side = Side.PRIMARY) -
     fault = configuration_fault(layout)
     if fault is not None:
         return fault
+    if side is Side.SECONDARY and found.exchanges == set(layout.secondaries):
+        layout = replace(layout, strategy=Strategy.REPLACE)  # the primary is fenced off: an outage layout of every strategy
     if not found:
         return "there is no MX record (senders then use the domain's own address, RFC 5321 section 5.1)"
     names = [record.exchange for record in found.records]
@@ -101,6 +103,14 @@ def plan_failover(found: MxSet, layout: MxLayout, ttl_seconds: int | None = None
         records = _added(found, layout)
     else:
         records = [(PRIMARY_BASE + index, name) for index, name in enumerate(layout.secondaries)]
+    return _checked(records, ttl_seconds if ttl_seconds is not None else found.ttl_seconds, layout, Side.SECONDARY)
+
+
+def plan_fence(found: MxSet, layout: MxLayout, ttl_seconds: int | None = None) -> MxSet:
+    """The secondaries alone, as they are listed or as `replace` lists them. Raises Refused where `found` is no peace layout of the strategy."""
+    _demand(mx_layout_fault(found, layout, Side.PRIMARY))
+    kept = [(record.preference, record.exchange) for record in found.records if record.exchange in layout.secondaries]
+    records = kept or [(PRIMARY_BASE + index, name) for index, name in enumerate(layout.secondaries)]
     return _checked(records, ttl_seconds if ttl_seconds is not None else found.ttl_seconds, layout, Side.SECONDARY)
 
 

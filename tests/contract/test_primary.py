@@ -67,6 +67,7 @@ def test_the_server_we_know_with_its_mail_is_proved(world: World) -> None:
 
 
 def test_a_mailbox_that_is_not_there_is_named(world: World) -> None:
+    world.stack.put(BOB, "", "b.host:2,S")
     shutil.rmtree(world.stack.folder(ANNA))
     faults = world.faults()
     assert list(faults) == ["accounts"]

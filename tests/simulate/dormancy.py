@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from failsafe.daemon.watch import DECIDE_WITHOUT_LOOK
 from failsafe.domains import Round
 from failsafe.failover.decide import Order
-from failsafe.failover.evidence import against, for_it, recovery_time, votes_needed
+from failsafe.failover.evidence import against, for_it, lying_for, recovery_time, votes_needed
 from failsafe.failover.guards import DAY, PROOF_STALE
 from failsafe.failover.health import discount
 from failsafe.model import Axis, DomainState, Evidence, FlipKind, ProbeClass
@@ -102,7 +102,11 @@ class Dormancy:
         away = decision.kind is FlipKind.FAILOVER
         span = policy.down_for if away else recovery_time(facts.policy.up_for, facts.flips, now)
         ends = [view.since_at + span for view in (against(facts) if away else for_it(facts)) if view.since_at is not None]
-        ends += [end - span / 2 for end in ends if away]  # the warning at half of down_for
+        if away:
+            lies = [view.lying_since_at for view in against(facts) if view.lying_since_at is not None]
+            ends += [end - span / 2 for end in ends]  # the warning at half of down_for
+            ends += [since + lying_for(policy) for since in lies]
+            ends += [since + lying_for(policy) - span / 2 for since in lies]
         ends.append(record.since_at + span)
         if not away:  # then the recovery time is shorter again
             ends += [flip.outcome_at + DAY for flip in facts.flips if flip.outcome_at is not None]
@@ -184,7 +188,7 @@ class Dormancy:
                 seen.append(replace(run.evidence, at=made))
                 known = self.machine.sightings[vantage]
                 self.machine.sightings[vantage] = Sighting(
-                    known.kind, known.failing_since, known.ok_since, made - self.machine.offset
+                    known.kind, known.failing_since, known.ok_since, made - self.machine.offset, known.lying_since
                 )
         if newest is not None:
             line = self.line_now(newest)

@@ -54,9 +54,18 @@ class Liveness:
 
     def _judge_leaving(self, process: Process) -> None:
         world, policy, since = self._world, self._world.scenario.policy, self._due_since(process)
-        limit = policy.down_for + policy.probe_every * (1 + 2 * JITTER) + PROVIDER_TIME
-        if since is not None and world.engine.now - since > limit:
+        more = policy.probe_every * (1 + 2 * JITTER) + PROVIDER_TIME
+        if since is not None and world.engine.now - since > policy.down_for + more:
             self._fail("not-left", f"the primary is dead for {world.engine.now - since}, and mail still goes there")
+        lies = self._lies_since(process)
+        if lies is not None and world.engine.now - lies > max(policy.down_for / 5, 2 * policy.probe_every) + more:
+            self._fail("not-left", f"the primary refuses mail for good for {world.engine.now - lies}, and mail still goes there")
+
+    def _lies_since(self, process: Process) -> datetime | None:
+        """Since when the quorum has been told 5xx and nothing else stood in the way."""
+        quorum = self._world.scenario.policy.quorum
+        lies = sorted(one.lying_since for one in process.machine.sightings.values() if one.lying_since is not None)
+        return None if self._leave_from is None or len(lies) < quorum else max(self._leave_from, lies[quorum - 1])
 
     def left(self, process: Process) -> None:
         """A failover was verified: how long after its time had come?"""

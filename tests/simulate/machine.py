@@ -34,6 +34,7 @@ class Sighting:
     failing_since: datetime | None
     ok_since: datetime | None
     last: datetime
+    lying_since: datetime | None = None
 
 
 @dataclass
@@ -140,9 +141,11 @@ class Machine:
         well = before.ok_since if before is not None else None
         if kind == "ok":  # a time of health begins with mail that is taken
             well = well or now
+        lying = (before.lying_since if before is not None else None) or now
         self.sightings[vantage] = Sighting(
-            kind, failing if kind in ("failing", "degraded") else None, well if kind in ("ok", "degraded") else None, now
-        )
+            kind, failing if kind in ("failing", "degraded") else None, well if kind in ("ok", "degraded") else None, now,
+            lying if seen is ProbeClass.LYING else None,
+        )  # fmt: skip
 
 
 def kind_of(seen: ProbeClass) -> str:

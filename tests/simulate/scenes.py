@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+from failsafe.model import MxSet, Strategy
 from tests.simulate.engine import START
 from tests.simulate.homes import dead_for_a_day
 from tests.simulate.scenario import HERE, Fault, Scenario
@@ -78,6 +79,14 @@ def simply_dead(number: int) -> Scenario:
 def never_answered(number: int) -> Scenario:
     """Every request is lost on its way to the provider."""
     return _scene(number, _dead(3 * HOUR), Fault("provider", AT, AT + 2 * HOUR, "", "before"))
+
+
+def lying(number: int) -> Scenario:
+    """The primary refuses everybody for good, where such a primary is to be taken out of the records."""
+    plain = _scene(number, Fault("primary", AT, AT + 3 * HOUR, "", "lying"))
+    layout = replace(plain.policy.layout, strategy=Strategy.ON_DEMAND)
+    peace = MxSet.of(*((10 + place, name) for place, name in enumerate(layout.primaries)), ttl_seconds=60)
+    return replace(plain, policy=replace(plain.policy, layout=layout, fence_lying=True), peace=peace)
 
 
 def flapping_for_hours(number: int) -> Scenario:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from failsafe.failover.guards import START_GRACE
 from failsafe.failover.zone import describe, mx_layout_fault, serving
-from failsafe.model import DomainRecord, DomainState, FlipKind, Intent, MxChange, MxSet, Outcome, Side
+from failsafe.model import DomainRecord, DomainState, FlipKind, Intent, MxChange, MxSet, Outcome, Side, Strategy
 from tests.simulate.liveness import Liveness
 from tests.simulate.ports import DOCTOR_BEGAN, DOCTOR_EVERY
 from tests.simulate.scenario import DOMAIN, Letter
@@ -89,10 +89,10 @@ class Watchman:
         fault = mx_layout_fault(change.desired, world.scenario.policy.layout, side)
         if fault:
             self.fail("layout", fault)
-        self._judge_evidence(process, intent, record)
+        self._judge_evidence(process, intent, record, change)
         self._judge_rate()
 
-    def _judge_evidence(self, process: Process, intent: Intent, record: DomainRecord) -> None:
+    def _judge_evidence(self, process: Process, intent: Intent, record: DomainRecord, change: MxChange) -> None:
         now = self._world.engine.now
         assert process.snapshot is not None
         at, sightings, line = process.snapshot
@@ -104,6 +104,8 @@ class Watchman:
         fresh = {name: one for name, one in sightings.items() if at - one.last <= 3 * interval + SLACK}
         if intent.kind is FlipKind.FAILOVER:
             self._judge_failover(process, at, fresh, record)
+            if self._writes[intent.id] == 1 and self._plans[-1] >= at:  # not one that is gone on with
+                self._judge_fence(process, change, at, fresh)
         elif intent.kind is FlipKind.FAILBACK:
             self._judge_failback(at, fresh, resumed=self._plans[-1] < at)
 
@@ -111,6 +113,7 @@ class Watchman:
         policy, machine = self._world.scenario.policy, process.machine
         since = {name: one.failing_since for name, one in fresh.items() if one.failing_since is not None}
         long = [name for name, begun in since.items() if at - begun >= policy.down_for - SLACK]
+        long = max(long, self.seen_lying(fresh, at, -SLACK), key=len)
         said = ", ".join(
             f"{name} {one.kind} since {one.failing_since:%H:%M:%S}" if one.failing_since else f"{name} {one.kind}"
             for name, one in fresh.items()
@@ -129,6 +132,29 @@ class Watchman:
             self.fail("not-ready", "a failover to a secondary that the doctor had found unready")
         if self._world.primary in ("well", "greylisting"):
             self.false_flips += 1
+
+    def seen_lying(self, fresh: dict[str, Sighting], at: datetime, slack: timedelta) -> list[str]:
+        """Who has been told 5xx for a fifth of `down_for` (two looks at least) and `slack`; nobody where they are less than the quorum."""
+        policy = self._world.scenario.policy
+        wait = max(policy.down_for / 5, 2 * policy.probe_every) + slack
+        found = [name for name, one in fresh.items() if one.lying_since is not None and at - one.lying_since >= wait]
+        return found if len(found) >= policy.quorum else []
+
+    def _judge_fence(self, process: Process, change: MxChange, at: datetime, fresh: dict[str, Sighting]) -> None:
+        """A liar is taken out where that is configured; nobody else ever is."""
+        policy, since = self._world.scenario.policy, process.started_at
+        if policy.layout.strategy is Strategy.REPLACE:
+            return
+        fenced = not change.desired.exchanges & set(policy.layout.primaries)
+        lying = policy.fence_lying and self.seen_lying(fresh, at, -SLACK)
+        surely = policy.fence_lying and self.seen_lying(
+            {name: one for name, one in fresh.items() if since < (one.lying_since or since)}, at, timedelta(0)
+        )
+        if (fenced and not lying) or (surely and not fenced):
+            self.fail(
+                "fence",
+                f"the primary is {'taken out' if fenced else 'left in'} ({', '.join(f'{name} {one.kind}' for name, one in fresh.items())})",
+            )
 
     def unready(self, machine: Machine, record: DomainRecord) -> bool:
         """Whether the last hourly run before the incident that was not blind found the secondary unready."""
