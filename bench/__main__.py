@@ -1,17 +1,17 @@
-"""python -m bench [status|daemon|storm|backup|restore|search|simulate] [--save] and the options that `--help` lists. Exit status 1 if a target is missed."""
+"""python -m bench [status|daemon|storm|backup|restore|search|simulate|failover] [--save] and the options that `--help` lists. Exit status 1 if a target is missed."""
 
 import argparse
 import sys
 from collections.abc import Callable
 
-from bench import backup, daemon, restore, search, simulate, status, storm
+from bench import backup, daemon, failover, restore, search, simulate, status, storm
 from bench.report import Report
 
 
 def main(words: list[str]) -> int:
     """Run what is asked for and print it; the exit status."""
     parser = argparse.ArgumentParser(prog="./dev bench", description="Measure failsafe on this machine.")
-    names = ("status", "daemon", "storm", "backup", "restore", "search", "simulate")
+    names = ("status", "daemon", "storm", "backup", "restore", "search", "simulate", "failover")
     parser.add_argument("name", nargs="?", choices=names, help="default: all")
     parser.add_argument(
         "--minutes", type=float, default=2.0, help="how long the idle daemon's writes are watched (default: %(default)s)"
@@ -27,7 +27,10 @@ def main(words: list[str]) -> int:
         "--rounds", type=int, default=100, help="pulls over which the mail of `restore` arrives (default: %(default)s)"
     )
     parser.add_argument(
-        "--runs", type=int, default=7, help="of `backup` and `restore`, of which the median counts (default: %(default)s)"
+        "--runs",
+        type=int,
+        default=7,
+        help="of `backup`, `restore` and `failover`, of which the median counts (default: %(default)s)",
     )
     parser.add_argument("--quick", action="store_true", help="`backup` with one first pull and one restic, to see that it works")
     parser.add_argument("--save", action="store_true", help="keep the result in bench/results")
@@ -41,6 +44,7 @@ def main(words: list[str]) -> int:
         "restore": lambda: restore.measure(asked.messages, asked.rounds, asked.runs),
         "search": lambda: search.measure(asked.messages if asked.messages != 100_000 else 1_000_000, max(asked.runs, 5)),
         "simulate": lambda: simulate.measure(asked.seeds or simulate.SEEDS, asked.hours),
+        "failover": lambda: failover.measure(asked.runs),
     }
     missed = False
     for name, measure in benches.items():

@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,6 +33,7 @@ class Report:
     name: str
     how: str
     lines: list[Line] = field(default_factory=list)
+    tables: list[list[tuple[str, ...]]] = field(default_factory=list)  # further ones, each with its head first
 
     def at_most(self, what: str, value: float, unit: str, limit: float, digits: int = 2) -> None:
         """A figure that has a limit."""
@@ -48,10 +50,10 @@ class Report:
     def text(self) -> str:
         """As Markdown that also reads well in a terminal."""
         rows = [("what", "measured", "target", ""), *((one.what, one.measured, one.target, one.verdict) for one in self.lines)]
-        widths = [max(len(row[place]) for row in rows) for place in range(4)]
-        table = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows]
-        table.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-        return "\n".join([f"# bench {self.name}", "", self.how, "", machine(), "", *table, ""])
+        parts = [f"# bench {self.name}", "", self.how, "", machine(), ""]
+        for each in (rows, *self.tables):
+            parts += [*_table(each), ""]
+        return "\n".join(parts)
 
     def save(self) -> Path:
         """Keep it as the reference result."""
@@ -59,6 +61,13 @@ class Report:
         file = RESULTS / f"{self.name}.md"
         file.write_text(self.text(), encoding="utf-8")
         return file
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    table = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows]
+    table.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return table
 
 
 def machine() -> str:
