@@ -1,10 +1,9 @@
-"""`failsafe run`: one never-raising ticker, driven by `schedule`, that sleeps until something is due, a child ends or a signal comes."""
+"""`failsafe run`: one never-raising ticker, driven by `schedule`, that sleeps until something is due, a look or a child ends, or a signal comes."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import sys
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from failsafe.clock import SystemClock
 from failsafe.daemon import systemd
 from failsafe.daemon.jobs import Jobs
 from failsafe.daemon.shift import Shift
+from failsafe.daemon.waking import Waker
 from failsafe.errors import ConfigError, FailsafeError, Interrupted
 from failsafe.events import Event
 from failsafe.logs import get_log
@@ -32,8 +32,8 @@ JOBS_LOCK = "jobs"  # held by whoever starts long jobs
 WHAT_RUN = "failsafe run"
 MIGRATED = "FAILSAFE_MIGRATED"  # set when the program has begun anew after a migration, so that it does so once
 LONGEST_SLEEP = 15.0  # seconds; a manual backup, a changed clock or a resumed laptop is noticed within that
-SHORTEST_SLEEP = 0.2
-BUSY_SLEEP = 0.5  # while looks, decisions or children are under way
+SHORTEST_SLEEP = 0.05  # a failover is decided the moment its wait is over
+BUSY_SLEEP = 0.5  # while looks, decisions or children are under way; when one ends, the sleep does
 JOBS_EVERY = timedelta(seconds=5)  # how often the database is asked what is due
 OTHER_JOBS_WAIT = 2.0  # seconds for a `tick` that is just ending
 
@@ -53,20 +53,22 @@ class Daemon:
         self._locks = contextlib.ExitStack()
         self._may_start_jobs = False
         self._web: WebServer | None = None
+        self._waker = Waker()
 
     def run(self) -> None:
         """Until SIGTERM (returns) or SIGINT (Interrupted). Raises LockBusy where another one runs, StoreError, SchemaMismatch."""
         with self._locks, FileLock(self._app.lock_file(DAEMON_LOCK), WHAT_RUN).hold(wait_seconds=OTHER_JOBS_WAIT):
             if migrate(self._app, self._started_at) and MIGRATED not in os.environ:
                 self._begin_anew()
-            self._shift, self._jobs = Shift(self._app, self._started_at), Jobs(self._app)
+            self._use(Shift(self._app, self._started_at))
+            self._jobs = Jobs(self._app)
             self._start_web()
-            with _signals(self._on_signal) as wake:
+            with _signals(self._on_signal, self._waker):
                 self._scheduler.every(1).seconds.do(self._tick)
                 self._tick()
                 systemd.notify("READY=1")
                 while self._stop_signal is None:
-                    _sleep(wake, self._seconds_to_sleep())
+                    self._waker.sleep(self._seconds_to_sleep())
                     self._scheduler.run_all()  # whatever ended the sleep (an ended child, a signal, the time) is looked at now
             self._end()
         if self._stop_signal == signal.SIGINT:
@@ -112,12 +114,11 @@ class Daemon:
     def _seconds_to_sleep(self) -> float:
         if self._stop_signal is not None:
             return 0.0
-        if self._shift.watch.busy or self._jobs.running:
-            return BUSY_SLEEP
+        longest = BUSY_SLEEP if self._shift.watch.busy or self._jobs.running else LONGEST_SLEEP
         now = self._clock.now()
         wakes = [at for at in (self._shift.watch.wake_at(now),) if at is not None]
-        seconds = min([(at - now).total_seconds() for at in wakes], default=LONGEST_SLEEP)
-        return min(max(seconds, SHORTEST_SLEEP), LONGEST_SLEEP, systemd.watchdog_seconds() or LONGEST_SLEEP)
+        seconds = min([(at - now).total_seconds() for at in wakes], default=longest)
+        return min(max(seconds, SHORTEST_SLEEP), longest, systemd.watchdog_seconds() or longest)
 
     def _beat(self) -> None:
         every = systemd.watchdog_seconds()
@@ -130,6 +131,10 @@ class Daemon:
         self._app.unchecked_store.close()
         argv = [sys.executable, "-m", "failsafe", "--config", str(self._app.config_file), "run"]
         os.execve(sys.executable, argv, {**os.environ, MIGRATED: "1"})  # noqa: S606 - our own program, no shell wanted
+
+    def _use(self, shift: Shift) -> None:
+        self._shift = shift
+        shift.watch.nudge = self._waker.nudge
 
     # -- beginning and ending --------------------------------------------------------------------------------------------
 
@@ -170,7 +175,8 @@ class Daemon:
             self._shift.close(now)
         except FailsafeError as error:
             get_log().error("reload", error=str(error), text="what the last looks saw could not be written")
-        self._app, self._shift, self._jobs = app, shift, self._jobs.with_app(app)
+        self._use(shift)
+        self._app, self._jobs = app, self._jobs.with_app(app)
         if self._web is not None:
             self._web.use(app)
         old.store.close()
@@ -210,24 +216,15 @@ def migrate(app: App, now: datetime) -> bool:
 
 
 @contextmanager
-def _signals(handler: object) -> Iterator[int]:
-    """Installs the handlers; gives a descriptor that becomes readable with every signal (a flag alone would wait for the sleep to end)."""
-    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+def _signals(handler: object, waker: Waker) -> Iterator[None]:
+    """Installs the handlers; every signal ends a sleep (a flag alone would wait for its end)."""
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
     before = {number: signal.signal(number, handler) for number in numbers}  # type: ignore[arg-type]
-    old = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    old = signal.set_wakeup_fd(waker.open(), warn_on_full_buffer=False)
     try:
-        yield reader
+        yield
     finally:
         signal.set_wakeup_fd(old)
         for number, previous in before.items():
             signal.signal(number, previous)
-        os.close(reader)
-        os.close(writer)
-
-
-def _sleep(wake: int, seconds: float) -> None:
-    readable, _, _ = select.select([wake], [], [], seconds)
-    if readable:
-        with contextlib.suppress(BlockingIOError):
-            os.read(wake, 4096)
+        waker.close()

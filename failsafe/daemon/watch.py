@@ -3,6 +3,9 @@
 Looking and deciding are two things that may each take a while (a dead server's timeouts, a silent name server), so each has its own
 future: at most one look of each probe and one decision a domain are under way, and none keeps another waiting. A probe of people's
 access that hangs for its whole deadline must not make the evidence of inbound mail stale.
+
+The wait before a failover rarely ends with a look. One more look begins so early that it ends when the wait does: the decision then is neither
+late by an interval nor made from what was true a minute ago.
 """
 
 from __future__ import annotations
@@ -21,9 +24,9 @@ from failsafe.domains import Domains, Round
 from failsafe.errors import FailsafeError, LeaseLost
 from failsafe.events import Event
 from failsafe.failover.decide import Order
-from failsafe.failover.evidence import against
+from failsafe.failover.evidence import against, due_at
 from failsafe.failover.health import discount
-from failsafe.failover.rounds import Probe, due_probes, may_probe, next_run_at
+from failsafe.failover.rounds import Probe, due_probes, may_probe, next_run_at, quiet_until
 from failsafe.logs import get_log
 from failsafe.model import Axis, DomainState, Evidence, OwnLine
 from failsafe.status.watched import WATCH_FLUSH
@@ -46,6 +49,7 @@ class _Target:
     look: Callable[[datetime], Evidence]
     target: str  # as the evidence names it
     last_run_at: datetime | None = None
+    took: timedelta = timedelta(0)  # the last look
 
     @property
     def name(self) -> str:
@@ -78,11 +82,15 @@ class Watch:
     _looks: dict[str, Future[_Sight]] = field(default_factory=dict)
     _decisions: dict[str, Future[Round]] = field(default_factory=dict)
     _decide_at: dict[str, datetime] = field(default_factory=dict)
+    _decided_at: dict[str, datetime] = field(default_factory=dict)  # as of which moment the last decision was begun
     _told: dict[str, _Told] = field(default_factory=dict)
     _proofs: dict[str, Future[datetime | None]] = field(default_factory=dict)  # looks for mail on a server that seems down
     _proved_at: dict[str, datetime] = field(default_factory=dict)
     looked_at: dict[str, datetime] = field(default_factory=dict)
     _drift: DriftWatch = field(init=False)
+    _due: dict[str, datetime] = field(default_factory=dict)  # when a domain's wait for a failover is over
+    _last_looks: dict[str, datetime] = field(default_factory=dict)  # when the look begins that ends with the wait
+    nudge: Callable[[], None] = lambda: None  # called in a thread when a look or a decision has ended
 
     def __post_init__(self) -> None:
         self._drift = DriftWatch(self.app)
@@ -103,9 +111,14 @@ class Watch:
 
     def wake_at(self, now: datetime) -> datetime | None:
         """When `step` has something to do, if nothing ends before."""
-        looks = [next_run_at(self._probe(target), now) for target in self._targets if target.name not in self._looks]
-        decisions = [self._decide_at.get(name, now) for name in self.app.config.domain if name not in self._decisions]
-        return min([*looks, *decisions], default=None)
+        looks = [self._look_at(target, now) for target in self._targets if target.name not in self._looks]
+        waiting = (name for name in self.app.config.domain if name not in self._decisions)
+        decisions = [self._decide_at.get(name, now) for name in waiting if not self._last_look_is_under_way(name, now)]
+        return min([*looks, *decisions, *self._last_looks.values()], default=None)
+
+    def _look_at(self, target: _Target, now: datetime) -> datetime:
+        probe = self._probe(target)
+        return quiet_until(probe.history, now) or next_run_at(probe, now)
 
     @property
     def busy(self) -> bool:
@@ -133,16 +146,23 @@ class Watch:
 
     def _begin_looks(self, now: datetime) -> None:
         due = {probe.name for probe in due_probes((self._probe(target) for target in self._targets), now)}
+        last = {domain for domain, at in self._last_looks.items() if at <= now}
+        servers = {self.app.config.domain[domain].server for domain in last}
         for target in self._targets:
-            if target.name in due and target.name not in self._looks:
+            ends_a_wait = target.server in servers and target.axis is Axis.INBOUND and may_probe(self._probe(target).history, now)
+            if (target.name in due or ends_a_wait) and target.name not in self._looks:
                 target.last_run_at = now
                 self._looks[target.name] = self.pool.submit(_look, self.app, target)
+                self._looks[target.name].add_done_callback(lambda _: self.nudge())
+        for domain in last:  # where a look is under way anyway, it is that one
+            del self._last_looks[domain]
 
     def _collect_looks(self, now: datetime) -> None:
         for name in [name for name, look in self._looks.items() if look.done()]:
             look = self._looks.pop(name)
             if look.cancelled():
                 continue
+            self._note_time(name, now)
             try:
                 sight = look.result()
                 self._note(sight)
@@ -152,6 +172,11 @@ class Watch:
             self.looked_at[sight.evidence.server] = now
             for domain in self.domains.by_server(sight.evidence.server):
                 self._decide_at[domain] = now
+
+    def _note_time(self, name: str, now: datetime) -> None:
+        for target in self._targets:
+            if target.name == name and target.last_run_at is not None:
+                target.took = max(timedelta(0), now - target.last_run_at)
 
     def _note(self, sight: _Sight) -> None:
         history, evidence = self.app.history, sight.evidence
@@ -171,15 +196,41 @@ class Watch:
         for domain in self.app.config.domain:
             due = self._decide_at.get(domain)
             if domain not in self._decisions and (due is None or due <= now):
-                if due is None and self._first_look_is_coming(domain):
+                if (due is None and self._first_look_is_coming(domain)) or self._last_look_is_under_way(domain, now):
                     continue
-                self._decide_at[domain] = now + DECIDE_WITHOUT_LOOK
+                self._decided_at[domain], self._decide_at[domain] = now, now + DECIDE_WITHOUT_LOOK
                 self._decisions[domain] = self.pool.submit(self.domains.decide_and_act, domain, now)
+                self._decisions[domain].add_done_callback(lambda _: self.nudge())
+
+    def _last_look_is_under_way(self, domain: str, now: datetime) -> bool:
+        """Whether the look that ends the wait has yet to end, for at most an interval: the primary may just have come back."""
+        due = self._due.get(domain)
+        looking = (target for target in self._inbound(domain) if target.name in self._looks)
+        return due is not None and any(due <= now < due + target.interval for target in looking)
+
+    def _inbound(self, domain: str) -> list[_Target]:
+        server = self.app.config.domain[domain].server
+        return [target for target in self._targets if target.server == server and target.axis is Axis.INBOUND]
+
+    def _await(self, domain: str, round_: Round, now: datetime) -> None:
+        """Arranges for a look and a decision where the wait for a failover ends."""
+        self._due.pop(domain, None)
+        self._last_looks.pop(domain, None)
+        due = due_at(round_.facts)
+        if round_.facts.record.state not in (DomainState.NORMAL, DomainState.SUSPECT) or due is None:
+            return
+        if due <= self._decided_at[domain]:
+            return
+        self._due[domain] = due
+        self._decide_at[domain] = min(self._decide_at.get(domain, due), due)
+        for target in self._inbound(domain):
+            begin = due - target.took
+            if begin > now:
+                self._last_looks[domain] = begin
 
     def _first_look_is_coming(self, domain: str) -> bool:
         """Whether to wait for it: what was seen before the start may be old. Not where no look may come for days, nor with a plan unfinished."""
-        server = self.app.config.domain[domain].server
-        inbound = [target for target in self._targets if target.server == server and target.axis is Axis.INBOUND]
+        inbound = self._inbound(domain)
         if any(target.name in self._looks for target in inbound):
             return True
         if all(target.last_run_at is not None for target in inbound) or self.domains.journal.unfinished(domain) is not None:
@@ -204,6 +255,7 @@ class Watch:
             except Exception as error:  # noqa: BLE001 - one domain's fault must never stop the others
                 get_log().error("watch.decide", domain=domain, error=str(error), kind=type(error).__name__, exc_info=error)
                 continue
+            self._await(domain, round_, now)
             if round_.ending is not None and (round_.ending.unfinished or round_.ending.done):
                 self._decide_at[domain] = now + HURRY
             elif Order.TELL_PREPARED in round_.decision.orders and not round_.facts.policy.writable:

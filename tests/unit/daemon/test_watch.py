@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -36,15 +38,16 @@ nameservers = ["127.0.0.1:{port}"]
 smtp = ["127.0.0.1:{port}"]
 recipient = "{recipient}"
 [own_line]
-references = ["127.0.0.1:{port}"]
+references = ["127.0.0.1:{reference}"]
 """
 DOMAIN = "example.test"
 
 
 @contextmanager
-def watching(folder: Path, recipient: str = "probe@example.test") -> Iterator[Watch]:
-    file = folder / "failsafe.toml"
-    file.write_text(CONFIG.format(folder=folder, port=free_port(), recipient=recipient))
+def watching(folder: Path, recipient: str = "probe@example.test", reference: int = 0) -> Iterator[Watch]:
+    """The primary refuses; `reference`: a port that shows that our own line is up."""
+    file, port = folder / "failsafe.toml", free_port()
+    file.write_text(CONFIG.format(folder=folder, port=port, recipient=recipient, reference=reference or port))
     app = App(load_config(file), file)
     watch = Watch(app, Domains(app, None, SystemClock().now(), watching=True))
     yield watch
@@ -112,6 +115,52 @@ def test_mail_that_comes_in_while_the_probes_see_the_server_down_stands_against_
         wait_until(guarded, 60, "the message that came in was found, and is a guard")
         again = Domains(watch.app, lease, watch.app.clock.now(), watching=True)
         assert again.gather(DOMAIN, watch.app.clock.now()).proof_of_life_at is not None, "also after a restart"
+
+
+def test_the_wait_before_a_failover_ends_with_a_look_and_a_decision(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as line, watching(tmp_path, reference=line.getsockname()[1]) as watch:
+        history, begun = watch.app.history, watch.app.clock.now()
+        first = begun - timedelta(minutes=14, seconds=40)
+        for at, seen in (
+            (first - timedelta(minutes=1), ProbeClass.UP),
+            *((first + n * timedelta(seconds=80), ProbeClass.DOWN) for n in range(11)),
+        ):
+            history.record(Evidence("vps", "here", Axis.INBOUND, seen, at, "said so", target_of(watch)), timedelta(minutes=1))
+        watch.step(begun)  # the regular look; the next one is due in 48 seconds or more
+        wait_until(lambda: _decided(watch), 60, "a look, and a decision after it")
+        due, looks = first + timedelta(minutes=15), looked(watch)
+        wakes = watch.wake_at(begun)
+        assert wakes is not None
+        assert due - timedelta(seconds=15) < wakes <= due
+        watch.step(due)
+        wait_until(lambda: not watch.busy or watch.step(due), 60, "the look that ends the wait, and a decision")
+        assert looked(watch) == looks + 1
+        wakes = watch.wake_at(due)
+        assert wakes is not None
+        assert wakes > due + timedelta(seconds=20)  # what there is now is the regular look
+
+
+def looked(watch: Watch) -> int:
+    return sum(run.count for run in watch.app.history.runs("vps") if run.evidence.seen is ProbeClass.DOWN)
+
+
+def test_the_end_of_a_look_ends_the_sleep(tmp_path: Path) -> None:
+    ended = threading.Event()
+    with watching(tmp_path) as watch:
+        watch.nudge = ended.set
+        watch.step(watch.app.clock.now())
+        assert ended.wait(60)
+
+
+def test_a_prober_that_must_keep_quiet_wakes_nobody(tmp_path: Path) -> None:
+    with watching(tmp_path) as watch:
+        remember(watch, target_of(watch), ProbeClass.UP, ProbeClass.PROBE_BLOCKED)
+        watch.step(watch.app.clock.now())
+        wait_until(lambda: _decided(watch), 60, "the domain was decided")
+        now = watch.app.clock.now()
+        wakes = watch.wake_at(now + timedelta(seconds=5))
+        assert wakes is not None
+        assert wakes > now + timedelta(seconds=30)
 
 
 def _decided(watch: Watch) -> bool:
