@@ -1,8 +1,9 @@
 """How long it takes until the world sends elsewhere: real name servers, a real sender, the real daemon, and a witness that asks for itself.
 
 A run. The primary's power is cut. When the daemon has failed over and mail has come to the secondary, the primary is switched on again and the
-records are put back by hand, since going home has waits of its own. Times are taken from the machine's one clock: from the daemon's journal and evidence, from a witness in another host that asks every
-name server each few milliseconds, and from when the secondary's mail store got its first message.
+records are put back by hand, since going home has waits of its own. Times are taken from the machine's one clock: from the daemon's journal and
+evidence, from a witness in another host that asks every name server each few milliseconds, and from when the secondary's mail store got its
+first message.
 """
 
 from __future__ import annotations
