@@ -38,7 +38,7 @@ nameservers = ["127.0.0.1:{port}"]
 smtp = ["127.0.0.1:{port}"]
 recipient = "{recipient}"
 [own_line]
-references = ["127.0.0.1:{reference}"]
+references = ["127.0.0.1:{port}"]
 """
 DOMAIN = "example.test"
 
@@ -47,7 +47,8 @@ DOMAIN = "example.test"
 def watching(folder: Path, recipient: str = "probe@example.test", reference: int = 0) -> Iterator[Watch]:
     """The primary refuses; `reference`: a port that shows that our own line is up."""
     file, port = folder / "failsafe.toml", free_port()
-    file.write_text(CONFIG.format(folder=folder, port=port, recipient=recipient, reference=reference or port))
+    text = CONFIG.format(folder=folder, port=port, recipient=recipient)
+    file.write_text(text.replace(f'references = ["127.0.0.1:{port}"]', f'references = ["127.0.0.1:{reference or port}"]'))
     app = App(load_config(file), file)
     watch = Watch(app, Domains(app, None, SystemClock().now(), watching=True))
     yield watch
