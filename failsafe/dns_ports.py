@@ -56,7 +56,7 @@ class ScratchRecord(Protocol):
 class ProviderZone(DnsZone, Protocol):
     """A DNS provider as the doctor sees it, too."""
 
-    def locked(self, zone: str, domain: str) -> tuple[str, ...]:
+    def protected(self, zone: str, domain: str) -> tuple[str, ...]:
         """Records of the domain that the provider refuses to change, each with its reason. Raises DnsError, SecretError."""
         ...
 

@@ -21,12 +21,12 @@ def look_at_provider(app: App, domain: str, zone_name: str, now: datetime, *, pr
     if provider is None:
         return None
     table = app.domain(domain)
-    locked: tuple[str, ...] = ()
-    ends_at, locked_error, ends_error = None, "", ""
+    protected: tuple[str, ...] = ()
+    ends_at, protected_error, ends_error = None, "", ""
     try:
-        locked = provider.locked(zone_name, domain)
+        protected = provider.protected(zone_name, domain)
     except (DnsError, SecretError) as error:
-        locked_error = str(error)
+        protected_error = str(error)
     try:
         ends_at = provider.credential_ends()
     except (DnsError, SecretError) as error:
@@ -34,8 +34,8 @@ def look_at_provider(app: App, domain: str, zone_name: str, now: datetime, *, pr
     return ProviderCheckup(
         promises=provider.promises,
         ttl_seconds=None if table.ttl is None else int(table.ttl.total_seconds()),
-        locked=locked,
-        locked_error=locked_error,
+        protected=protected,
+        protected_error=protected_error,
         ends_at=ends_at,
         ends_error=ends_error,
         proof=_prove(app, domain, zone_name, now) if prove else _remembered(app, domain),

@@ -35,13 +35,13 @@ SCRATCH_WORD = "failsafe proof"
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """One MX record as Cloudflare keeps it. `locked`: it belongs to a service of theirs, and refuses changes."""
+    """One MX record as Cloudflare keeps it. `protected`: it belongs to a service of theirs, and refuses changes."""
 
     id: str
     mx: Mx
     ttl: int
     modified_on: str
-    locked: bool
+    protected: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +113,10 @@ class CloudflareZone:
             raise ZoneChanged(f"the records of {change.domain} were touched since they were read; nothing was written")
         batch = _batch(found, change, self._ttl_seconds)
         touched = {entry["id"] for kind in ("deletes", "patches") for entry in batch[kind]}
-        locked = [record.mx.exchange for record in found if record.locked and record.id in touched]
-        if locked:
+        protected = [record.mx.exchange for record in found if record.protected and record.id in touched]
+        if protected:
             raise DnsError(
-                f"Cloudflare locks the MX record {locked[0]} of {change.domain}: it belongs to Email Routing",
+                f"Cloudflare locks the MX record {protected[0]} of {change.domain}: it belongs to Email Routing",
                 mend=HOW_TO_UNLOCK,
                 transient=False,
             )
@@ -134,10 +134,10 @@ class CloudflareZone:
             if gone:
                 self._api.batch(client, {"deletes": gone}, name)
 
-    def locked(self, zone: str, domain: str) -> tuple[str, ...]:  # noqa: ARG002 - the zone is known by its id
+    def protected(self, zone: str, domain: str) -> tuple[str, ...]:  # noqa: ARG002 - the zone is known by its id
         """MX records of the domain that Cloudflare refuses to change. Raises DnsError, SecretError."""
         with self._api.client() as client:
-            return tuple(f"MX {record.mx.exchange} (Email Routing)" for record in self._list(client, domain) if record.locked)
+            return tuple(f"MX {record.mx.exchange} (Email Routing)" for record in self._list(client, domain) if record.protected)
 
     def credential_ends(self) -> datetime | None:
         """When the token ends; None if never. Raises DnsError where that is not told, SecretError."""
@@ -239,8 +239,8 @@ def _post(change: MxChange, mx: Mx, ttl: int) -> dict[str, Any]:
 def _to_found(entry: dict[str, Any], domain: str) -> _Found:
     try:
         mx = Mx(int(entry["priority"]), normal_name(entry["content"]))
-        locked = bool((entry.get("meta") or {}).get("read_only"))
-        return _Found(entry["id"], mx, int(entry["ttl"]), str(entry.get("modified_on", "")), locked)
+        protected = bool((entry.get("meta") or {}).get("read_only"))
+        return _Found(entry["id"], mx, int(entry["ttl"]), str(entry.get("modified_on", "")), protected)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DnsError(f"Cloudflare listed an MX record of {domain} that makes no sense ({type(error).__name__})") from error
 

@@ -104,7 +104,7 @@ class Rfc2136Zone:
         update.delete(dns.name.from_text(name), "MX")
         self._send(update, name)
 
-    def locked(self, zone: str, domain: str) -> tuple[str, ...]:  # noqa: ARG002 - the port's signature
+    def protected(self, zone: str, domain: str) -> tuple[str, ...]:  # noqa: ARG002 - the port's signature
         """RFC 2136 knows no locks; what a key may not write is told when it tries."""
         return ()
 

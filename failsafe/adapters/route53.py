@@ -104,7 +104,7 @@ class Route53Zone:
         if gone:
             self._api.wait_until_everywhere(client, self._api.send(client, zone_id, name, gone, f"failsafe clears {name}"))
 
-    def locked(self, zone: str, domain: str) -> tuple[str, ...]:
+    def protected(self, zone: str, domain: str) -> tuple[str, ...]:
         """What Route 53 protects against every change, of what we write for this domain (`MX example.org: comment`). Raises DnsError, SecretError."""
         client = self._api.client()
         ours = {(domain, "MX"), (lock_name(domain), "TXT")}

@@ -1,4 +1,4 @@
-"""Judges a DNS provider: may we write, does it refuse a stale change, is anything locked, when does the credential end? Pure."""
+"""Judges a DNS provider: may we write, does it refuse a stale change, is anything protected, when does the credential end? Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CODES: dict[str, tuple[bool, str]] = {
     "provider-write": (True, "the DNS provider can be read, and took a change of the live records within 90 days"),
     "provider-cas": (False, "the provider refuses a change made from a stale reading (`doctor --prove-cas` shows it)"),
     "provider-token-expiry": (False, "when the DNS provider's credential ends"),
-    "zone-locked": (True, "no record that a flip changes is locked or protected at the provider"),
+    "zone-locked": (True, "no record that a flip changes is protected (locked) at the provider"),
 }
 
 
@@ -40,8 +40,8 @@ class ProviderCheckup:
 
     promises: ZonePromises
     ttl_seconds: int | None = None  # as configured
-    locked: tuple[str, ...] = ()
-    locked_error: str = ""
+    protected: tuple[str, ...] = ()
+    protected_error: str = ""
     ends_at: datetime | None = None  # None: never
     ends_error: str = ""
     proof: Proof | None = None
@@ -91,7 +91,7 @@ def judge_write(
 
 
 def judge_provider(name: str, seen: ProviderCheckup, now: datetime) -> tuple[Finding, ...]:
-    return _judge_cas(name, seen), _judge_locked(name, seen), _judge_end(name, seen, now)
+    return _judge_cas(name, seen), _judge_protected(name, seen), _judge_end(name, seen, now)
 
 
 def _judge_cas(name: str, seen: ProviderCheckup) -> Finding:
@@ -115,14 +115,14 @@ def _judge_cas(name: str, seen: ProviderCheckup) -> Finding:
     return Finding("provider-cas", OK, name, text)
 
 
-def _judge_locked(name: str, seen: ProviderCheckup) -> Finding:
-    if seen.locked_error:
-        return Finding("zone-locked", SKIPPED, name, f"not known: {seen.locked_error}", blocks_failover=True)
-    if seen.locked:
-        text = f"the provider refuses every change of {'; '.join(seen.locked)}"
+def _judge_protected(name: str, seen: ProviderCheckup) -> Finding:
+    if seen.protected_error:
+        return Finding("zone-locked", SKIPPED, name, f"not known: {seen.protected_error}", blocks_failover=True)
+    if seen.protected:
+        text = f"the provider refuses every change of {'; '.join(seen.protected)}"
         mend = "take the lock away at the provider (Cloudflare: Email Routing; Route 53: record set protections)"
         return Finding("zone-locked", FAIL, name, text, mend, blocks_failover=True)
-    return Finding("zone-locked", OK, name, "nothing that a flip changes is locked", blocks_failover=True)
+    return Finding("zone-locked", OK, name, "nothing that a flip changes is protected", blocks_failover=True)
 
 
 def _judge_end(name: str, seen: ProviderCheckup, now: datetime) -> Finding:

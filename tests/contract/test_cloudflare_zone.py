@@ -215,7 +215,7 @@ def test_a_record_that_email_routing_has_locked_is_told_before_anything_is_sent(
 ) -> None:
     (identifier,) = server.records
     server.by_hand(identifier, meta={"read_only": True, "email_routing": True})
-    assert zone.locked(DOMAIN, DOMAIN) == (f"MX {MAIL} (Email Routing)",)
+    assert zone.protected(DOMAIN, DOMAIN) == (f"MX {MAIL} (Email Routing)",)
     with pytest.raises(DnsError, match="belongs to Email Routing") as caught:
         zone.apply(change(PEACE, MxSet.of((10, AWAY), ttl_seconds=60)))
     assert "disable Email Routing" in caught.value.mend

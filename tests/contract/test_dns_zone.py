@@ -223,7 +223,7 @@ def test_an_empty_set_is_never_sent(provider: Provider) -> None:
 
 
 def test_nothing_is_locked_and_no_credential_ends_where_nothing_is_said_of_it(provider: Provider) -> None:
-    assert provider.zone.locked(ZONE, ZONE) == ()
+    assert provider.zone.protected(ZONE, ZONE) == ()
     assert provider.zone.credential_ends() is None
 
 

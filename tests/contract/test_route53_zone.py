@@ -198,7 +198,7 @@ def test_what_route_53_says_it_did_not_do_is_asked_for_again_a_few_times(
 @pytest.mark.parametrize("comment", ["", "frozen before the sale"])
 def test_a_protected_set_is_told_with_the_way_out(server: Route53Server, zone: Route53Zone, comment: str) -> None:
     server.protected[MX] = comment
-    assert zone.locked(DOMAIN, DOMAIN) == (f"MX {DOMAIN}{f': {comment}' if comment else ''}",)
+    assert zone.protected(DOMAIN, DOMAIN) == (f"MX {DOMAIN}{f': {comment}' if comment else ''}",)
     with pytest.raises(DnsError, match=f"protects MX {DOMAIN}") as caught:
         zone.apply(change())
     assert not isinstance(caught.value, ZoneChanged | OutcomeUnknown)

@@ -91,7 +91,7 @@ class FakeZone:
         if fault == "lost-after":
             raise OutcomeUnknown("no answer")
 
-    def locked(self, zone: str, domain: str) -> tuple[str, ...]:  # noqa: ARG002 - the port's signature
+    def protected(self, zone: str, domain: str) -> tuple[str, ...]:  # noqa: ARG002 - the port's signature
         return ()
 
     def credential_ends(self) -> datetime | None:

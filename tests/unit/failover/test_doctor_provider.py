@@ -72,11 +72,11 @@ def test_the_proof_of_compare_and_set_is_told_and_never_blocks(proof: Proof | No
 
 
 def test_what_the_provider_has_locked_blocks() -> None:
-    locked = replace(PROVED, locked=("MX example.org: frozen",))
-    found_locked = found("zone-locked", locked)
-    assert (found_locked.severity, found_locked.blocks_failover) == (Severity.FAIL, True)
-    assert not is_ready(judge_domain(replace(WELL, provider=locked), NOW))
-    assert found("zone-locked", replace(PROVED, locked_error="HTTP 500")).severity is Severity.SKIPPED
+    seen = replace(PROVED, protected=("MX example.org: frozen",))
+    protected = found("zone-locked", seen)
+    assert (protected.severity, protected.blocks_failover) == (Severity.FAIL, True)
+    assert not is_ready(judge_domain(replace(WELL, provider=seen), NOW))
+    assert found("zone-locked", replace(PROVED, protected_error="HTTP 500")).severity is Severity.SKIPPED
 
 
 @pytest.mark.parametrize(
