@@ -22,11 +22,11 @@ def look_at_provider(app: App, domain: str, zone_name: str, now: datetime, *, pr
         return None
     table = app.domain(domain)
     protected: tuple[str, ...] = ()
-    ends_at, protected_error, ends_error = None, "", ""
+    ends_at, protected_error, protected_mend, ends_error = None, "", "", ""
     try:
         protected = provider.protected(zone_name, domain)
     except (DnsError, SecretError) as error:
-        protected_error = str(error)
+        protected_error, protected_mend = str(error), error.mend
     try:
         ends_at = provider.credential_ends()
     except (DnsError, SecretError) as error:
@@ -36,6 +36,7 @@ def look_at_provider(app: App, domain: str, zone_name: str, now: datetime, *, pr
         ttl_seconds=None if table.ttl is None else int(table.ttl.total_seconds()),
         protected=protected,
         protected_error=protected_error,
+        protected_mend=protected_mend,
         ends_at=ends_at,
         ends_error=ends_error,
         proof=_prove(app, domain, zone_name, now) if prove else _remembered(app, domain),

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,6 +19,7 @@ from failsafe.model import normal_name
 CONNECT_SECONDS = 5.0
 BUSY_WAITS = (0.5, 1.0, 2.0)  # five requests a second are allowed to an account, and one change at a time in a zone
 FIRST_POLL, LONGEST_POLL = 0.5, 4.0
+MOST_PAGES = 20
 COMMENT_LIMIT = 256  # characters, of a change batch
 PLAIN_KEYS = frozenset(
     {"Name", "Type", "TTL", "ResourceRecords"}
@@ -33,7 +34,7 @@ CREDENTIAL_CODES = frozenset(
 )  # fmt: skip
 HOW_TO_MEND = (
     "a configuration error, not an outage: the key needs route53:GetHostedZone, ListResourceRecordSets and ChangeResourceRecordSets on this "
-    "hosted zone, and GetChange; check also that it has not expired, and this machine's clock"
+    "hosted zone, ListResourceRecordSetProtections there, and GetChange; check also that it has not expired, and this machine's clock"
 )
 DRIFTED = ("values provided do not match", "but it was not found", "but it already exists")
 
@@ -111,7 +112,9 @@ class Route53Api:
         """InvalidChangeBatch says in words only why nothing was written, so the zone is asked, too."""
         text = _message(refusal)[:400]
         names = {(normal_name(each["ResourceRecordSet"]["Name"]), each["ResourceRecordSet"]["Type"]) for each in changes}
-        protected = [row for row in self.protections(client, zone_id) if row[:2] in names]
+        protected: list[tuple[str, str, str]] = []
+        with suppress(DnsError):  # Amazon's own words still stand
+            protected = [row for row in self.protections(client, zone_id) if row[:2] in names]
         if protected:
             name, kind, comment = protected[0]
             raise DnsError(
@@ -126,29 +129,27 @@ class Route53Api:
         raise DnsError(f"Route 53 refuses the change of {domain}: {text or 'no reason is named'}", transient=False) from refusal
 
     def protections(self, client: Any, zone_id: str) -> list[tuple[str, str, str]]:
-        """(name, type, comment) of protected sets; none where this key may not ask, or Amazon's model here does not know them yet."""
-        from botocore.exceptions import BotoCoreError, ClientError
-        from botocore.parsers import ResponseParserError
-
-        ask = getattr(client, "list_resource_record_set_protections", None)
+        """(name, type, comment) of the protected sets. Raises DnsError where not all of them can be known: then nobody may say that there are none."""
+        what, ask = "the record set protections", getattr(client, "list_resource_record_set_protections", None)
+        if ask is None:
+            raise DnsError(
+                f"the boto3 that is installed does not know {what}", mend="pip install --upgrade boto3", transient=False
+            )
         found: list[tuple[str, str, str]] = []
-        token = None
-        for _ in range(20):
-            if ask is None:
-                break
-            try:
-                answer = ask(HostedZoneId=zone_id, **({"NextToken": token} if token else {}))
-            except (BotoCoreError, ClientError, ResponseParserError):
-                break
-            rows = answer.get("ResourceRecordSetProtections", ())
+        more: dict[str, str] = {}
+        for _ in range(MOST_PAGES):
+            with _explained(what, written=False):
+                answer = _unless_busy(partial(ask, HostedZoneId=zone_id, **more))
+            if "ResourceRecordSetProtections" not in answer:  # the SDK takes any other XML for an empty list
+                raise DnsError(f"Route 53 answered something else than a list when asked for {what}")
             found += [
                 (normal_name(str(row.get("RecordName"))), str(row.get("RecordType")), str(row.get("Comment") or ""))
-                for row in rows
+                for row in answer["ResourceRecordSetProtections"]
             ]
-            token = answer.get("NextToken")
-            if not token:
-                break
-        return found
+            if not answer.get("NextToken"):
+                return found
+            more = {"NextToken": answer["NextToken"]}
+        raise DnsError(f"Route 53 lists {what} on more than {MOST_PAGES} pages")
 
     def wait_until_everywhere(self, client: Any, change_id: str) -> None:
         """Waits until every server of Amazon's has the change. Its end without that is no error: the read-back asks the servers themselves."""

@@ -42,6 +42,7 @@ class ProviderCheckup:
     ttl_seconds: int | None = None  # as configured
     protected: tuple[str, ...] = ()
     protected_error: str = ""
+    protected_mend: str = ""
     ends_at: datetime | None = None  # None: never
     ends_error: str = ""
     proof: Proof | None = None
@@ -117,7 +118,8 @@ def _judge_cas(name: str, seen: ProviderCheckup) -> Finding:
 
 def _judge_protected(name: str, seen: ProviderCheckup) -> Finding:
     if seen.protected_error:
-        return Finding("zone-locked", SKIPPED, name, f"not known: {seen.protected_error}", blocks_failover=True)
+        text = f"not known: {seen.protected_error}"
+        return Finding("zone-locked", SKIPPED, name, text, seen.protected_mend, blocks_failover=True)
     if seen.protected:
         text = f"the provider refuses every change of {'; '.join(seen.protected)}"
         mend = "take the lock away at the provider (Cloudflare: Email Routing; Route 53: record set protections)"

@@ -11,7 +11,7 @@ from failsafe.adapters.route53 import Route53Zone
 from failsafe.errors import DnsError, OutcomeUnknown, SecretError, ZoneChanged
 from failsafe.model import MxChange, MxSet
 from tests.contract.dns_servers import free_port
-from tests.fakes.route53_server import KEY_ID, SECRET_KEY, ZONE_ID, Route53Server, Set
+from tests.fakes.route53_server import KEY_ID, SECRET_KEY, ZONE_ID, RefusedError, Route53Server, Set
 
 DOMAIN, MAIL, AWAY = "example.org", "mail.example.org", "mx.away.example"
 PEACE = MxSet.of((10, MAIL), ttl_seconds=60)
@@ -205,6 +205,30 @@ def test_a_protected_set_is_told_with_the_way_out(server: Route53Server, zone: R
     assert "delete-resource-record-set-protections" in caught.value.mend
     assert comment in str(caught.value)
     assert server.sets[MX] == BEFORE
+
+
+@pytest.mark.parametrize("fault", ["denied", "html", "500", "hang-before"])
+def test_protections_that_cannot_be_asked_for_are_not_taken_for_none(
+    server: Route53Server, zone: Route53Zone, fault: str
+) -> None:
+    zone.read(DOMAIN, DOMAIN)
+    server.read_faults.append(fault)
+    with pytest.raises(DnsError) as caught:
+        zone.protected(DOMAIN, DOMAIN)
+    assert not server.read_faults
+    if fault == "denied":
+        assert "ListResourceRecordSetProtections" in caught.value.mend
+    zone.apply(change())
+    assert server.sets[MX].values == (f"5 {AWAY}.", f"10 {MAIL}.")
+
+
+def test_a_refused_change_is_told_in_amazons_words_where_protections_may_not_be_asked_for(
+    server: Route53Server, zone: Route53Zone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.protected[MX] = "frozen"
+    monkeypatch.setattr(server, "list_protections", lambda: (_ for _ in ()).throw(RefusedError(403, "AccessDenied", "no")))
+    with pytest.raises(DnsError, match="is protected"):
+        zone.apply(change())
 
 
 def test_a_set_with_a_routing_policy_is_not_ours_to_change(server: Route53Server, zone: Route53Zone) -> None:
