@@ -80,6 +80,7 @@ NAMES: dict[str, str] = {
     "domain.acknowledged": "a person said which side serves",
     "doctor.done": "the doctor looked at everything; details count the findings",
     "duty.overdue": "a duty is late",
+    "credential.ending": "a DNS provider's credential ends within a month, or has ended; told once a week",
     "notice.failed": "a notice could not be delivered",
     "schema.upgraded": "the database was migrated; a copy was kept",
 }

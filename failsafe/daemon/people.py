@@ -14,9 +14,10 @@ from failsafe.events import Event
 from failsafe.failover.notices import BOUNCED, GOES_PRIMARY, QUEUED, thread_of
 from failsafe.failover.ways_out import with_way_out
 from failsafe.logs import get_log
-from failsafe.model import DomainState, Notice, Severity, Verdict
+from failsafe.model import DomainState, Finding, Notice, Severity, Verdict
 from failsafe.render import spoken_age
 from failsafe.status.build import begun_at, build_status, last_runs
+from failsafe.status.findings import CREDENTIAL_ENDS
 from failsafe.status.roster import Roster, roster_of
 from failsafe.status.values import DomainStatus, Status
 from failsafe.status.watched import watches_all
@@ -27,6 +28,7 @@ HEARTBEAT_EVERY = timedelta(minutes=5)
 HEARTBEAT_AGAIN = timedelta(seconds=10)  # while something is late: a look at the database, and the first beat after the mend
 OUTBOX_EVERY = timedelta(seconds=2)
 OVERDUE_AGAIN = timedelta(days=1)  # a duty that stays late is told once a day
+ENDING_AGAIN = timedelta(days=7)  # and a credential that ends, once a week
 
 
 @dataclass(slots=True)
@@ -99,6 +101,10 @@ class People:
             last = self.app.events.last("duty.overdue", late.name)
             if last is None or (late.ok_at is not None and last.at < late.ok_at) or now - last.at > OVERDUE_AGAIN:
                 self.app.record(_overdue_event(late, now))
+        for event in ending_credentials(status, now):
+            last = self.app.events.last(event.name, event.subject)
+            if last is None or now - last.at >= ENDING_AGAIN:
+                self.app.record(event)
         for domain in status.domains:
             if not lasts(domain) or domain.since is None:
                 continue
@@ -159,6 +165,29 @@ def _overdue_event(late: Overdue, now: datetime) -> Event:
         details=f"{late.name}: {said}",
     )
     return Event("duty.overdue", late.name, f"{late.name} is overdue: {said}", now, notice=notice)
+
+
+def ending_credentials(status: Status, now: datetime) -> list[Event]:
+    """One event for each credential that ends soon or has ended, however many domains use it."""
+    found: dict[str, list[Finding]] = {}
+    for finding in status.findings:
+        if finding.code == CREDENTIAL_ENDS:
+            found.setdefault(finding.text, []).append(finding)
+    events = []
+    for text, alike in found.items():
+        names = ", ".join(finding.subject for finding in alike)
+        notice = Notice(
+            subject=f"{alike[0].subject}: the DNS provider's credential ends",
+            losing_mail="No. Without it no failover of these domains can be written.",
+            mail_goes="Where it went before.",
+            must_do=alike[0].mend,
+            since=None,
+            thread=f"credential/{alike[0].subject}",
+            severity=alike[0].severity,
+            details=f"{text} ({names})",
+        )
+        events.append(Event("credential.ending", alike[0].subject, f"{text} ({names})", now, notice=notice))
+    return events
 
 
 def lasts(domain: DomainStatus) -> bool:

@@ -19,6 +19,7 @@ from failsafe.store.glance import Glance
 JUDGED_HERE = frozenset(
     {"recovery-point", "repository-check", "drill-restore"}
 )  # the doctor's word on these is a day old, ours is fresh
+CREDENTIAL_ENDS = "provider-token-expiry"  # of the doctor's warnings the one that becomes a fault by waiting
 SPACE_WARNED = timedelta(days=60)  # before staging's disk is full: time to buy another
 NOTICE_PATIENCE = timedelta(minutes=15)  # a notice that waits longer has no way out
 PASSING = frozenset(
@@ -200,7 +201,17 @@ def other_findings(glance: Glance, now: datetime) -> list[Finding]:
         findings.append(Finding("notify-path", Severity.FAIL, "controller", text, "failsafe notify --test"))
     doctor = glance.one("doctor_run")
     if doctor is not None:
-        bad = [each for each in doctor["findings"] if each["severity"] == Severity.FAIL and each["code"] not in JUDGED_HERE]
+        ending = [each for each in doctor["findings"] if each["code"] == CREDENTIAL_ENDS]
+        findings += [
+            Finding(CREDENTIAL_ENDS, Severity(each["severity"]), each["subject"], each["text"], each["mend"])
+            for each in ending
+            if each["severity"] in (Severity.FAIL, Severity.WARN)
+        ]
+        bad = [
+            each
+            for each in doctor["findings"]
+            if each["severity"] == Severity.FAIL and each["code"] not in (*JUDGED_HERE, CREDENTIAL_ENDS)
+        ]
         if bad:
             codes = ", ".join(sorted({each["code"] for each in bad})[:6])
             findings.append(

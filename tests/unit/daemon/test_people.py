@@ -10,11 +10,12 @@ import pytest
 
 from failsafe.app import App
 from failsafe.config.load import load_config
-from failsafe.daemon.people import People, lasts, reminder
-from failsafe.model import DomainState, Notice, Side
+from failsafe.daemon.people import People, ending_credentials, lasts, reminder
+from failsafe.model import DomainState, Notice, Severity, Side
 from failsafe.status.build import build_status
 from failsafe.status.values import DomainStatus
 from failsafe.status.watched import watches_all
+from failsafe.store.duties import DoctorRun
 from failsafe.store.glance import Glance
 from failsafe.store.journal import Journal
 from tests.unit.status.world import NOW, ROSTER, ago, duty, healthy, watch
@@ -97,4 +98,31 @@ def test_reminders_are_counted_from_the_beginning_of_the_outage_each_once_also_a
         People.of(app).step(now, leader=True)  # of a program that has just started
     reminded = [event.at for _, event in app.events.since() if event.name == "domain.reminded"]
     assert [(at - began) / timedelta(hours=1) for at in reminded] == [1, 6, 12, 20]
+    app.store.close()
+
+
+def test_a_credential_that_ends_is_told_once_a_week_until_there_is_a_new_one(tmp_path: Path) -> None:
+    file = tmp_path / "failsafe.toml"
+    file.write_text(CONFIG.format(folder=tmp_path))
+    app = App(load_config(file), file)
+    app.leases.acquire("nas", NOW)
+
+    def look(day: int, severity: str) -> None:
+        now = NOW + timedelta(days=day)
+        rest = {"code": "provider-token-expiry", "mend": "make a new one", "blocks_failover": False}
+        text = f"the credential ends on 2026-12-20, in {28 - day} days"
+        findings = [{**rest, "subject": name, "severity": severity, "text": text} for name in ("example.net", "example.org")]
+        app.duties.add_doctor_run(DoctorRun(now, findings, {}))
+        People.of(app).step(now, leader=True)
+
+    for day in range(20):
+        look(day, "warn")
+    [event] = ending_credentials(People.of(app).status(NOW), NOW)
+    assert event.notice is not None
+    assert (event.notice.must_do, event.notice.severity) == ("make a new one", Severity.WARN)
+    look(20, "ok")
+    look(30, "ok")
+    told = [event for _, event in app.events.since() if event.name == "credential.ending"]
+    assert [(event.at - NOW).days for event in told] == [0, 7, 14]
+    assert all(event.subject == "example.net" and "example.net, example.org" in event.text for event in told)
     app.store.close()

@@ -142,6 +142,14 @@ def test_faults_that_the_doctor_found_are_a_finding() -> None:
     assert ("doctor", "controller") in codes(healthy(doctor_run=({"at": ago(hours=5), "findings": [sick], "ready": {}},)))
 
 
+def test_a_credential_that_ends_is_a_finding_by_its_own_name_before_it_is_a_fault() -> None:
+    ending = {"code": "provider-token-expiry", "subject": "example.org", "text": "in 20 days", "mend": "make a new one"}
+    for severity, shown in (("warn", True), ("fail", True), ("ok", False), ("skipped", False)):
+        found = codes(healthy(doctor_run=({"at": ago(hours=5), "findings": [{**ending, "severity": severity}], "ready": {}},)))
+        assert (("provider-token-expiry", "example.org") in found) is shown
+        assert ("doctor", "controller") not in found
+
+
 DRIFT = {"code": "drift", "text": "mx.elsewhere.example should not be listed", "mend": "put the records back"}
 
 
