@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from failsafe.model import MxSet
+from tests.contract.dns_providers import client
 from tests.contract.dns_servers import missing, name_server
-from tests.contract.test_dns_zone import client
 from tests.contract.verbs import run_verb
 from tests.unit.failover.world import PEACE
 

@@ -11,19 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from failsafe.adapters.cloudflare import CloudflareZone
-from failsafe.adapters.route53 import Route53Zone
 from failsafe.clock import SystemClock
 from failsafe.failover.drill import run_drill
 from failsafe.model import MxSet, ServerAnswer
+from failsafe.ports import DnsZone
+from tests.contract.dns_providers import change, client, cloudflare, route53
 from tests.contract.dns_servers import NameServer, missing, name_server
 from tests.contract.drill_child import WRITES
 from tests.contract.test_by_hand import CONFIG
-from tests.contract.test_dns_zone import change, client
 from tests.contract.verbs import run_verb
-from tests.fakes.cloudflare_server import TOKEN, ZONE_ID, CloudflareServer
-from tests.fakes.route53_server import KEY_ID, SECRET_KEY, Route53Server
-from tests.fakes.route53_server import ZONE_ID as HOSTED_ZONE_ID
+from tests.fakes.cloudflare_server import CloudflareServer
 from tests.unit.failover.world import DOMAIN, MAIL, PEACE, Scene
 
 ROOT = Path(__file__).parents[2]
@@ -130,13 +127,9 @@ class Shown:
 
 
 def test_a_drill_at_cloudflare_touches_the_shadow_name_alone(tmp_path: Path) -> None:
-    token_file = tmp_path / "token"
-    token_file.write_text(TOKEN)
-    token_file.chmod(0o600)
-    with CloudflareServer.running({DOMAIN: [(10, MAIL, 60)]}) as server:
-        live = dict(server.records)
-        zone = CloudflareZone(ZONE_ID, token_file=token_file, base_url=server.url)
-        report = run_drill(zone, Shown(server), SystemClock(), Scene.peace(), lambda _text: None)
+    with cloudflare(tmp_path) as provider:
+        server, live = provider.server, dict(provider.server.records)
+        report = run_drill(provider.zone, Shown(server), SystemClock(), Scene.peace(), lambda _text: None)
         assert report.result == "passed", report.lines()
         assert server.records == live
         written = [entry for batch in server.batches for entries in batch.values() for entry in entries]
@@ -144,20 +137,20 @@ def test_a_drill_at_cloudflare_touches_the_shadow_name_alone(tmp_path: Path) -> 
         assert not {entry["id"] for entry in written if "id" in entry} & set(live)
 
 
+class Listed:
+    """One authoritative server that gives what the provider lists."""
+
+    def __init__(self, zone: DnsZone) -> None:
+        self._zone = zone
+
+    def mx(self, domain: str) -> tuple[ServerAnswer, ...]:
+        return (ServerAnswer("ns-1.awsdns-01.example", self._zone.read(DOMAIN, domain)),)
+
+
 def test_a_drill_at_route_53_leaves_every_set_as_it_was(tmp_path: Path) -> None:
-    file = tmp_path / "credentials"
-    file.write_text(f"[default]\naws_access_key_id = {KEY_ID}\naws_secret_access_key = {SECRET_KEY}\n")
-    file.chmod(0o600)
-    with Route53Server.running(DOMAIN, [f"10 {MAIL}."]) as amazon:
-        amazon.pending_looks = 0
-        live = dict(amazon.sets)
-        zone = Route53Zone(HOSTED_ZONE_ID, credentials_file=file, base_url=amazon.url)
-
-        class Listed:
-            def mx(self, domain: str) -> tuple[ServerAnswer, ...]:
-                return (ServerAnswer("ns-1.awsdns-01.example", zone.read(DOMAIN, domain)),)
-
-        report = run_drill(zone, Listed(), SystemClock(), Scene.peace(), lambda _text: None)
+    with route53(tmp_path) as provider:
+        amazon, live = provider.server, dict(provider.server.sets)
+        report = run_drill(provider.zone, Listed(provider.zone), SystemClock(), Scene.peace(), lambda _text: None)
         assert report.result == "passed", report.lines()
         assert amazon.sets == live
         assert {key[0] for batch in amazon.batches for _action, key, _set in batch} == {f"{SHADOW}.", f"_failsafe.{SHADOW}."}

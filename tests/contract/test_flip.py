@@ -16,9 +16,9 @@ from failsafe.model import FlipKind, Outcome, Side
 from failsafe.store.engine import Store
 from failsafe.store.events import EventStore
 from failsafe.store.journal import Journal
+from tests.contract.dns_providers import client
 from tests.contract.dns_servers import NameServer, missing, name_server
 from tests.contract.flip_child import MOMENTS
-from tests.contract.test_dns_zone import client
 from tests.unit.failover.world import DOMAIN, OUTAGE, PEACE
 
 ROOT = Path(__file__).parents[2]

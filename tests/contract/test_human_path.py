@@ -16,9 +16,9 @@ from failsafe.model import DomainState, MxSet
 from failsafe.store.engine import Store
 from failsafe.store.journal import Journal
 from failsafe.store.lease import LeaseStore
+from tests.contract.dns_providers import change, client
 from tests.contract.dns_servers import NameServer, missing, name_server
 from tests.contract.test_by_hand import AWAY, CONFIG
-from tests.contract.test_dns_zone import change, client
 from tests.contract.verbs import run_verb
 from tests.unit.failover.world import DOMAIN, PEACE
 

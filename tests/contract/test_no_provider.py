@@ -16,8 +16,8 @@ from failsafe.daemon.shift import Shift
 from failsafe.model import Axis, DomainState, Evidence, MxSet, ProbeClass
 from failsafe.store.duties import DoctorRun
 from failsafe.store.journal import Journal
+from tests.contract.dns_providers import OUTAGE, PEACE, change, client
 from tests.contract.dns_servers import free_port, missing, name_server
-from tests.contract.test_dns_zone import OUTAGE, PEACE, change, client
 from tests.support import wait_until
 
 CONFIG = """

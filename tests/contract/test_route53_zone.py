@@ -10,7 +10,6 @@ import pytest
 from failsafe.adapters.route53 import Route53Zone
 from failsafe.errors import DnsError, OutcomeUnknown, SecretError, ZoneChanged
 from failsafe.model import MxChange, MxSet
-from tests.contract.dns_servers import free_port
 from tests.fakes.route53_server import KEY_ID, SECRET_KEY, ZONE_ID, RefusedError, Route53Server, Set
 
 DOMAIN, MAIL, AWAY = "example.org", "mail.example.org", "mx.away.example"
@@ -111,25 +110,6 @@ def test_what_changes_between_the_comparison_and_the_batch_is_refused_by_route_5
     assert LOCK not in server.sets
 
 
-def test_a_change_that_another_controller_has_made_and_taken_back_is_noticed_by_the_lock(
-    server: Route53Server, zone: Route53Zone, credentials: Path
-) -> None:
-    zone.read(DOMAIN, DOMAIN)
-    other = client(server, credentials)
-    other.apply(change())
-    other.apply(change(OUTAGE, PEACE))
-    with pytest.raises(ZoneChanged, match="another failsafe"):
-        zone.apply(change())
-    assert server.sets[MX] == BEFORE
-
-
-def test_a_record_in_the_place_of_our_lock_that_is_not_ours_is_left_alone(server: Route53Server, zone: Route53Zone) -> None:
-    server.by_hand(LOCK, Set(300, ('"v=something"',)))
-    with pytest.raises(DnsError, match="is not failsafe's"):
-        zone.apply(change())
-    assert server.writes == 0
-
-
 def test_the_change_is_waited_for_until_all_of_amazons_servers_have_it(server: Route53Server, zone: Route53Zone) -> None:
     server.pending_looks = 3
     zone.apply(change())
@@ -140,43 +120,6 @@ def test_a_change_that_is_long_pending_is_left_to_the_read_back(server: Route53S
     server.pending_looks = 10_000
     client(server, credentials, seconds=0.05).apply(change())
     assert server.sets[MX].values == (f"5 {AWAY}.", f"10 {MAIL}.")
-
-
-@pytest.mark.parametrize("fault", ["html", "html-403", "500", "garbage", "hang-before", "cut"])
-def test_an_answer_that_cannot_be_trusted_is_never_an_empty_set(fault: str, server: Route53Server, zone: Route53Zone) -> None:
-    zone.read(DOMAIN, DOMAIN)
-    server.read_faults.append(fault)
-    with pytest.raises(DnsError) as caught:
-        zone.read(DOMAIN, DOMAIN)
-    assert not isinstance(caught.value, OutcomeUnknown)
-    assert not server.read_faults
-    assert SECRET_KEY not in str(caught.value)
-    with pytest.raises(DnsError):
-        server.read_faults.append(fault)
-        zone.apply(change())
-    assert server.writes == 0
-
-
-@pytest.mark.parametrize("fault", ["commit-then-hang", "commit-then-cut", "commit-then-500", "commit-then-garbage"])
-def test_a_change_that_was_made_and_not_confirmed_is_an_unknown_outcome_and_is_not_repeated(
-    fault: str, server: Route53Server, zone: Route53Zone
-) -> None:
-    server.write_faults.append(fault)
-    with pytest.raises(OutcomeUnknown):
-        zone.apply(change())
-    assert server.writes == 1
-    assert zone.read(DOMAIN, DOMAIN) == OUTAGE
-
-
-@pytest.mark.parametrize("fault", ["hang-before", "cut", "500", "html", "html-403", "garbage"])
-def test_a_change_that_was_not_made_and_not_denied_is_an_unknown_outcome(
-    fault: str, server: Route53Server, zone: Route53Zone
-) -> None:
-    server.write_faults.append(fault)
-    with pytest.raises(OutcomeUnknown):
-        zone.apply(change())
-    assert server.writes == 1
-    assert server.sets[MX] == BEFORE
 
 
 @pytest.mark.parametrize("fault", ["throttled", "busy"])
@@ -271,20 +214,13 @@ def test_a_hosted_zone_that_is_not_there_is_told(server: Route53Server, credenti
     assert not caught.value.transient
 
 
-def test_a_key_that_is_refused_is_a_mistake_in_the_configuration(
-    server: Route53Server, zone: Route53Zone, credentials: Path
-) -> None:
+def test_a_key_that_may_read_and_not_write_is_a_mistake_in_the_configuration(server: Route53Server, zone: Route53Zone) -> None:
     server.write_faults.append("denied")
     with pytest.raises(DnsError, match="refuses our key") as caught:
         zone.apply(change())
     assert not isinstance(caught.value, OutcomeUnknown)
-    credentials.write_text(credentials_text("AKIAWRONG"))
-    with pytest.raises(DnsError, match="refuses our key") as caught:
-        zone.read(DOMAIN, DOMAIN)
     assert not caught.value.transient
     assert "configuration error" in caught.value.mend
-    credentials.write_text(credentials_text())
-    assert zone.read(DOMAIN, DOMAIN) == PEACE
 
 
 @pytest.mark.parametrize(
@@ -305,13 +241,6 @@ def test_a_credentials_file_without_a_key_is_told_without_its_content(
     credentials.chmod(0o644)
     with pytest.raises(SecretError, match="readable by others"):
         zone.read(DOMAIN, DOMAIN)
-
-
-def test_an_api_that_cannot_be_reached_is_no_unknown_outcome(credentials: Path) -> None:
-    zone = Route53Zone(ZONE_ID, credentials_file=credentials, profile="nas", base_url=f"http://127.0.0.1:{free_port()}")
-    with pytest.raises(DnsError, match="cannot connect") as caught:
-        zone.apply(change())
-    assert not isinstance(caught.value, OutcomeUnknown)
 
 
 @pytest.mark.parametrize("fault", ["html", "html-403", "garbage", "500", "hang-before", "cut"])
@@ -349,21 +278,3 @@ def test_whom_tls_trusts_is_not_said_by_the_environment(
         monkeypatch.setenv(name, str(tmp_path / "somebody-elses.pem"))
     made = client(server, credentials)._api.client()
     assert made._endpoint.http_session._verify is True
-
-
-def test_the_environment_can_neither_redirect_the_key_nor_change_who_we_are(
-    server: Route53Server, zone: Route53Zone, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    nowhere = f"http://127.0.0.1:{free_port()}"
-    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_ROUTE_53"):
-        monkeypatch.setenv(name, nowhere)
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
-        monkeypatch.setenv(name, "wrong")
-    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
-        monkeypatch.setenv(name, str(tmp_path / "nothing-here"))
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "9")
-    assert zone.read(DOMAIN, DOMAIN) == PEACE
-    server.write_faults.append("500")
-    with pytest.raises(OutcomeUnknown):
-        zone.apply(change())
-    assert server.writes == 1

@@ -20,12 +20,12 @@ import pytest
 from failsafe.adapters.lock import FileLock
 from failsafe.model import MxSet
 from tests.contract import sshd as ssh
+from tests.contract.dns_providers import client
 from tests.contract.dns_servers import NameServer, missing, name_server
 from tests.contract.mail_servers import KNOWN_GOOD, Postfix, postfix
 from tests.contract.mailstore import Store
 from tests.contract.restics import put_empty_repository
 from tests.contract.takeover_child import MOMENTS
-from tests.contract.test_dns_zone import client
 from tests.support import wait_until
 from tests.unit.failover.world import PEACE
 

@@ -11,9 +11,9 @@ from failsafe.adapters.resolver import AuthoritativeServers
 from failsafe.failover.facts import ZoneReading
 from failsafe.failover.verify import Progress, describe_public, judge_progress
 from failsafe.model import ServerAnswer
+from tests.contract.dns_providers import OUTAGE, PEACE, change, client
 from tests.contract.dns_relay import has_ipv6, relay
 from tests.contract.dns_servers import ZONE, NameServer, missing, name_server
-from tests.contract.test_dns_zone import OUTAGE, PEACE, change, client
 from tests.unit.failover.world import flip
 
 
