@@ -11,7 +11,7 @@ The rules, in the order in which they matter:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -84,40 +84,63 @@ def discount(evidence: Evidence, before: OwnLine, after: OwnLine) -> Evidence:
 def judge(history: Iterable[EvidenceRun], now: datetime, policy: JudgePolicy) -> VantageView | None:
     """The view of one (vantage, axis); None where there is no evidence at all. All runs of `history` are of that one pair."""
     runs = sorted(history, key=lambda run: (run.last_at, run.first_at))
-    if not runs:
-        return None
-    newest = runs[-1]
-    assert len({(run.evidence.server, run.evidence.vantage, run.evidence.axis) for run in runs}) == 1, "one vantage, one axis"
-    fold = _Fold(policy)
+    assert len({(run.evidence.server, run.evidence.vantage, run.evidence.axis) for run in runs}) <= 1, "one vantage, one axis"
+    judging = Judging(policy)
     for run in runs:
-        fold.see(run)
-    verdict, since_at, reasons = fold.verdict, fold.since_at, (newest.evidence.text,)
-    if now - newest.last_at > policy.stale_after:
-        verdict, since_at = Verdict.UNKNOWN, newest.last_at + policy.stale_after
-        reasons = (f"nothing was seen for {_spoken(now - newest.last_at)}; the last was: {newest.evidence.text}",)
-    elif newest.last_at - now > policy.stale_after:
-        verdict, since_at, reasons = Verdict.UNKNOWN, now, ("the clock went back: the newest evidence lies in the future",)
-    elif verdict in {Verdict.DOWN, Verdict.LYING} and not _is_witness(runs):
-        verdict = Verdict.UNKNOWN
-        reasons = (
-            f"it has never seen {newest.evidence.target or 'this server'} up, so it is no witness: {newest.evidence.text}",
+        judging.see(run)
+    return judging.view(now)
+
+
+class Judging:
+    """Judges one (vantage, axis) while its runs come, each seen once, the oldest first."""
+
+    def __init__(self, policy: JudgePolicy, seen: tuple[_Fold, EvidenceRun | None, set[str]] | None = None) -> None:
+        """`seen`: what another one knows; see `branch`."""
+        self._policy = policy
+        self._fold, self._newest, self._witnessed = seen or (_Fold(policy), None, set())  # the last: targets seen up
+
+    def see(self, run: EvidenceRun) -> None:
+        self._fold.see(run)
+        self._newest = run
+        if run.evidence.seen in ACCEPTING:
+            self._witnessed.add(run.evidence.target)
+
+    def branch(self) -> Judging:
+        """Another one that has seen the same."""
+        return Judging(self._policy, (self._fold.branch(), self._newest, set(self._witnessed)))
+
+    def view(self, now: datetime) -> VantageView | None:
+        """What is to be concluded now; None where nothing was seen."""
+        newest, fold, policy = self._newest, self._fold, self._policy
+        if newest is None:
+            return None
+        verdict, since_at, reasons = fold.verdict, fold.since_at, (newest.evidence.text,)
+        if now - newest.last_at > policy.stale_after:
+            verdict, since_at = Verdict.UNKNOWN, newest.last_at + policy.stale_after
+            reasons = (f"nothing was seen for {_spoken(now - newest.last_at)}; the last was: {newest.evidence.text}",)
+        elif newest.last_at - now > policy.stale_after:
+            verdict, since_at, reasons = Verdict.UNKNOWN, now, ("the clock went back: the newest evidence lies in the future",)
+        elif verdict in {Verdict.DOWN, Verdict.LYING} and newest.evidence.target not in self._witnessed:
+            verdict = Verdict.UNKNOWN
+            reasons = (
+                f"it has never seen {newest.evidence.target or 'this server'} up, so it is no witness: {newest.evidence.text}",
+            )
+        blocked = newest.evidence.seen in {ProbeClass.PROBE_BLOCKED, ProbeClass.BANNED}
+        taking = fold.taking_since_at if verdict is Verdict.UP else None
+        lying = fold.lying_since_at if verdict is Verdict.LYING else None
+        degraded = newest.evidence.seen is ProbeClass.DEGRADED
+        return VantageView(
+            newest.evidence.vantage,
+            verdict,
+            since_at,
+            newest.last_at,
+            reasons,
+            newest.evidence.axis,
+            blocked,
+            taking,
+            lying,
+            degraded,
         )
-    blocked = newest.evidence.seen in {ProbeClass.PROBE_BLOCKED, ProbeClass.BANNED}
-    taking = fold.taking_since_at if verdict is Verdict.UP else None
-    lying = fold.lying_since_at if verdict is Verdict.LYING else None
-    degraded = newest.evidence.seen is ProbeClass.DEGRADED
-    return VantageView(
-        newest.evidence.vantage,
-        verdict,
-        since_at,
-        newest.last_at,
-        reasons,
-        newest.evidence.axis,
-        blocked,
-        taking,
-        lying,
-        degraded,
-    )
 
 
 def judge_all(history: Iterable[EvidenceRun], now: datetime, policy: JudgePolicy) -> tuple[VantageView, ...]:
@@ -127,11 +150,6 @@ def judge_all(history: Iterable[EvidenceRun], now: datetime, policy: JudgePolicy
         groups.setdefault((run.evidence.axis, run.evidence.vantage), []).append(run)
     views = (judge(groups[pair], now, policy) for pair in sorted(groups))
     return tuple(view for view in views if view is not None)
-
-
-def _is_witness(runs: Sequence[EvidenceRun]) -> bool:
-    target = runs[-1].evidence.target
-    return any(run.evidence.seen in ACCEPTING and run.evidence.target == target for run in runs)
 
 
 class _Fold:
@@ -147,6 +165,11 @@ class _Fold:
         self.since_at: datetime | None = None
         self.taking_since_at: datetime | None = None
         self.lying_since_at: datetime | None = None
+
+    def branch(self) -> _Fold:
+        other = _Fold(self._policy)
+        other.__dict__.update(self.__dict__)
+        return other
 
     def see(self, run: EvidenceRun) -> None:
         gap = self._last_at is not None and run.first_at - self._last_at > self._policy.stale_after

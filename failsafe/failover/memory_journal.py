@@ -23,11 +23,13 @@ class MemoryStore:
     records: dict[str, DomainRecord] = field(default_factory=dict)
     intents: list[Intent] = field(default_factory=list)
 
+    def newest(self, domain: str) -> Intent | None:
+        return next((one for one in reversed(self.intents) if one.domain == domain), None)
+
     def unfinished(self, domain: str) -> Intent | None:
-        newest = self.intents[-1] if self.intents else None
-        if newest is not None and newest.domain == domain and newest.outcome is None:
-            return newest
-        return next((one for one in self.intents if one.domain == domain and one.outcome is None), None)
+        """The newest or none: `begin` lets no second one begin."""
+        newest = self.newest(domain)
+        return newest if newest is not None and newest.outcome is None else None
 
 
 class MemoryJournal:
@@ -47,7 +49,7 @@ class MemoryJournal:
         return self._store.unfinished(domain)
 
     def newest(self, domain: str) -> Intent | None:
-        return next((one for one in reversed(self._store.intents) if one.domain == domain), None)
+        return self._store.newest(domain)
 
     def flips(self, domain: str, since_at: datetime) -> tuple[Intent, ...]:
         done = (one for one in self._store.intents if one.domain == domain and one.kind in FLIPS and one.outcome is Outcome.DONE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -80,39 +80,60 @@ def _coverage(recording: Recording, vantage: str, interval: timedelta, whole: fl
     return Coverage(vantage, known / whole, unknown / whole, tuple(longest))
 
 
-def judge_flip(recording: Recording, since: datetime, at: datetime, interval: timedelta) -> tuple[str, str]:
-    """(real | false | unproven, why) of a failover at `at` for an outage that was first seen at `since`, from all that was recorded since."""
-    line = next((line for line in recording.lines if not line.up and line.first_at <= at and line.last_at >= since), None)
-    if line is not None:
-        return (
-            FALSE,
-            f"our own line was down at {line.first_at:%Y-%m-%d %H:%M} UTC ({line.answered} of {line.asked} references answered)",
-        )
-    stale = interval * STALE_AFTER_INTERVALS
-    found = {vantage: _down_until(recording.runs, vantage, at, stale) for vantage in recording.vantages}
-    voters = {vantage: end for vantage, end in found.items() if end is not None}
-    for vantage, end in voters.items():
-        seen = _seen_up(recording.runs, vantage, since + 2 * interval, end - 2 * interval)
-        if seen is not None:
-            other, when = seen
-            return FALSE, f"{other} saw it take mail at {when:%Y-%m-%d %H:%M} UTC, while {vantage} said down until {end:%H:%M}"
-    if len(voters) > 1:
-        return REAL, f"{' and '.join(voters)} said down, and nobody saw it up"
-    return UNPROVEN, f"{', '.join(voters) or 'one vantage'} alone said down"
+class Hindsight:
+    """Judges flips by all that was recorded. What lies around a flip is looked up, so that each costs the same however long the recording is."""
 
+    def __init__(self, recording: Recording, interval: timedelta) -> None:
+        self._interval = interval
+        self._runs = {name: [run for run in recording.runs if run.evidence.vantage == name] for name in recording.vantages}
+        self._starts = {name: [run.first_at for run in runs] for name, runs in self._runs.items()}
+        self._down = [line for line in recording.lines if not line.up]
+        self._down_ends = [line.last_at for line in self._down]
 
-def _down_until(runs: Iterable[EvidenceRun], vantage: str, at: datetime, stale: timedelta) -> datetime | None:
-    """The last failing look of the stretch in which `at` lies; None where this vantage did not fail then."""
-    end: datetime | None = None
-    for run in (run for run in runs if run.evidence.vantage == vantage):
-        if run.first_at > at and (end is None or run.evidence.seen not in FAILING):
-            break
-        end = run.last_at if run.evidence.seen in FAILING else None
-    return end if end is not None and end + stale >= at else None
+    def judge(self, since: datetime, at: datetime) -> tuple[str, str]:
+        """(real | false | unproven, why) of a failover at `at` for an outage that was first seen at `since`."""
+        line = self._line_down(since, at)
+        if line is not None:
+            answered = f"{line.answered} of {line.asked} references answered"
+            return FALSE, f"our own line was down at {line.first_at:%Y-%m-%d %H:%M} UTC ({answered})"
+        found = {vantage: self._down_until(vantage, at) for vantage in self._runs}
+        voters = {vantage: end for vantage, end in found.items() if end is not None}
+        for vantage, end in voters.items():
+            seen = self._seen_up(vantage, since + 2 * self._interval, end - 2 * self._interval)
+            if seen is not None:
+                when, other = seen
+                return (
+                    FALSE,
+                    f"{other} saw it take mail at {when:%Y-%m-%d %H:%M} UTC, while {vantage} said down until {end:%H:%M}",
+                )
+        if len(voters) > 1:
+            return REAL, f"{' and '.join(voters)} said down, and nobody saw it up"
+        return UNPROVEN, f"{', '.join(voters) or 'one vantage'} alone said down"
 
+    def _line_down(self, since: datetime, at: datetime) -> LineRun | None:
+        place = bisect_left(self._down_ends, since)
+        return self._down[place] if place < len(self._down) and self._down[place].first_at <= at else None
 
-def _seen_up(runs: Iterable[EvidenceRun], but: str, begin: datetime, end: datetime) -> tuple[str, datetime] | None:
-    for run in runs:
-        if run.evidence.vantage != but and run.evidence.seen in ACCEPTING and run.last_at >= begin and run.first_at <= end:
-            return run.evidence.vantage, max(run.first_at, begin)
-    return None
+    def _down_until(self, vantage: str, at: datetime) -> datetime | None:
+        """The last failing look of the stretch in which `at` lies; None where this vantage did not fail then."""
+        runs, place = self._runs[vantage], bisect_right(self._starts[vantage], at) - 1
+        if place < 0 or runs[place].evidence.seen not in FAILING:
+            return None
+        while place + 1 < len(runs) and runs[place + 1].evidence.seen in FAILING:
+            place += 1
+        end = runs[place].last_at
+        return end if end + self._interval * STALE_AFTER_INTERVALS >= at else None
+
+    def _seen_up(self, but: str, begin: datetime, end: datetime) -> tuple[datetime, str] | None:
+        """When another vantage first saw it up in that time, and which."""
+        others = (name for name in self._runs if name != but)
+        found = ((when, name) for name in others if (when := self._first_up(name, begin, end)) is not None)
+        return min(found, default=None)
+
+    def _first_up(self, vantage: str, begin: datetime, end: datetime) -> datetime | None:
+        runs, place = self._runs[vantage], max(0, bisect_right(self._starts[vantage], begin) - 1)
+        while place < len(runs) and runs[place].first_at <= end:
+            if runs[place].evidence.seen in ACCEPTING and runs[place].last_at >= begin:
+                return max(runs[place].first_at, begin)
+            place += 1
+        return None

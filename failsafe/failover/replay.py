@@ -14,15 +14,28 @@ from datetime import datetime, timedelta
 from itertools import zip_longest
 
 from failsafe.failover.decide import Decision, Order, decide
-from failsafe.failover.evidence import lying_for, recovery_time
+from failsafe.failover.evidence import AGAINST, lying_for, recovery_time
 from failsafe.failover.facts import DomainFacts, Policy, PrimaryProof, Readiness, ZoneReading
 from failsafe.failover.gather import read_zone
-from failsafe.failover.health import ACCEPTING, FAILING, STALE_AFTER_INTERVALS, EvidenceRun, JudgePolicy, judge_all
+from failsafe.failover.health import FAILING, STALE_AFTER_INTERVALS, EvidenceRun, JudgePolicy, Judging, VantageView
 from failsafe.failover.memory_journal import MemoryJournal, MemoryStore
-from failsafe.failover.recording import Recording, judge_flip
+from failsafe.failover.recording import Hindsight, Recording
 from failsafe.failover.runner import FlipRunner
 from failsafe.failover.zone import plan_peace
-from failsafe.model import DomainRecord, DomainState, FlipKind, Mode, MxChange, MxSet, OwnLine, ServerAnswer, Side, ZonePromises
+from failsafe.model import (
+    DomainRecord,
+    DomainState,
+    FlipKind,
+    Intent,
+    Mode,
+    MxChange,
+    MxSet,
+    OwnLine,
+    ServerAnswer,
+    Side,
+    Verdict,
+    ZonePromises,
+)
 
 TICK = timedelta(microseconds=1)
 DAY = timedelta(days=1)
@@ -101,13 +114,13 @@ def _names(recording: Recording) -> list[str]:
 
 
 class _Tape:
-    """One vantage's runs, played forward."""
+    """One vantage's runs, played forward: each is judged once, however long the recording is."""
 
-    def __init__(self, runs: list[EvidenceRun]) -> None:
+    def __init__(self, runs: list[EvidenceRun], judging: JudgePolicy) -> None:
         self._runs = runs
         self._starts = [run.first_at for run in runs]
-        self._from = 0  # what lies before is of long ago
-        self._witnesses: dict[str, EvidenceRun] = {}  # of long ago: by target, what last said up
+        self._over = 0  # so many runs have ended, and `_judging` has seen them
+        self._judging = Judging(judging)
 
     def boundaries(self, stale: timedelta, down_for: timedelta) -> set[datetime]:
         found, failing = set[datetime](), None
@@ -120,15 +133,29 @@ class _Tape:
                 found.add(failing + down_for)
         return found
 
-    def seen(self, late: datetime, now: datetime) -> Iterator[EvidenceRun]:
-        while self._from < len(self._runs) and self._runs[self._from].last_at < late:
-            run = self._runs[self._from]
-            if run.evidence.seen in ACCEPTING:
-                self._witnesses[run.evidence.target] = run
-            self._from += 1
-        yield from self._witnesses.values()
-        for run in self._runs[self._from : bisect_right(self._starts, now)]:
-            yield run if run.last_at <= now else replace(run, last_at=now, evidence=replace(run.evidence, at=now))
+    def view(self, now: datetime) -> VantageView | None:
+        """What the vantage concludes from what was recorded up to now. `now` never goes back."""
+        while self._over < len(self._runs) and self._runs[self._over].last_at <= now:
+            self._judging.see(self._runs[self._over])
+            self._over += 1
+        begun = bisect_right(self._starts, now)
+        if begun <= self._over:
+            return self._judging.view(now)
+        judging = self._judging.branch()
+        for place in range(self._over, begun):
+            run = self._runs[place]
+            judging.see(EvidenceRun(run.evidence, run.first_at, min(run.last_at, now), run.count))
+        return judging.view(now)
+
+
+def _is_calm(record: DomainRecord, views: tuple[VantageView, ...]) -> bool:
+    """Whether `decide` finds nothing to do and nothing to wait for: most of a long recording, where gathering all facts would take most of the time."""
+    against = any(view.verdict in AGAINST for view in views)
+    if record.attempted is not None:
+        return False
+    if record.state is DomainState.NORMAL:
+        return not against
+    return record.state is DomainState.FAILED_OVER and (against or not any(view.verdict is Verdict.UP for view in views))
 
 
 class _Player:
@@ -141,7 +168,12 @@ class _Player:
             MemoryStore({policy.domain: DomainRecord(policy.domain, DomainState.NORMAL, recording.since, Side.PRIMARY)})
         )
         self._runner = FlipRunner(self._paper, self._paper, self._journal, self._paper)
-        self._tapes = [_Tape([run for run in recording.runs if run.evidence.vantage == name]) for name in _names(recording)]
+        judging = JudgePolicy(policy.probe_every, policy.down_for)
+        self._tapes = [
+            _Tape([run for run in recording.runs if run.evidence.vantage == name], judging) for name in _names(recording)
+        ]
+        self._hindsight = Hindsight(recording, policy.probe_every)
+        self._done: tuple[Intent, ...] = ()  # flips, as far back as anybody asks
         self._line_starts = [line.first_at for line in recording.lines]
         self._flips: list[ReplayedFlip] = []
         self._incidents: dict[str, set[datetime]] = {"asked": set(), "blocked": set(), "blips": set()}
@@ -155,51 +187,55 @@ class _Player:
         now, count = self._recording.since, 0
         while now <= self._recording.until and count < MOST_MOMENTS:
             self._paper.at = now
-            facts = self._decide(now)
+            due = self._decide(now)
             place = bisect_right(boundaries, now)
             ahead = [boundaries[place]] if place < len(boundaries) else []
-            ahead += [at for at in self._due(facts) if at > now]
+            ahead += [at for at in due if at > now]
             if not ahead:
                 break
             now, count = min(ahead), count + 1
         return self._result(cut_short=count >= MOST_MOMENTS)
 
-    def _decide(self, now: datetime) -> DomainFacts:
-        """Decides until nothing changes any more at this moment."""
+    def _decide(self, now: datetime) -> tuple[datetime, ...]:
+        """Decides until nothing changes any more at this moment; gives the times at which somebody's wait is over."""
+        views = tuple(view for tape in self._tapes if (view := tape.view(now)) is not None)
+        due: tuple[datetime, ...] = ()
         for _ in range(6):
-            facts, before = self._facts(now), self._record
+            before = self._record
+            if _is_calm(before, views):
+                return ()
+            facts = self._facts(now, views)
             decision = decide(facts, now)
             self._note(facts, decision, now)
             self._runner.act(facts, decision, by="replay", patience=timedelta(0))
+            if Order.FLIP in decision.orders:
+                self._done = self._journal.flips(self._policy.domain, self._oldest(now))
+            due = tuple(self._due(facts))
             if self._record.state is before.state:
                 break
-        return facts
+        return due
 
-    def _facts(self, now: datetime) -> DomainFacts:
+    def _oldest(self, now: datetime) -> datetime:
+        return now - max(DAY, self._policy.min_dwell)
+
+    def _facts(self, now: datetime, views: tuple[VantageView, ...]) -> DomainFacts:
         policy, record = self._policy, self._record
-        judging = JudgePolicy(policy.probe_every, policy.down_for)
         zone: ZoneReading = read_zone(self._paper, self._paper, policy)
-        flips = self._journal.flips(policy.domain, now - max(DAY, policy.min_dwell))
+        oldest = self._oldest(now)
+        self._done = tuple(flip for flip in self._done if flip.outcome_at is not None and flip.outcome_at >= oldest)
         return DomainFacts(
             policy=policy,
             record=record,
-            views=judge_all(self._seen(now, recovery_time(policy.up_for, flips, now)), now, judging),
+            views=views,
             own_line=self._line(now),
             zone=zone,
             readiness=Readiness(),
             leader=True,
             started_at=self._recording.since - DAY,
             unfinished=self._journal.unfinished(policy.domain),
-            flips=flips,
+            flips=self._done,
             primary=PrimaryProof(now, ()),
         )
-
-    def _seen(self, now: datetime, recovery: timedelta) -> Iterator[EvidenceRun]:
-        """What was recorded up to now: of late all of it, and of each vantage and target what last said up (as `HistoryStore.runs`)."""
-        policy = self._policy
-        late = now - 2 * max(policy.down_for, recovery) - 4 * policy.probe_every
-        for tape in self._tapes:
-            yield from tape.seen(late, now)
 
     def _line(self, now: datetime) -> OwnLine | None:
         place = bisect_right(self._line_starts, now)
@@ -242,7 +278,7 @@ class _Player:
         record = facts.record
         if Order.FLIP in decision.orders and decision.kind is FlipKind.FAILOVER:
             since = record.suspected_at or now
-            verdict, why = judge_flip(self._recording, since, now, self._policy.probe_every)
+            verdict, why = self._hindsight.judge(since, now)
             self._flips.append(ReplayedFlip(now, since, decision.reasons, verdict, why))
         elif Order.FLIP in decision.orders and self._flips:
             self._flips[-1] = replace(self._flips[-1], back_at=now)

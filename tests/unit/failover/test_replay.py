@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
+import sys
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from failsafe.failover.health import EvidenceRun
+from failsafe.failover.health import EvidenceRun, JudgePolicy, judge
 from failsafe.failover.recording import FALSE, REAL, UNPROVEN, LineRun, Recording, judge_coverage
-from failsafe.failover.replay import Replay, replay
+from failsafe.failover.replay import Replay, _Tape, replay
 from failsafe.model import Axis, Evidence, ProbeClass
 from tests.unit.failover.world import NOW, POLICY, minutes
 
@@ -157,3 +158,46 @@ def test_the_moments_that_are_looked_at_leave_no_flip_out() -> None:
         coarse = [(flip.at, flip.back_at) for flip in played(found, min_dwell=timedelta(0), flips_per_day=100).flips]
         fine = [(flip.at, flip.back_at) for flip in played(dense, min_dwell=timedelta(0), flips_per_day=100).flips]
         assert coarse == fine
+
+
+def test_what_a_vantage_concludes_is_the_same_whether_its_runs_come_one_by_one_or_all_at_once() -> None:
+    chance = random.Random(11)
+    policy = JudgePolicy(minutes(1), minutes(15))
+    for _ in range(20):
+        at, parts = 0.0, list[Part]()
+        while at < 400:
+            length = chance.choice((1, 3, 8, 20, 45))
+            seen = chance.choice(
+                (UP, DOWN, DOWN, ProbeClass.DEGRADED, ProbeClass.LYING, ProbeClass.GREYLISTED, ProbeClass.BANNED, UNKNOWN)
+            )
+            parts.append((seen, at, at + length - 1))
+            at += length + chance.choice((0, 0, 0, 7))
+        runs = tape("here", *parts)
+        played_back = _Tape(runs, policy)
+        for moment in range(400):
+            now = BEGIN + minutes(moment + chance.random())
+            begun = [replace(run, last_at=min(run.last_at, now)) for run in runs if run.first_at <= now]
+            assert played_back.view(now) == judge(begun, now, policy)
+
+
+def steps(hours: int, up_for: float) -> int:
+    """How many calls a replay of evidence takes that never holds still."""
+    parts = [((UP, DOWN, ProbeClass.DEGRADED)[number % 3], number * 12.0, number * 12.0 + 11) for number in range(hours * 5)]
+    found = recording(tape("here", *parts), tape("vps2", *parts), until=hours * 60)
+    counted = 0
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        nonlocal counted
+        counted += event == "call"
+
+    sys.setprofile(count)
+    try:
+        played(found, min_dwell=timedelta(0), flips_per_day=1000, down_for=10, up_for=minutes(up_for))
+    finally:
+        sys.setprofile(None)
+    return counted
+
+
+@pytest.mark.parametrize("up_for", [1, 24 * 60])
+def test_a_recording_that_is_twice_as_long_takes_twice_the_steps(up_for: float) -> None:
+    assert steps(160, up_for) < 2.3 * steps(80, up_for)
