@@ -24,11 +24,15 @@ _NO_ROUTE = (errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.E
 
 @dataclass(frozen=True, slots=True)
 class _Server:
+    """`host` is "" where an address of it could not be found: then it counts as one that does not answer."""
+
     name: str
     host: str
     port: int
 
     def __str__(self) -> str:
+        if not self.host:
+            return self.name
         shown = f"{self.host}:{self.port}" if ":" not in self.host else f"[{self.host}]:{self.port}"
         return f"{self.name} ({shown})" if self.name else shown
 
@@ -52,13 +56,16 @@ class AuthoritativeServers:
 
     def mx(self, domain: str) -> tuple[ServerAnswer, ...]:
         """One answer per server address (two where UDP and TCP differ), in a stable order. Raises DnsError where no server is known."""
-        servers = self._servers(domain)
+        known = self._servers(domain)
+        servers = [server for server in known if server.host]
+        lost = [ServerAnswer(server.name, None, "its address cannot be found") for server in known if not server.host]
         with ThreadPoolExecutor(max_workers=min(PARALLEL, 2 * len(servers))) as pool:
             looks = [[pool.submit(self._over, server, domain, kind) for kind in ("UDP", "TCP")] for server in servers]
             both = [[look.result() for look in of_server] for of_server in looks]
         heard = [answer for server, pair in zip(servers, both, strict=True) for answer in _joined(server, *pair)]
         # A machine without IPv6 cannot hear the IPv6 addresses; that is no silence of theirs, unless nothing else is left.
-        return tuple(heard) or tuple(ServerAnswer(str(server), None, "there is no route to it from here") for server in servers)
+        unheard = [ServerAnswer(str(server), None, "there is no route to it from here") for server in servers]
+        return tuple((heard or unheard) + lost)
 
     def _servers(self, domain: str) -> tuple[_Server, ...]:
         if self._fixed:
@@ -68,7 +75,7 @@ class AuthoritativeServers:
         if known is not None and now - known[0] < FRESH_SECONDS:
             return known[1]
         try:
-            servers = _delegated(self._zone or find_zone(domain))
+            servers = _remembered(_delegated(self._zone or find_zone(domain)), () if known is None else known[1])
         except DnsError:
             if known is None:
                 raise
@@ -149,23 +156,35 @@ def _delegated(zone: str) -> tuple[_Server, ...]:
             f"the name servers of {zone} cannot be found: {_said(error)}", mend="check this machine's resolver"
         ) from error
     found = [_Server(name, host, 53) for name in names for host in _hosts(resolver, name)][:MOST_ADDRESSES]
-    if not found:
+    if not any(server.host for server in found):
         raise DnsError(f"no name server of {zone} has an address ({', '.join(names)})", mend="check the zone's delegation")
     return tuple(found)
 
 
 def _hosts(resolver: object, name: str) -> list[str]:
+    """The addresses; "" among them where not all could be looked up, or there is none."""
     import dns.exception
     import dns.resolver
 
     assert isinstance(resolver, dns.resolver.Resolver)
-    found = []
+    found, whole = list[str](), True
     for kind in ("A", "AAAA"):
         try:
             found += sorted(record.address for record in resolver.resolve(f"{name}.", kind, lifetime=LOOKUP_SECONDS))
-        except dns.exception.DNSException:  # one family is enough; none is told by the caller
+        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
             continue
-    return found
+        except dns.exception.DNSException:
+            whole = False
+    return found if found and whole else [*found, ""]
+
+
+def _remembered(servers: tuple[_Server, ...], known: tuple[_Server, ...]) -> tuple[_Server, ...]:
+    """An address that cannot be looked up just now is the one that it was: a server may not fall out of the count because our resolver stumbles."""
+    found = [server for server in servers if server.host]
+    for lost in (server for server in servers if not server.host):
+        earlier = [server for server in known if server.name == lost.name and server.host and server not in found]
+        found += earlier or ([] if any(server.name == lost.name for server in found) else [lost])
+    return tuple(found)
 
 
 def _said(error: Exception) -> str:

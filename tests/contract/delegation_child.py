@@ -22,7 +22,8 @@ def main(folder: Path) -> None:
         AuthoritativeServers(query_seconds=0.5, monotonic=lambda: passed[0]),
         AuthoritativeServers(query_seconds=0.5),
     )
-    with name_server("knot", folder / "knot", port=53):
+    more = "@ 3600 IN NS ns2.example.org.\nns2 3600 IN A 127.0.0.2\n@ 3600 IN NS ns3.example.org."
+    with name_server("knot", folder / "knot", port=53, more=more):
         found = {"zone": find_zone(f"mail.{ZONE}"), "alive": told(servers)}
     passed[0] = 3600.0  # what is known is old by now, so it is looked up again, and that fails
     found["dead"] = told(servers)

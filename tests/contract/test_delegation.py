@@ -27,8 +27,10 @@ def test_delegated_servers_are_asked_and_known_ones_outlive_the_resolver(tmp_pat
     assert outcome.returncode == 0, outcome.stderr
     found = json.loads(outcome.stdout)
     assert found["zone"] == "example.org"
-    assert found["alive"] == [["ns1.example.org (127.0.0.1:53)", True, ""]]
-    ((name, heard, error),) = found["dead"]
-    assert (name, heard) == ("ns1.example.org (127.0.0.1:53)", False)
-    assert error
+    (first, second, third) = found["alive"]
+    assert first == ["ns1.example.org (127.0.0.1:53)", True, ""]
+    assert second[:2] == ["ns2.example.org (127.0.0.2:53)", False]
+    assert third == ["ns3.example.org", False, "its address cannot be found"]  # it is named, not left out
+    assert [row[:2] for row in found["dead"]] == [[row[0], False] for row in found["alive"]]
+    assert all(error for _name, _heard, error in found["dead"])
     assert "cannot be found" in found["stranger"]
