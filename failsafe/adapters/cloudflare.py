@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 ANSWER_SECONDS = 20.0
 AUTOMATIC, AUTOMATIC_SECONDS = 1, 300  # a TTL of 1 means "automatic", which is served as 300 s
 COMMENT_LIMIT = 100  # characters, on the free plan
+MARK = "failsafe "  # how a mark of ours begins (plan.mark)
 SCRATCH_WORD = "failsafe proof"
 
 
@@ -42,6 +43,7 @@ class _Found:
     ttl: int
     modified_on: str
     protected: bool
+    comment: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +222,8 @@ def _batch(found: list[_Found], change: MxChange, ttl_seconds: int | None) -> di
             batch["posts"].append(_post(change, step.after, ttl))
         elif step.before is not None and step.after is not None:
             patch: dict[str, Any] = {"id": ids[step.before].id, "priority": step.after.preference}
+            if not ids[step.before].comment or ids[step.before].comment.startswith(MARK):  # a person's own words stay
+                patch["comment"] = change.mark[:COMMENT_LIMIT]
             if step.after.exchange != step.before.exchange:
                 patch["content"] = step.after.exchange
             batch["patches"].append(patch if new_ttl is None else {**patch, "ttl": new_ttl})
@@ -240,7 +244,8 @@ def _to_found(entry: dict[str, Any], domain: str) -> _Found:
     try:
         mx = Mx(int(entry["priority"]), normal_name(entry["content"]))
         protected = bool((entry.get("meta") or {}).get("read_only"))
-        return _Found(entry["id"], mx, int(entry["ttl"]), str(entry.get("modified_on", "")), protected)
+        comment = str(entry.get("comment") or "")
+        return _Found(entry["id"], mx, int(entry["ttl"]), str(entry.get("modified_on", "")), protected, comment)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DnsError(f"Cloudflare listed an MX record of {domain} that makes no sense ({type(error).__name__})") from error
 

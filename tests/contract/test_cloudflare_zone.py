@@ -82,7 +82,7 @@ def test_a_swap_with_one_primary_is_one_record_changed_in_place(server: Cloudfla
         (batch,) = both.batches
     assert set(batch) == {"patches", "posts"}
     assert [(post["type"], post["content"]) for post in batch["posts"]] == [("TXT", '"failsafe lock 1"')]
-    assert [set(patch) for patch in batch["patches"]] == [{"id", "priority"}]
+    assert [set(patch) for patch in batch["patches"]] == [{"id", "priority", "comment"}]
 
 
 def test_what_is_added_bears_our_mark_and_the_ttl_found(server: CloudflareServer, zone: CloudflareZone) -> None:
@@ -91,6 +91,19 @@ def test_what_is_added_bears_our_mark_and_the_ttl_found(server: CloudflareServer
     assert added["comment"].startswith("failsafe failover epoch 7")
     assert len(added["comment"]) <= 100
     assert added["ttl"] == 60
+
+
+@pytest.mark.parametrize(
+    ("found", "left"), [(None, None), ("failsafe failback epoch 3", None), ("ours since 2019", "ours since 2019")]
+)
+def test_what_is_changed_in_place_bears_our_mark_unless_a_person_has_written_there(
+    server: CloudflareServer, zone: CloudflareZone, found: str | None, left: str | None
+) -> None:
+    (identifier,) = server.records
+    server.by_hand(identifier, comment=found)
+    zone.apply(change(PEACE, MxSet.of((30, MAIL), ttl_seconds=60)))
+    comment = server.records[identifier]["comment"]
+    assert comment == left if left else comment.startswith("failsafe failover epoch 7")
 
 
 def test_an_automatic_ttl_stays_automatic(token_file: Path) -> None:
