@@ -225,7 +225,7 @@ class Domains:
             self._proofs.pop(domain, None)  # the next recovery looks anew
         if self.app.clock.monotonic() > act_by:  # stopped meanwhile (SIGSTOP, suspend), or a long proof: the facts are old
             return round_
-        wanted = round_.facts.unfinished is not None and still_wanted(round_.facts, now)
+        wanted = still_wanted(round_.facts, now)
         ending = self.runner(domain).act(round_.facts, round_.decision, by=self.app.config.controller.id, wanted=wanted)
         return replace(round_, ending=ending)
 

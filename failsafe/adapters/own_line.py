@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from failsafe.adapters.sockets import ConnectFailed, Deadline, LookupFailed, connect, look_up, split_address
 from failsafe.model import OwnLine
 
 REFERENCES_ASKED = 9  # more would be a scan, and says no more
 PATIENCE_SECONDS = 5.0  # five times the slowest round trip of an ordinary line, satellites included
+
+
+def patience_within(interval: timedelta) -> float:
+    """Shorter where probes are frequent: evidence is stale after three intervals, and each look is framed by two of these rounds."""
+    return min(PATIENCE_SECONDS, max(1.0, interval.total_seconds() / 2))
 
 
 class OwnLineCheck:

@@ -264,6 +264,8 @@ class _Session:
 
 def _combined(sights: Sequence[SmtpSight]) -> SmtpSight:
     """What a sender that tried all of them would conclude; the addresses that failed before the one that worked are named."""
+    if not sights:  # the process was stopped (SIGSTOP, suspend) for longer than the whole look may take
+        return SmtpSight(ProbeClass.UNKNOWN, "no time was left to look: this process did not run meanwhile")
     last = sights[-1]
     if last.seen not in _FINAL:
         last = min(reversed(sights), key=lambda sight: _TELLING.index(sight.seen))

@@ -340,9 +340,10 @@ def _targets(app: App, server: str) -> list[_Target]:
 
 def _look(app: App, target: _Target) -> _Sight:
     """In a thread: our own line, the probe, our own line again; evidence through a line that was down says nothing."""
-    from failsafe.adapters.own_line import OwnLineCheck
+    from failsafe.adapters.own_line import OwnLineCheck, patience_within
 
-    check = OwnLineCheck([str(address) for address in app.config.own_line.references])
+    references = [str(address) for address in app.config.own_line.references]
+    check = OwnLineCheck(references, patience=patience_within(target.interval))
     before = check.look(app.clock.now())
     evidence = target.look(app.clock.now())
     after = check.look(app.clock.now())

@@ -35,6 +35,7 @@ from failsafe.model import DomainState, FlipKind, Guard, Mode, Side
 
 PERSON = "person"  # who began a plan by hand, in the journal
 COMING = "coming"  # the name of the warning at half of down_for: one an incident
+AT_START = frozenset({"start-grace", "own-line-down"})  # guards that the first look lifts
 MOST_FAILURES = 100  # refused plans in one incident; at half an hour each about two days, when senders have begun to give up
 
 
@@ -127,16 +128,21 @@ def _impossible(facts: DomainFacts, kind: FlipKind) -> Refused:
     return Refused(text + lines, mend=halt.must_do)
 
 
-def still_wanted(facts: DomainFacts, now: datetime) -> bool:
-    """Whether an unfinished plan that has written nothing yet may be sent again: the same evidence and guards as for a new one."""
+def still_wanted(facts: DomainFacts, now: datetime) -> bool | None:
+    """Whether an unfinished plan that has written nothing yet may be sent again: the same evidence and guards as for a new one.
+
+    None: that is not known yet, because this controller has only just started and must first hear from every vantage.
+    """
     intent = facts.unfinished
     if intent is None or not facts.policy.writable:
         return False
-    guards = [guard for guard in judge_guards(facts, intent.kind, now) if guard.code != "unfinished-intent"]
+    codes = {guard.code for guard in judge_guards(facts, intent.kind, now)} - {"unfinished-intent"}
     if intent.by == PERSON:
-        return not any(guard.code in BY_HAND - FORCEABLE for guard in guards)
+        return not codes & (BY_HAND - FORCEABLE)
     evidence = judge_down(facts, now) if intent.kind is FlipKind.FAILOVER else judge_well(facts)
-    return evidence and not guards and facts.mode is Mode.AUTO
+    if not evidence or facts.mode is not Mode.AUTO:
+        return False
+    return None if "start-grace" in codes and codes <= AT_START else not codes
 
 
 def _seen(facts: DomainFacts) -> Trigger | None:

@@ -69,7 +69,7 @@ class FlipRunner:
         by: str,
         reason: str = "",
         patience: timedelta = timedelta(seconds=20),
-        wanted: bool = False,
+        wanted: bool | None = False,
     ) -> Ending:
         """Does what was decided. `patience` bounds how long a flip is waited for here; an unfinished one is gone on with by `resume`.
 
@@ -120,9 +120,9 @@ class FlipRunner:
         return self._send(policy, record, intent, change, patience, send_by)
 
     def resume(
-        self, policy: Policy, record: DomainRecord, intent: Intent, *, wanted: bool, patience: timedelta = timedelta(0)
+        self, policy: Policy, record: DomainRecord, intent: Intent, *, wanted: bool | None, patience: timedelta = timedelta(0)
     ) -> Ending:
-        """Goes on with an unfinished plan, by reading back first. With `wanted` False a plan that wrote nothing is given up."""
+        """Goes on with an unfinished plan, by reading back first. With `wanted` False a plan that wrote nothing is given up; None: later."""
         send_by = self._clock.monotonic() + (patience + SEND_WITHIN).total_seconds()
         accepted = record.accepted == intent.id
         final = (Progress.DONE, Progress.DRIFT) if accepted else (Progress.DONE, Progress.DRIFT, Progress.NOT_WRITTEN)
@@ -134,6 +134,8 @@ class FlipRunner:
             record = self._journal.change(record, replace(record, retried=intent.id), [])
             change = MxChange(policy.domain, policy.zone, intent.before, intent.desired, mark(intent.kind, record))
             return self._send(policy, record, intent, change, patience, send_by)
+        if wanted is None and in_time:
+            return Ending(record, intent, text)
         if wanted and in_time:  # sent twice; the second answer was lost too: it may still arrive
             return Ending(record, intent, text)
         outcome = Outcome.FAILED if wanted else Outcome.VOID

@@ -21,12 +21,17 @@ from failsafe.failover.facts import DomainFacts
 from failsafe.failover.gather import read_zone
 from failsafe.failover.runner import FlipRunner
 from failsafe.model import DomainState, OwnLine, Verdict
+from failsafe.store import journal as journal_module
 from failsafe.store.engine import Store
 from failsafe.store.journal import Journal
 from failsafe.store.lease import LeaseStore
 from tests.unit.failover.world import DOMAIN, Scene, minutes, proof, view
 
-MOMENTS = ("before begin", "after begin", "before apply", "after apply", "before finish", "after finish")
+MOMENTS = (
+    *("before begin", "inside begin", "after begin", "before apply", "after apply"),
+    *("before finish", "inside finish", "after finish"),
+)
+"""`inside`: all is written into the transaction, and nothing is committed."""
 GOALS = {"secondary": DomainState.FAILED_OVER, "primary": DomainState.NORMAL}
 
 
@@ -37,6 +42,8 @@ def die_at(moment: str, target: Any, name: str) -> None:
     def wrapped(*arguments: Any, **more: Any) -> Any:
         if moment == f"before {name}":
             os.kill(os.getpid(), signal.SIGKILL)
+        if moment == f"inside {name}":
+            journal_module._write = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # the last statement but for the commit
         answer = original(*arguments, **more)
         if moment == f"after {name}":
             os.kill(os.getpid(), signal.SIGKILL)

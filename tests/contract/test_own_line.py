@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from failsafe.adapters.own_line import OwnLineCheck
+from failsafe.adapters.own_line import OwnLineCheck, patience_within
 from failsafe.adapters.sockets import split_address
 from failsafe.model import OwnLine
 from tests.contract.mail_servers import free_port
@@ -66,3 +66,9 @@ def test_an_address_is_split(text: str, expected: tuple[str, int]) -> None:
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not HOST:PORT"):
         split_address(text, 443)
+
+
+def test_where_probes_are_frequent_a_silent_reference_costs_less_than_their_evidence_lasts() -> None:
+    assert patience_within(timedelta(minutes=1)) == 5.0
+    assert patience_within(timedelta(seconds=4)) == 2.0
+    assert patience_within(timedelta(seconds=1)) == 1.0

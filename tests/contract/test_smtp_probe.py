@@ -452,3 +452,10 @@ def test_patience_fits_into_three_intervals() -> None:
 
         assert Patience.within(interval).whole <= 1.4 * seconds
     assert Patience.within(timedelta(minutes=1)).greeting >= 30
+
+
+def test_a_look_whose_whole_time_passed_while_the_process_was_stopped_says_nothing() -> None:
+    sight = look("127.0.0.1:25", patience=replace(SHORT, whole=0))
+
+    assert sight.seen is ProbeClass.UNKNOWN
+    assert "did not run" in sight.text

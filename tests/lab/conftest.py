@@ -1,4 +1,4 @@
-"""The lab as a fixture. A lab takes a few seconds, so each test module has its own."""
+"""The lab as a fixture. A lab takes a few seconds, so each test module has its own; the tests by force share one."""
 
 import os
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.lab import Lab
+from tests.lab.trial import Trial
 from tests.lab.world import availability
 
 
@@ -24,6 +25,29 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
         yield made
         if logs := os.environ.get("FAILSAFE_LAB_LOGS"):
             made.collect(Path(logs) / request.module.__name__)
+
+
+@pytest.fixture(scope="session")
+def prepared() -> Iterator[Trial]:
+    """A lab of its own with a night made ready in it, for all tests by force that this process runs: that takes longer than most of them."""
+    with Lab() as lab:
+        made = Trial(lab)
+        try:
+            made.prepare()
+            yield made
+        finally:
+            made.close()
+            if logs := os.environ.get("FAILSAFE_LAB_LOGS"):
+                lab.collect(Path(logs) / "force")
+
+
+@pytest.fixture
+def trial(prepared: Trial) -> Iterator[Trial]:
+    """A fresh night, in which nothing runs yet."""
+    prepared.night()
+    yield prepared
+    prepared.end()
+    prepared.lab.mend()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import json
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 from tests.contract.restics import put_empty_repository
@@ -49,17 +50,24 @@ def configuration(
     repositories: dict[str, str] | None = None,
     web: str = "",
     extra: str = "",
+    quorum: int = 1,
+    verify_for: str = "30s",
+    probe_every: str = "1s",
+    nameservers: Sequence[str] = (AUTHORITATIVE,),
+    state_dir: str = STATE,
+    watched: str = MX_NAMES["primary"],
 ) -> str:
     """A configuration for the lab: every wait is seconds instead of minutes, and one vantage is a quorum."""
+    asked = ", ".join(f'"{address}:53"' for address in nameservers)
     places = "".join(
         f'[repository.{name}]\nurl = "{url}"\npassword_file = "/etc/failsafe/repository.password"\nevery = "1s"\n'
-        for name, url in (repositories or REPOSITORIES).items()
+        for name, url in (REPOSITORIES if repositories is None else repositories).items()
     )
     text = textwrap.dedent(
         f"""\
         [controller]
         id = "nas"
-        state_dir = "{STATE}"
+        state_dir = "{state_dir}"
         time_zone = "Europe/Warsaw"
 
         [mail_server.vps]
@@ -86,17 +94,17 @@ def configuration(
         secondary = ["{MX_NAMES["secondary"]}"]
         strategy = "{strategy}"
         mode = "{mode}"
-        quorum = 1
+        quorum = {quorum}
         down_for = "{down_for}"
         up_for = "{up_for}"
-        verify_for = "30s"
+        verify_for = "{verify_for}"
         min_dwell = "1s"
         flips_per_day = 50
-        nameservers = ["{AUTHORITATIVE}:53"]
+        nameservers = [{asked}]
 
         [probe.vps]
-        every = "1s"
-        smtp = ["{MX_NAMES["primary"]}:25"]
+        every = "{probe_every}"
+        smtp = ["{watched}:25"]
         recipient = "{PROBE}"
         helo = "nas.example.test"
         ca_file = "{CA_FILE}"

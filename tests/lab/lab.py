@@ -33,7 +33,8 @@ class Lab:
     def __init__(self, layout: str = "maildir++") -> None:
         """`layout`: how both Dovecots lay folders on disk, "maildir++" or "fs"."""
         self.layout = layout
-        self.world = World({name: [ip, RESOLVER] if name == "dns" else [ip] for name, ip in ADDRESSES.items()})
+        self._cuts: set[tuple[str, str]] = set()
+        self.world = World({name: _addresses(name) for name in ADDRESSES})
         self.primary = MailHost(self.world, "primary")
         self.secondary = MailHost(self.world, "secondary")
         self.sender = Sender(self.world, "sender")
@@ -106,8 +107,23 @@ class Lab:
         for built in building:
             built.result()
 
+    def cut(self, one: str, other: str, *addresses: str) -> None:
+        """Cut the line between two hosts, for what either of them sends; to all others both still speak. `addresses`: of the other alone."""
+        ways = [(one, address) for address in addresses or _addresses(other)]
+        ways += [] if addresses else [(other, address) for address in _addresses(one)]
+        for host, address in ways:
+            self.world.cut(host, address)
+            self._cuts.add((host, address))
+
+    def join(self) -> None:
+        """Mend every line that was cut."""
+        for host, address in self._cuts:
+            self.world.join(host, address)
+        self._cuts.clear()
+
     def mend(self) -> None:
-        """Undo what a test broke: power, cables, frozen and dead services, the MX records. Mail stays."""
+        """Undo what a test broke: power, cables, lines, frozen and dead services, the MX records. Mail stays."""
+        self.join()
         for host in (self.dns, self.primary, self.secondary, self.sender, self.nas):
             if not host.powered:
                 host.boot()
@@ -129,6 +145,10 @@ class Lab:
                 source = host.disk(part)
                 if source.is_dir():
                     shutil.copytree(source, folder / host.name / part, dirs_exist_ok=True, symlinks=True)
+
+
+def _addresses(host: str) -> list[str]:
+    return [ADDRESSES[host], RESOLVER] if host == "dns" else [ADDRESSES[host]]
 
 
 def _names(host: str) -> list[str]:

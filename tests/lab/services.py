@@ -21,6 +21,7 @@ SERVICES = {
     "dovecot": Service("rm -rf /run/dovecot; dovecot", "/run/dovecot/master.pid", ("127.0.0.1/993",)),
     "postfix": Service("postfix start", "/var/spool/postfix/pid/master.pid", ("127.0.0.1/25",)),
     "knot": Service("install -d -o knot -g knot /run/knot; knotd -d", "/run/knot/knot.pid", (f"{AUTHORITATIVE}/53",)),
+    "knot-secondary": Service("install -d -o knot -g knot /run/knot; knotd -d", "/run/knot/knot.pid", ("127.0.0.1/53",)),
     "unbound": Service("unbound -c /etc/unbound/unbound.conf", "/run/unbound.pid", (f"{RESOLVER}/53",)),
 }
 

@@ -36,6 +36,7 @@ PROGRAMS = {
     "/usr/lib/dovecot/imap": "dovecot-imapd",
     "/usr/lib/dovecot/lmtp": "dovecot-lmtpd",
     "knotd": "knot",
+    "kdig": "knot-dnsutils",
     "unbound": "unbound",
     "sshd": "openssh-server",
     "ssh": "openssh-client",
@@ -144,6 +145,17 @@ class World:
         done = subprocess.run(self.enter(*command), env=ENVIRONMENT, capture_output=True, text=True, timeout=30, check=False)
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)}: {done.stdout}{done.stderr}")
+
+    def cut(self, host: str, address: str) -> None:
+        """What `host` sends to `address` from now on reaches nobody, as with a line that is cut: no answer, no error."""
+        nobody = "02:00:00:00:00:fe"
+        self.run("ip", "-n", host, "neigh", "replace", address, "lladdr", nobody, "dev", "eth0", "nud", "permanent")
+
+    def join(self, host: str, address: str) -> None:
+        """After `cut`; does nothing otherwise."""
+        owner = next(addresses[0] for addresses in self._addresses.values() if address in addresses)
+        there = f"02:00:00:00:00:{int(owner.rsplit('.', 1)[1]):02x}"
+        self.run("ip", "-n", host, "neigh", "replace", address, "lladdr", there, "dev", "eth0", "nud", "permanent")
 
     def disk(self, name: str) -> Path:
         """The folder that holds a host's disk, as seen from outside."""

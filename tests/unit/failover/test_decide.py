@@ -359,6 +359,15 @@ def test_an_unfinished_plan_is_wanted_only_while_its_evidence_holds() -> None:
     assert not still_wanted(replace(begun, leader=False), NOW)
 
 
+def test_whether_an_unfinished_plan_is_wanted_is_not_known_until_the_vantages_were_heard_again() -> None:
+    begun = replace(Scene.down(), record=record(DomainState.FAILING_OVER, 1), unfinished=flip(ago=1, outcome=None))
+    restarted = replace(begun, started_at=NOW + timedelta(seconds=1), own_line=None)
+    now = NOW + timedelta(seconds=2)
+    assert still_wanted(restarted, now) is None
+    assert still_wanted(replace(restarted, leader=False), now) is False
+    assert still_wanted(replace(restarted, views=(view("here", Verdict.UP, 1),)), now) is False
+
+
 def test_readiness_lapses_after_seven_days_counted_from_the_incident() -> None:
     run_at = NOW - timedelta(days=6)
     assert judge_readiness(DOMAIN, run_at, (), NOW - minutes(20), NOW + timedelta(days=3)).guards == ()

@@ -47,6 +47,7 @@ class World:
     verdict: Verdict = Verdict.DOWN
     lasts: float = 30
     broken: tuple[str, ...] = ()  # what the primary cannot prove
+    unheard: bool = False  # it has started just now
 
     @property
     def runner(self) -> FlipRunner:
@@ -58,9 +59,10 @@ class World:
     def facts(self) -> DomainFacts:
         now = self.clock.now()
         began = now - self.lasts * minutes(1)
+        heard = now - timedelta(seconds=10 if self.unheard else 0)
         views = tuple(
             replace(
-                view(name, self.verdict, 0, now), since_at=began, taking_since_at=began if self.verdict is Verdict.UP else None
+                view(name, self.verdict, 0, heard), since_at=began, taking_since_at=began if self.verdict is Verdict.UP else None
             )
             for name in ("here", "vps2")
         )
@@ -70,7 +72,7 @@ class World:
             views=views,
             own_line=OwnLine(now, 3, 3),
             zone=read_zone(self.zone, self.authorities, Scene.peace().policy),
-            started_at=now - timedelta(days=1),
+            started_at=now if self.unheard else now - timedelta(days=1),
             unfinished=self.journal.unfinished(DOMAIN),
             flips=self.journal.flips(DOMAIN, now - timedelta(days=1)),
             primary=replace(proof(*self.broken), at=now),
@@ -322,6 +324,18 @@ def test_a_plan_that_wrote_nothing_is_given_up_when_the_primary_comes_back(world
     assert world.zone.sets[DOMAIN] == PEACE
     world.turn()
     assert world.record().state is DomainState.NORMAL
+
+
+def test_after_a_restart_a_plan_that_wrote_nothing_waits_for_the_first_look_and_is_then_sent(world: World) -> None:
+    world.zone.faults.extend(["lost-before"])
+    world.turn()
+    world.turn()
+    world.unheard = True
+    assert world.turn().unfinished
+    assert world.zone.sets[DOMAIN] == PEACE
+    world.unheard = False
+    assert world.turn().done
+    assert world.zone.sets[DOMAIN] == OUTAGE
 
 
 def test_a_stale_controller_stops_at_its_next_change(world: World) -> None:
