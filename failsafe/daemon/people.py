@@ -11,16 +11,19 @@ from failsafe.backup.freshness import Overdue, may_send_heartbeat
 from failsafe.daemon.remind import reminder_due
 from failsafe.errors import FailsafeError
 from failsafe.events import Event
+from failsafe.failover.incident import Waiting, bundle_notices
 from failsafe.failover.notices import BOUNCED, GOES_PRIMARY, QUEUED, thread_of
 from failsafe.failover.ways_out import with_way_out
 from failsafe.logs import get_log
 from failsafe.model import DomainState, Finding, Notice, Severity, Verdict
+from failsafe.ports import Notifier
 from failsafe.render import spoken_age
 from failsafe.status.build import begun_at, build_status, last_runs
 from failsafe.status.findings import CREDENTIAL_ENDS
 from failsafe.status.roster import Roster, roster_of
 from failsafe.status.values import DomainStatus, Status
 from failsafe.status.watched import watches_all
+from failsafe.store.events import PendingNotice
 from failsafe.store.journal import Journal
 
 LOOK_EVERY = timedelta(minutes=1)  # at late duties and reminders
@@ -68,23 +71,27 @@ class People:
         if not waiting:
             return
         notifier = self.app.notifier()
-        for pending in waiting:
-            if notifier is None:
-                self.app.events.notice_delivered(pending.id, now)  # nobody wants to be told; `doctor` says so
-                continue
-            try:
-                deliveries = notifier.send(pending.notice)
-            except FailsafeError as error:
-                self._not_told(pending.attempts, pending.notice, str(error), now)
-                self.app.events.notice_failed(pending, str(error), now)
-                continue
-            failed = failures(deliveries)
-            if failed:
-                self._not_told(pending.attempts, pending.notice, failed, now)
-            if any(delivery.arrived for delivery in deliveries):
-                self.app.events.notice_delivered(pending.id, now)  # sending to all again would tell the others twice
+        pending = {each.id: each for each in waiting}
+        servers = {name: table.server for name, table in self.app.config.domain.items()}
+        held = [Waiting(each.id, each.notice, each.created_at) for each in waiting]
+        for bundle in bundle_notices(held, servers, now):
+            self._send(notifier, bundle.notice, [pending[number] for number in bundle.numbers], now)
+
+    def _send(self, notifier: Notifier | None, notice: Notice, told: list[PendingNotice], now: datetime) -> None:
+        """One notice, for all that it tells."""
+        failed = ""
+        try:
+            deliveries = notifier.send(notice) if notifier is not None else ()  # nobody wants to be told; `doctor` says so
+            failed, arrived = failures(deliveries), notifier is None or any(delivery.arrived for delivery in deliveries)
+        except FailsafeError as error:
+            failed, arrived = str(error), False
+        if failed:
+            self._not_told(min(each.attempts for each in told), notice, failed, now)
+        for each in told:
+            if arrived:
+                self.app.events.notice_delivered(each.id, now)  # sending to all again would tell the others twice
             else:
-                self.app.events.notice_failed(pending, failed, now)
+                self.app.events.notice_failed(each, failed, now)
 
     def _not_told(self, attempts: int, notice: Notice, failed: str, now: datetime) -> None:
         if attempts == 0:

@@ -26,6 +26,7 @@ class PendingNotice:
     id: int
     notice: Notice
     attempts: int
+    created_at: datetime
 
 
 def write_event(connection: Connection, happened: Event) -> None:
@@ -84,7 +85,7 @@ class EventStore:
             row = connection.execute(query).first()
         return None if row is None else Event(row.name, row.subject, row.text, row.at, row.details)
 
-    def pending_notices(self, now: datetime, limit: int = 20) -> Sequence[PendingNotice]:
+    def pending_notices(self, now: datetime, limit: int = 100) -> Sequence[PendingNotice]:
         due = or_(notice.c.next_attempt_at.is_(None), notice.c.next_attempt_at <= now)
         query = (
             select(notice)
@@ -93,7 +94,9 @@ class EventStore:
             .limit(limit)
         )
         with self._store.read() as connection:
-            return [PendingNotice(row.id, _from_json(row.notice), row.attempts) for row in connection.execute(query)]
+            return [
+                PendingNotice(row.id, _from_json(row.notice), row.attempts, row.created_at) for row in connection.execute(query)
+            ]
 
     def notice_delivered(self, number: int, now: datetime) -> None:
         with self._store.begin() as connection:

@@ -11,7 +11,9 @@ import pytest
 from failsafe.app import App
 from failsafe.config.load import load_config
 from failsafe.daemon.people import People, ending_credentials, lasts, reminder
+from failsafe.events import Event
 from failsafe.model import DomainState, Notice, Severity, Side
+from failsafe.ports import Delivery
 from failsafe.status.build import build_status
 from failsafe.status.values import DomainStatus
 from failsafe.status.watched import watches_all
@@ -125,4 +127,47 @@ def test_a_credential_that_ends_is_told_once_a_week_until_there_is_a_new_one(tmp
     told = [event for _, event in app.events.since() if event.name == "credential.ending"]
     assert [(event.at - NOW).days for event in told] == [0, 7, 14]
     assert all(event.subject == "example.net" and "example.net, example.org" in event.text for event in told)
+    app.store.close()
+
+
+class Heard:
+    """A notifier that keeps what it sends; with `fails` nothing arrives."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.fails, self.notices = fails, list[Notice]()
+
+    def send(self, notice: Notice) -> tuple[Delivery, ...]:
+        self.notices.append(notice)
+        return (Delivery("json://phone", not self.fails, "no answer" if self.fails else ""),)
+
+
+SECOND = """
+[domain."example.net"]
+server = "vps"
+zone = "example.net"
+primary = ["mail.example.org"]
+secondary = ["mx.away.example"]
+strategy = "on-demand"
+"""
+
+
+def test_domains_of_one_server_that_flip_are_one_notice_which_is_sent_until_it_arrives(tmp_path: Path) -> None:
+    file = tmp_path / "failsafe.toml"
+    file.write_text(CONFIG.format(folder=tmp_path) + SECOND)
+    app = App(load_config(file), file)
+    people, deaf, phone = People.of(app), Heard(fails=True), Heard()
+    for seconds, name in enumerate(("example.org", "example.net")):
+        notice = Notice(
+            f"{name}: mail goes to the secondary", "no", "to the secondary", "look after the primary", SINCE, f"{name}:1"
+        )
+        app.record(Event("failover.done", name, "failover done", NOW + timedelta(seconds=seconds), notice=notice))
+    app.notifier = lambda: deaf  # type: ignore[method-assign]
+    people.step(NOW + timedelta(seconds=2), leader=True)
+    app.notifier = lambda: phone  # type: ignore[method-assign]
+    for minute in range(1, 5):
+        people.step(NOW + timedelta(minutes=minute), leader=True)
+    subject = "example.net and example.org: mail goes to the secondary"
+    assert [notice.subject for notice in deaf.notices] == [subject]
+    assert [notice.subject for notice in phone.notices] == [subject]
+    assert [event.name for _, event in app.events.since()].count("notice.failed") == 1
     app.store.close()
