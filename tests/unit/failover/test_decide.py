@@ -202,6 +202,23 @@ def test_with_fewer_vantages_than_the_quorum_auto_behaves_as_manual_and_says_so(
     assert any("auto behaves as manual" in reason for reason in decision.reasons)
 
 
+def test_too_few_vantages_are_shown_in_peace_too_and_to_a_person_who_flips_by_hand() -> None:
+    short = policy(Scene.peace(), vantages=1)
+    [guard] = decide(short, NOW).guards
+    assert (guard.code, guard.text) == ("no-quorum", "1 of 2 vantages are configured, so nothing is flipped automatically")
+    by_hand = decide_by_hand(short, FlipKind.FAILOVER, NOW)
+    assert by_hand.guards == (guard,)
+    assert (by_hand.refusing, by_hand.orders) == ((), (Order.FLIP,))
+
+
+def test_a_hold_expires_by_itself() -> None:
+    held = GUARDED["held"]
+    assert decide(held, NOW + minutes(4.9)).trigger is None
+    views = tuple(replace(each, last_at=NOW + minutes(5)) for each in held.views)
+    later = replace(held, views=views, own_line=OwnLine(NOW + minutes(5), 3, 3))
+    assert decide(later, NOW + minutes(5)).trigger is Trigger.PRIMARY_DOWN
+
+
 @pytest.mark.parametrize(("mode", "order"), [(Mode.MANUAL, Order.TELL_PREPARED), (Mode.OBSERVE, Order.TELL_OBSERVED)])
 def test_manual_prepares_and_observe_only_tells(mode: Mode, order: Order) -> None:
     decision = decide(policy(Scene.down(), mode=mode), NOW)
