@@ -149,7 +149,7 @@ def _no_quorum(facts: DomainFacts, now: datetime) -> Iterator[Guard]:
     policy, said = facts.policy, len(votes(facts, now))
     if policy.vantages < policy.quorum:
         text = f"{policy.vantages} of {policy.quorum} vantages are configured, so nothing is flipped automatically"
-        yield Guard("no-quorum", text, "add a [vantage.NAME], or lower quorum")
+        yield Guard("no-quorum", text, "lower quorum: this version looks from here alone, and asks no [vantage.NAME] yet")
     elif against(facts) and said < policy.quorum:
         yield Guard("no-quorum", f"{said} of {policy.quorum} vantages have said down for {describe_span(policy.down_for)}")
 

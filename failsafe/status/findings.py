@@ -85,7 +85,15 @@ def domain_findings(row: DomainRow, domain: DomainStatus, glance: Glance, now: d
         )
     if domain.mode == "auto" and row.vantages < row.quorum:
         text = f"{row.vantages} of {row.quorum} vantages are configured, so mode auto behaves as manual"
-        findings.append(Finding("vantages", Severity.WARN, name, text, "add a [vantage.NAME], or lower quorum"))
+        findings.append(
+            Finding(
+                "vantages",
+                Severity.WARN,
+                name,
+                text,
+                "lower quorum: this version looks from here alone, and asks no [vantage.NAME] yet",
+            )
+        )
     if domain.held_until is not None:
         findings.append(Finding("held", Severity.WARN, name, "flips are on hold", f"failsafe release {name}"))
     return findings
