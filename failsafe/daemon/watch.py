@@ -213,7 +213,7 @@ class Watch:
         return [target for target in self._targets if target.server == server and target.axis is Axis.INBOUND]
 
     def _await(self, domain: str, round_: Round, now: datetime) -> None:
-        """Arranges for a look and a decision where the wait for a failover ends."""
+        """Arranges for a look and a decision where the wait for a failover ends, and for a decision at its half."""
         self._due.pop(domain, None)
         self._last_looks.pop(domain, None)
         due = due_at(round_.facts)
@@ -222,7 +222,9 @@ class Watch:
         if due <= self._decided_at[domain]:
             return
         self._due[domain] = due
-        self._decide_at[domain] = min(self._decide_at.get(domain, due), due)
+        warned = due - round_.facts.policy.down_for / 2  # that it is coming is told then
+        moment = warned if warned > self._decided_at[domain] else due
+        self._decide_at[domain] = min(self._decide_at.get(domain, moment), moment)
         for target in self._inbound(domain):
             begin = due - target.took
             if begin > now:
