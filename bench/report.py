@@ -80,9 +80,10 @@ def machine() -> str:
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
     ).stdout.strip()
-    load = os.getloadavg()[0]
+    load, niceness = os.getloadavg()[0], os.getpriority(os.PRIO_PROCESS, 0)
+    others = f"load {load:.1f} at the end" + (f", niceness {niceness}" if niceness else "")
     return (
-        f"Machine: {model}, {os.cpu_count()} cores, {memory} GB; load {load:.1f} at the end; {system}, Linux {platform.release()}; "
+        f"Machine: {model}, {os.cpu_count()} cores, {memory} GB; {others}; {system}, Linux {platform.release()}; "
         f"Python {platform.python_version()} ({sys.implementation.name}); commit {commit or '?'}."
     )
 
