@@ -97,7 +97,8 @@ def decide_by_hand(facts: DomainFacts, kind: FlipKind, now: datetime, *, force: 
     state = facts.record.state
     if facts.unfinished is None and not (state is DomainState.NORMAL if trigger is None else possible(state, trigger)):
         raise _impossible(facts, kind)
-    guards = judge_guards(facts, kind, now)
+    # the program that carries out an order has always just started; who has watched is the daemon
+    guards = tuple(guard for guard in judge_guards(facts, kind, now) if guard.code != "start-grace")
     refusing = tuple(guard for guard in guards if guard.code in BY_HAND and not (force and guard.code in FORCEABLE))
     plan = None
     if facts.zone.agreed is not None and facts.unfinished is None and not any(guard.code == "drift" for guard in guards):
@@ -121,7 +122,8 @@ def _impossible(facts: DomainFacts, kind: FlipKind) -> Refused:
     domain, state = facts.policy.domain, facts.record.state
     text = f"{domain} is {state}: a {kind} is not possible from there"
     if state is not DomainState.HALTED:
-        return Refused(text)
+        where = "the secondary; failsafe failback" if facts.record.serving is Side.SECONDARY else "the primary; failsafe failover"
+        return Refused(text, mend=f"nothing, if mail is where you want it: it goes to {where} {domain} moves it")
     record = facts.record
     halt = explain_halt(domain, facts.zone.described, record.attempted, reason=record.reason, server=facts.policy.server)
     lines = "".join(f"\n  {line}" for line in (f"why: {record.reason}", *halt.lines()))

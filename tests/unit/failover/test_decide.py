@@ -350,6 +350,11 @@ def test_by_hand_only_the_named_guards_refuse() -> None:
     assert {"own-line-down", "dwell", "no-quorum"} <= codes(decision)
 
 
+def test_that_the_program_of_an_order_has_just_started_is_not_told() -> None:
+    facts = replace(Scene.peace(), started_at=NOW)
+    assert "start-grace" not in codes(decide_by_hand(facts, FlipKind.FAILOVER, NOW))
+
+
 def test_force_lifts_what_may_be_forced_and_nothing_else() -> None:
     unready = replace(Scene.peace(), readiness=Readiness((Guard("secondary-not-ready", "no"),)))
     assert decide_by_hand(unready, FlipKind.FAILOVER, NOW).orders == ()
@@ -359,8 +364,9 @@ def test_force_lifts_what_may_be_forced_and_nothing_else() -> None:
 
 
 def test_a_failover_of_a_domain_that_is_failed_over_is_refused() -> None:
-    with pytest.raises(Refused, match="failed-over"):
+    with pytest.raises(Refused, match="failed-over") as caught:
         decide_by_hand(replace(Scene.recovered(), record=record(DomainState.FAILED_OVER)), FlipKind.FAILOVER, NOW)
+    assert f"failsafe failback {DOMAIN}" in caught.value.mend
 
 
 def test_by_hand_without_a_provider_the_exact_change_is_told() -> None:
