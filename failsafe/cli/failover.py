@@ -253,6 +253,7 @@ def _show(facts: DomainFacts, decision: Decision, kind: FlipKind) -> None:
     )
     for sentence in decision.plan.sentences if decision.plan is not None else ():
         say(f"  {sentence}")
+    say(f"  of the primary: {'; '.join(decision.reasons)}")
     for guard in decision.guards:
         if guard not in decision.refusing:
             say(f"  note: {with_way_out(guard, facts.policy.domain)}")

@@ -72,6 +72,11 @@ def test_a_refusal_names_every_guard_with_what_to_do(server: NameServer, config:
     assert [line for line in notes if "; what to do: " not in line] == []
 
 
+def test_a_plan_says_what_was_last_seen_of_the_primary(config: Path) -> None:
+    code, _, told = run_verb(config, "failover", DOMAIN, "--dry-run")
+    assert (code, "  of the primary: no vantage has looked yet" in told.splitlines()) == (0, True)
+
+
 def test_a_halted_domain_says_what_was_found_what_was_expected_and_the_ways_out_lead_out(config: Path) -> None:
     halt(config)
     code, out, told = run_verb(config, "failover", DOMAIN, "--yes")
