@@ -43,6 +43,10 @@ class ScratchRecord(Protocol):
         """The numbers that it holds: none, or one, or more where a stale write was accepted."""
         ...
 
+    def ttl_seconds(self) -> int | None:
+        """The TTL that it has there; None where it holds nothing. It is written with the least one that the provider promises."""
+        ...
+
     def write(self, expected: int | None, number: int) -> None:
         """Puts `number` in the place of `expected` (None: where there is none), by the means that protect a flip, in one request.
 

@@ -49,7 +49,7 @@ def _prove(app: App, domain: str, zone_name: str, now: datetime) -> Proof:
     scratch = provider.scratch(zone_name, domain)
     with FileLock(app.lock_file(f"prove-cas:{domain}"), f"doctor --prove-cas of {domain}").hold():  # there is one scratch record
         try:
-            proof = Proof(now, prove_cas(scratch))
+            proof = Proof(now, prove_cas(scratch, provider.promises.minimum_ttl_seconds))
         except (DnsError, SecretError) as error:
             mend = f"the credential must also be let write the scratch record {scratch.name}; {error.mend}".rstrip("; ")
             proof = Proof(now, error=str(error), mend=mend)

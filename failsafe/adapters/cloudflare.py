@@ -170,6 +170,11 @@ class CloudflareScratch:
         self._ids |= {record.number: record.id for record in found}
         return tuple(sorted(record.number for record in found))
 
+    def ttl_seconds(self) -> int | None:
+        with self._api.client() as client:
+            found = self._api.records(client, self.name, "TXT")
+        return min((int(entry["ttl"]) for entry in found), default=None)
+
     def write(self, expected: int | None, number: int) -> None:
         batch: dict[str, list[dict[str, Any]]] = {"deletes": [], "patches": [], "posts": []}
         gone = [] if expected is None else [_Own(self._ids[expected], expected)]

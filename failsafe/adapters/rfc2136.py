@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from failsafe.adapters.dns_wire import addresses_of, mx_answer, read_tsig_key, split_address
 from failsafe.errors import DnsError, OutcomeUnknown, ZoneChanged
-from failsafe.failover.own_records import FALLBACK_TTL_SECONDS, OWN_TTL_SECONDS, PROOF_EXCHANGE, not_ours
+from failsafe.failover.own_records import FALLBACK_TTL_SECONDS, PROOF_EXCHANGE, not_ours
 from failsafe.failover.scratch import PROOF, is_scratch, scratch_name
 from failsafe.failover.zone import describe
 from failsafe.model import MxChange, MxSet, ZonePromises
@@ -199,6 +199,9 @@ class Rfc2136Scratch:
         """Records of others are none of ours: a wildcard's are seen here too, and do not stand in the way."""
         return tuple(record.preference for record in self._found()[0].records)
 
+    def ttl_seconds(self) -> int | None:
+        return self._server.read(self._zone, self.name).ttl_seconds
+
     def write(self, expected: int | None, number: int) -> None:
         old, new = MxSet(()) if expected is None else _scratch(expected), _scratch(number)
         try:
@@ -226,7 +229,7 @@ class Rfc2136Scratch:
 
 
 def _scratch(number: int) -> MxSet:
-    return MxSet.of((number, PROOF_EXCHANGE), ttl_seconds=OWN_TTL_SECONDS)
+    return MxSet.of((number, PROOF_EXCHANGE), ttl_seconds=Rfc2136Zone.promises.minimum_ttl_seconds)
 
 
 def _record_lines(found: dns.rrset.RRset, origin: dns.name.Name | None) -> list[str]:

@@ -136,6 +136,10 @@ class Route53Scratch:
         found = self._find(self._api.client())[1]
         return () if found is None else tuple(record.preference for record in _to_set(found, self.name).records)
 
+    def ttl_seconds(self) -> int | None:
+        found = self._find(self._api.client())[1]
+        return None if found is None else _to_set(found, self.name).ttl_seconds
+
     def write(self, expected: int | None, number: int) -> None:
         client = self._api.client()
         old = None if expected is None else RrSet(_scratch(self.name, expected))
@@ -159,7 +163,7 @@ class Route53Scratch:
 
 
 def _scratch(name: str, number: int) -> dict[str, Any]:
-    return _rrset(name, "MX", OWN_TTL_SECONDS, [f"{number} {PROOF_EXCHANGE}."])
+    return _rrset(name, "MX", Route53Zone.promises.minimum_ttl_seconds, [f"{number} {PROOF_EXCHANGE}."])
 
 
 def _rrset(name: str, kind: str, ttl: int, values: list[str]) -> dict[str, Any]:

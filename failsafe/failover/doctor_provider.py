@@ -109,10 +109,19 @@ def _judge_cas(name: str, seen: ProviderCheckup) -> Finding:
         mend = (
             "let only one program write there; where the server can be told to heed prerequisites, do that, then prove it again"
         )
+        if "TTL" in proof.fault:
+            text = (
+                f"stale changes were refused, but {proof.fault} ({proof.at:%Y-%m-%d}): senders see a flip later than `ttl` says"
+            )
+            return Finding(
+                "provider-cas", WARN, name, text, "look for a least TTL in the provider's settings, and set `ttl` to it"
+            )
         text = f"{proof.fault} ({proof.at:%Y-%m-%d}): two controllers could overwrite each other"
         return Finding("provider-cas", FAIL, name, text, mend)
     by = "" if seen.promises.compare_and_set else " of failsafe's own; changes by hand are compared just before the write"
-    text = f"a scratch record was created, changed and deleted on {proof.at:%Y-%m-%d}, and every stale change was refused{by}"
+    text = (
+        f"a scratch record was created, changed and deleted on {proof.at:%Y-%m-%d}, and every stale change was refused whole{by}"
+    )
     return Finding("provider-cas", OK, name, text)
 
 

@@ -1,4 +1,5 @@
-"""Shows on a scratch record that a DNS provider refuses a change made from a stale reading, as its adapter promises.
+"""Shows on a scratch record what the adapter of a DNS provider promises: a change made from a stale reading is refused, and refused whole, and the
+least TTL is taken as it is.
 
 Everything goes through the same means as a flip (prerequisites, exact deletes, a lock's id). Nothing is left behind; what a killed run left
 is taken away by the next one.
@@ -15,11 +16,11 @@ from failsafe.ports import ScratchRecord
 FIRST, SECOND, STALE = 1, 2, 3
 
 
-def prove_cas(scratch: ScratchRecord) -> str:
-    """Creates, changes, tries two stale changes, deletes. "" if the provider refused both; else what it accepted. Raises DnsError, SecretError."""
+def prove_cas(scratch: ScratchRecord, least_ttl_seconds: int) -> str:
+    """Creates, changes, tries two stale changes, deletes. "" if the provider keeps its promises; else what it did. Raises DnsError, SecretError."""
     scratch.clear()
     try:
-        fault = _try(scratch)
+        fault = _try(scratch, least_ttl_seconds)
     except DnsError:
         with suppress(DnsError):  # the first error is the one to be told; the next run clears
             scratch.clear()
@@ -31,15 +32,18 @@ def prove_cas(scratch: ScratchRecord) -> str:
     return fault
 
 
-def _try(scratch: ScratchRecord) -> str:
+def _try(scratch: ScratchRecord, least_ttl_seconds: int) -> str:
     _written(scratch, None, FIRST)
+    given = scratch.ttl_seconds()
     _written(scratch, FIRST, SECOND)
     if _accepted(lambda: scratch.write(FIRST, STALE)):
         return f"a change that expected {FIRST} where {SECOND} stood was accepted"
     if _accepted(lambda: scratch.write(None, SECOND)):
         return f"a change that expected nothing where {SECOND} stood was accepted"
     found = scratch.read()
-    return "" if found == (SECOND,) else f"after refused changes {scratch.name} holds {found} instead of {SECOND}"
+    if found != (SECOND,):
+        return f"after refused changes {scratch.name} holds {found} instead of {SECOND}"
+    return "" if given == least_ttl_seconds else f"a TTL of {least_ttl_seconds} s was written and became {given} s"
 
 
 def _written(scratch: ScratchRecord, expected: int | None, number: int) -> None:

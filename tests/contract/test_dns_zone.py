@@ -81,7 +81,7 @@ def test_of_many_writers_at_once_exactly_one_wins(provider: Provider) -> None:
 
 def test_a_provider_shows_on_a_scratch_record_that_it_refuses_a_stale_change_and_nothing_is_left(provider: Provider) -> None:
     scratch = provider.zone.scratch(ZONE, ZONE)
-    assert prove_cas(scratch) == ""
+    assert prove_cas(scratch, provider.zone.promises.minimum_ttl_seconds) == ""
     assert scratch.read() == ()
     assert provider.zone.read(ZONE, ZONE) == PEACE
 
@@ -92,7 +92,7 @@ def test_what_a_killed_proof_has_left_is_cleared_by_the_next(provider: Provider,
     for expected, number in zip((None, *left), left, strict=False):
         killed.write(expected, number)
         assert killed.read() == (number,)
-    assert prove_cas(provider.zone.scratch(ZONE, ZONE)) == ""
+    assert prove_cas(provider.zone.scratch(ZONE, ZONE), provider.zone.promises.minimum_ttl_seconds) == ""
     assert killed.read() == ()
 
 
@@ -103,7 +103,7 @@ def test_a_strangers_record_at_the_scratch_name_is_named_and_left_alone(provider
     provider.squat(beside)
     before = provider.zone.read(ZONE, PROOF)
     with pytest.raises(DnsError, match=rf"{PROOF} is not failsafe's: .*stranger") as caught:
-        prove_cas(provider.zone.scratch(ZONE, ZONE))
+        prove_cas(provider.zone.scratch(ZONE, ZONE), provider.zone.promises.minimum_ttl_seconds)
     assert not isinstance(caught.value, ZoneChanged | OutcomeUnknown)
     assert "take away " in caught.value.mend
     assert provider.zone.read(ZONE, PROOF) == before

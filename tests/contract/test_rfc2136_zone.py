@@ -29,7 +29,7 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NameServe
 
 def test_a_scratch_record_that_the_key_may_not_write_is_told(server: NameServer) -> None:
     with pytest.raises(DnsError, match=r"refuses|rejects") as caught:
-        prove_cas(client(server, key_name="reader.").scratch(ZONE, ZONE))
+        prove_cas(client(server, key_name="reader.").scratch(ZONE, ZONE), 0)
     assert not caught.value.transient
 
 

@@ -147,10 +147,13 @@ class FakeScratch:
             raise not_ours("MX", self.name, describe(found))
         return tuple(record.preference for record in found.records)
 
+    def ttl_seconds(self) -> int | None:
+        return self.zone.sets.get(self.name, MxSet(())).ttl_seconds
+
     def write(self, expected: int | None, number: int) -> None:
         if not self.blind and self.read() != (() if expected is None else (expected,)):
             raise ZoneChanged(f"{self.name} holds something else")
-        self.zone.sets[self.name] = MxSet.of((number, PROOF_EXCHANGE), ttl_seconds=60)
+        self.zone.sets[self.name] = MxSet.of((number, PROOF_EXCHANGE), ttl_seconds=self.zone.promises.minimum_ttl_seconds)
 
     def clear(self) -> None:
         if self.read():

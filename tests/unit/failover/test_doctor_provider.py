@@ -60,9 +60,10 @@ def test_a_ttl_that_the_provider_does_not_take_blocks_before_a_failover_meets_it
         (None, Severity.SKIPPED, "not shown here yet"),
         (Proof(NOW), Severity.OK, "every stale change was refused"),
         (Proof(NOW, fault="a stale change was accepted"), Severity.FAIL, "overwrite each other"),
+        (Proof(NOW, fault="a TTL of 0 s was written and became 300 s"), Severity.WARN, "stale changes were refused, but a TTL"),
         (Proof(NOW, error="REFUSED", mend="let the key"), Severity.WARN, "could not be shown"),
     ],
-    ids=["none", "holds", "accepted", "error"],
+    ids=["none", "holds", "accepted", "ttl", "error"],
 )
 def test_the_proof_of_compare_and_set_is_told_and_never_blocks(proof: Proof | None, severity: Severity, said: str) -> None:
     cas = found("provider-cas", replace(PROVED, proof=proof))
