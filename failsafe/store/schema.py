@@ -47,7 +47,7 @@ class Instant(types.TypeDecorator[datetime]):
         return value.astimezone(UTC).strftime(INSTANT_FORMAT)
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        return None if value is None else datetime.strptime(value, INSTANT_FORMAT).replace(tzinfo=UTC)
+        return None if value is None else datetime.fromisoformat(value)  # of INSTANT_FORMAT; a tenth of what strptime takes
 
 
 class Json(types.TypeDecorator[Any]):
