@@ -27,7 +27,8 @@ def test_a_stale_name_server_halts_the_flip_with_an_alarm_and_nothing_is_written
     stale = trial.lab.sender
     nameservers.install(stale, trial.nas)
     trial.night(nameservers=(AUTHORITATIVE, stale.address), verify_for="3s")
-    trial.watch()
+    trial.daemon = trial.broken("KILL", "never", "PATIENCE=2")
+    trial.hears()
     trial.lab.primary.power_off()
     trial.comes_to("halted")
     assert stale.address in trial.hears_of("flip.unshown")

@@ -3,7 +3,7 @@
 run_tool.py HOW MOMENT [NAME=SECONDS …] [CLOCK=FILE]
 
 HOW: `KILL` or `STOP`, the signal that it sends to itself, once. MOMENT: one of MOMENTS, or `never`. CLOCK: see set_clock.
-NAME: a time of the runner or of the facts that is made shorter, so that a test need not wait minutes (see TIMES), or QUERY_SECONDS of a name server.
+NAME: a time of the runner or of the facts that is made shorter, so that a test need not wait minutes (see TIMES), QUERY_SECONDS of a name server, or the runner's PATIENCE.
 """
 
 import signal
@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,8 @@ def install(how: str, moment: str, *settings: str) -> None:
             set_clock(Path(value))
         elif name == "QUERY_SECONDS":
             AuthoritativeServers.__init__.__kwdefaults__["query_seconds"] = float(value)
+        elif name == "PATIENCE":
+            runner.FlipRunner.act.__kwdefaults__["patience"] = timedelta(seconds=float(value))
         else:
             holder = TIMES[name]
             setattr(holder, name, type(getattr(holder, name))(seconds=float(value)) if holder is not rfc2136 else float(value))
