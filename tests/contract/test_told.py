@@ -24,8 +24,8 @@ from failsafe.status.build import build_status
 from failsafe.status.roster import read_roster
 from failsafe.store.duties import DoctorRun
 from failsafe.store.journal import Journal
+from tests.contract.dns_providers import OUTAGE, PEACE, client
 from tests.contract.dns_servers import NameServer, free_port, missing, name_server
-from tests.contract.test_dns_zone import OUTAGE, PEACE, client
 from tests.contract.unbounds import ask, missing_unbound, resolver
 from tests.support import wait_until
 
