@@ -32,7 +32,7 @@ OUTAGE = MxSet.of((5, AWAY), (10, MAIL), ttl_seconds=60)
 AWAY_ALONE = MxSet.of((10, AWAY), (11, AWAY_TOO), ttl_seconds=60)
 PROOF, OURS, STRANGER = f"failsafe-proof.{ZONE}", "failsafe-proof.invalid", "mx.stranger.example"
 LOCK = f"_failsafe.{ZONE}"
-ANSWER_SECONDS = 0.6  # for stand-ins that hang on purpose
+ANSWER_SECONDS = 1.5  # for stand-ins that hang on purpose
 
 KINDS = ("fake", "knot", "bind", "cloudflare", "route53")
 FAULTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {

@@ -35,10 +35,17 @@ def test_nas_and_primary_cut_with_a_quorum_of_two_nothing_flips_and_a_person_is_
     assert is_at_peace(trial)
 
 
+def calls_the_secondary_dead(trial: Trial) -> bool:
+    findings = trial.verb("doctor", "--domain", DOMAIN, "--json", status=None).value["findings"]
+    return any((found["code"], found["severity"]) == ("secondary-accepts", "fail") for found in findings)
+
+
 def test_nas_and_secondary_cut_an_outage_flips_nothing_to_a_secondary_that_nobody_has_seen(trial: Trial) -> None:
     trial.lab.cut("nas", "secondary")
-    trial.verb("doctor", "--domain", DOMAIN, status=None)
     trial.watch()
+    trial.awaits(
+        lambda: calls_the_secondary_dead(trial), "the doctor, who knows that port 25 works from here, calls the secondary dead"
+    )
     trial.lab.primary.power_off()
     assert "secondary-not-ready" in trial.hears_of("flip.blocked")
     trial.lab.join()
