@@ -171,7 +171,9 @@ def test_observe_warns_tells_what_it_would_have_done_and_shows_it_and_the_outage
         begin_an_hour_earlier(controller.app)
         with controller.daemon():
             assert controller.told("domain.reminded") == 1
-        assert (controller.told("flip.coming"), controller.told("flip.observed")) == (1, 1)
+        assert controller.told("flip.coming") == 1
+        observed = [event.text for _, event in controller.app.events.since() if event.name == "flip.observed"]
+        assert len(set(observed)) == len(observed), "nothing is said twice; what a busy machine's own line holds up is other news"
         assert client(server).read(DOMAIN, DOMAIN) == PEACE
 
 
