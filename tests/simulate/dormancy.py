@@ -20,7 +20,7 @@ from failsafe.failover.health import discount
 from failsafe.model import Axis, DomainState, Evidence, FlipKind, ProbeClass
 from tests.simulate.looks import SERVER
 from tests.simulate.machine import Sighting, kind_of
-from tests.simulate.scenario import HERE
+from tests.simulate.scenario import DOMAIN, HERE
 
 if TYPE_CHECKING:
     from tests.simulate.process import Process
@@ -73,6 +73,10 @@ class Dormancy:
         facts, decision = round_.facts, round_.decision
         state, forever = facts.record.state, self.clock.now() + NEVER
         kinds = [kind_of(seen) if seen is not None else "unknown" for seen in sights.values()]
+        known_epoch = (facts if round_.ending is None else round_.ending).record.epoch
+        kept = self.world.store.records.get(DOMAIN)
+        if kept is not None and kept.epoch != known_epoch:  # somebody changed it while this process was stopped in its decision
+            return None
         if state is DomainState.HALTED or self.domains.lease is None:
             return forever
         if decision.trigger is not None or {Order.FLIP, Order.CHECK_PRIMARY} & {*decision.orders} or "degraded" in kinds:

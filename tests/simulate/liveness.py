@@ -124,6 +124,10 @@ class Liveness:
             yield "failback is by hand"
         if any(world.on("route", name) for name in scenario.vantages) or world.on("banned", HERE):
             yield "a vantage does not get through"
+        refused = any(fault.kind == "banned" and fault.at <= world.engine.now for fault in scenario.faults)
+        here = machine.sightings.get(HERE)
+        if refused and (here is None or world.engine.now - here.last > 3 * scenario.interval):
+            yield "our prober was refused, and keeps quiet for days"
         yield from self._standing(machine, record)
 
     def _standing(self, machine: Machine, record: DomainRecord) -> Iterator[str]:
@@ -150,7 +154,7 @@ class Liveness:
         flips = world.watchman.flips
         if sum(now - at < timedelta(days=1) for at, _ in flips) >= policy.flips_per_day:
             yield "the budget is spent"
-        if flips and now - flips[-1][0] < policy.min_dwell:
+        if flips and now - flips[-1][0] < policy.min_dwell + world.watchman.clock_slack():
             yield "the last flip is young"
         if not any(fitting(world.zone.held, policy, side) for side in Side):
             yield "the zone is not as it should be"

@@ -167,9 +167,10 @@ class JournalPort:
     def finish(
         self, record: DomainRecord, changed: DomainRecord, intent: Intent, outcome: Outcome, text: str, events: Sequence[Event]
     ) -> DomainRecord:
+        seen_at = self._process.world.engine.now
         self._before("finish")
         kept = self._journal.finish(record, changed, intent, outcome, text, events)
-        self._process.world.watchman.finished(self._process, intent, outcome)
+        self._process.world.watchman.finished(self._process, intent, outcome, seen_at)
         self._after("finished")
         return kept
 

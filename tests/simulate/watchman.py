@@ -177,8 +177,9 @@ class Watchman:
         )
         if any(one.kind == "failing" for one in fresh.values()):
             self.fail("seen-down", f"a failback while a vantage does not get through ({said})")
-        up_for = self.recovery_time(-self._clock_slack())
-        enough = timedelta(0) if resumed else up_for - SLACK
+        up_for = self.recovery_time(-self.clock_slack())
+        # evidence of before the clock was set, and of after, may each be off by what the clock was wrong
+        enough = timedelta(0) if resumed else up_for - 2 * self.clock_slack()
         if not any(one.kind == "ok" and one.ok_since is not None and at - one.ok_since >= enough for one in fresh.values()):
             self.fail("not-recovered", f"a failback before {up_for} of health ({said})")
         bad_since = [one.at for one in world.active.get(("store", ""), [])]
@@ -193,13 +194,13 @@ class Watchman:
         flaps = sum(kind is FlipKind.FAILOVER and now - at < DAY + slack for at, kind in self.flips) - 1
         return max(policy.up_for, min(policy.up_for * 2 ** max(flaps, 0), 12 * HOUR))
 
-    def _clock_slack(self) -> timedelta:
+    def clock_slack(self) -> timedelta:
         return SLACK + max(machine.worst_offset for machine in self._world.machines.values())
 
     def _judge_rate(self) -> None:
         """By true time, but for what the machines' clocks have ever been wrong: the journal's times are theirs."""
         now, policy = self._world.engine.now, self._world.scenario.policy
-        slack = self._clock_slack()
+        slack = self.clock_slack()
         if sum(now - at < DAY - slack for at, _ in self.flips) >= policy.flips_per_day:
             self.fail("budget", f"a flip beyond {policy.flips_per_day} a day")
         if self.flips and now - self.flips[-1][0] < policy.min_dwell - slack:
@@ -210,12 +211,13 @@ class Watchman:
         if process.domains.lease != self._world.store.lease:
             self.fail("second-writer", f"{process.machine.name} changes the journal, {self._world.store.lease} leads")
 
-    def finished(self, process: Process, intent: Intent, outcome: Outcome) -> None:
+    def finished(self, process: Process, intent: Intent, outcome: Outcome, at: datetime) -> None:
+        """`at`: when it was seen to be over, which is what counts; the journal may have heard of it later."""
         if outcome is not Outcome.DONE:
             return
         if intent.kind is FlipKind.FAILOVER:
             self.liveness.left(process)
-        self.flips.append((self._world.engine.now, intent.kind))
+        self.flips.append((at, intent.kind))
         wrong = [name for name, found in self._world.zone.visible.items() if not self._says(name, found, intent)]
         if wrong:
             self.fail("unverified", f"called done while {', '.join(wrong)} still say something else")

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from failsafe.events import Event
 from failsafe.failover.facts import PrimaryCheck, PrimaryProof
+from failsafe.failover.health import ACCEPTING
 from failsafe.model import MxSet, ProbeClass
 from failsafe.ports import FlipJournal
 from failsafe.store.duties import DoctorRun
@@ -166,8 +167,9 @@ class World:
         return ProbeClass.DOWN if self.on("route", vantage) else SEEN[self.primary]
 
     def truly(self, seen: ProbeClass, vantage: str, machine: Machine) -> ProbeClass:
-        """The same for the simulator's own books: through a dead line nothing is seen."""
-        return ProbeClass.UNKNOWN if vantage == HERE and self.on("line", machine.name) else seen
+        """The same for the simulator's own books: through a dead line nothing is seen, but for mail that is taken, which no dead line fakes."""
+        blind = vantage == HERE and self.on("line", machine.name) and seen not in ACCEPTING
+        return ProbeClass.UNKNOWN if blind else seen
 
     def outside_mail_at(self, machine: Machine) -> datetime | None:
         """When a stranger's mail last reached the primary, as far as this machine can ask it over SSH."""
