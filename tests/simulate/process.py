@@ -199,6 +199,7 @@ class Process(Dormancy):
         except LeaseLost:
             self.world.note(f"{self.machine.name}: does not lead")
             self.domains.take(None)
+            self.world.engine.after(RETRY_LEASE, self.keep_lease)  # the shift asks again soon, once it does not lead
         except (StoreError, Refused) as error:
             self.world.note(f"{self.machine.name}: {type(error).__name__}: {str(error).splitlines()[0]}")
         except FailsafeError as error:
