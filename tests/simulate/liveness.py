@@ -152,7 +152,9 @@ class Liveness:
         if record.retry_at is not None and now + machine.offset < record.retry_at:
             yield "waits after a refusal"
         flips = world.watchman.flips
-        if sum(now - at < timedelta(days=1) for at, _ in flips) >= policy.flips_per_day:
+        if (
+            sum(now - at < timedelta(days=1) + policy.probe_every for at, _ in flips) >= policy.flips_per_day
+        ):  # seen by the next look
             yield "the budget is spent"
         if flips and now - flips[-1][0] < policy.min_dwell + world.watchman.clock_slack():
             yield "the last flip is young"
