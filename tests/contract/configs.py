@@ -9,3 +9,29 @@ time_zone = "UTC"
 layout = "maildir"
 path = "{folder}/mail"
 """
+
+
+def domain_table(domain: str) -> str:
+    """The table of a domain whose mail can be moved away from that server; more keys of it may follow."""
+    return f"""
+[domain."{domain}"]
+server = "vps"
+zone = "{domain}"
+primary = ["mail.example.org"]
+secondary = ["mx.away.example"]
+strategy = "on-demand"
+"""
+
+
+PROBED = (
+    MAIL_HERE
+    + """
+[own_line]
+references = ["127.0.0.1:{line}"]
+[probe.vps]
+every = "{every}"
+smtp = ["127.0.0.1:{smtp}"]
+recipient = "failsafe-probe@example.org"
+helo = "nas.example.org"
+"""
+)

@@ -16,35 +16,21 @@ from failsafe.daemon.shift import Shift
 from failsafe.model import Axis, DomainState, Evidence, MxSet, ProbeClass
 from failsafe.store.duties import DoctorRun
 from failsafe.store.journal import Journal
+from tests.contract.configs import PROBED, domain_table
 from tests.contract.dns_providers import OUTAGE, PEACE, change, client
 from tests.contract.dns_servers import free_port, missing, name_server
 from tests.support import wait_until
 
-CONFIG = """
-[controller]
-id = "nas"
-state_dir = "{folder}/state"
-[own_line]
-references = ["127.0.0.1:{line}"]
-[mail_server.vps]
-layout = "maildir"
-path = "{folder}/mail"
-[probe.vps]
-every = "1s"
-smtp = ["127.0.0.1:{smtp}"]
-recipient = "failsafe-probe@example.org"
-helo = "nas.example.org"
-[domain."example.org"]
-server = "vps"
-zone = "example.org"
-primary = ["mail.example.org"]
-secondary = ["mx.away.example"]
-strategy = "on-demand"
+CONFIG = (
+    PROBED
+    + domain_table("example.org")
+    + """
 mode = "manual"
 quorum = 1
 down_for = "2s"
 nameservers = ["{address}"]
 """
+)
 DOMAIN = "example.org"
 
 
@@ -76,7 +62,7 @@ def test_a_change_that_a_person_makes_is_seen_at_once_and_gone_on_from(tmp_path:
         (tmp_path / "state").mkdir()
         # our own line is up: the name server is its reference; the primary's port is closed
         smtp = free_port()
-        file.write_text(CONFIG.format(folder=tmp_path, address=server.address, line=server.port, smtp=smtp))
+        file.write_text(CONFIG.format(folder=tmp_path, every="1s", address=server.address, line=server.port, smtp=smtp))
         app = App(load_config(file), file)
 
         before = app.clock.now() - timedelta(minutes=1)
@@ -111,7 +97,7 @@ def test_a_foreign_change_in_peace_is_told_once_and_left_alone(tmp_path: Path, m
     with name_server("knot", tmp_path / "zone") as server:
         file = tmp_path / "failsafe.toml"
         (tmp_path / "state").mkdir()
-        text = CONFIG.format(folder=tmp_path, address=server.address, line=server.port, smtp=1)
+        text = CONFIG.format(folder=tmp_path, every="1s", address=server.address, line=server.port, smtp=1)
         file.write_text(text[: text.index("[probe.vps]")] + text[text.index('[domain."') :])
         app = App(load_config(file), file)
         foreign = MxSet.of((1, "mx.foreign.example"), ttl_seconds=60)

@@ -13,6 +13,7 @@ from failsafe.app import App
 from failsafe.clock import SystemClock
 from failsafe.config.load import parse_config
 from failsafe.proof_of_life import newest_proof
+from tests.contract.configs import domain_table
 from tests.contract.conftest import Sshd
 from tests.contract.mailstore import Store
 
@@ -31,11 +32,7 @@ path = "{store.root}"
 ssh = "{sshd.address}"
 ssh_key = "{sshd.key}"
 known_hosts = "{sshd.known_hosts}"
-[domain."example.org"]
-server = "vps"
-primary = ["mail.example.org"]
-secondary = ["mx.away.example"]
-strategy = "on-demand"
+{domain_table("example.org")}
 [probe.vps]
 recipient = "failsafe-probe@example.org"
 """

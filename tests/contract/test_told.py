@@ -24,6 +24,7 @@ from failsafe.status.build import build_status
 from failsafe.status.roster import read_roster
 from failsafe.store.duties import DoctorRun
 from failsafe.store.journal import Journal
+from tests.contract.configs import PROBED, domain_table
 from tests.contract.dns_providers import OUTAGE, PEACE, client
 from tests.contract.dns_servers import NameServer, free_port, missing, name_server
 from tests.contract.unbounds import ask, missing_unbound, resolver
@@ -31,40 +32,25 @@ from tests.support import wait_until
 
 DOMAIN = "example.org"
 PATIENCE = 90.0
-CONFIG = """
-[controller]
-id = "nas"
-state_dir = "{folder}/state"
-time_zone = "UTC"
-public_resolvers = [{resolvers}]
-[own_line]
-references = ["127.0.0.1:{line}"]
-[mail_server.vps]
-layout = "maildir"
-path = "{folder}/mail"
-[probe.vps]
-every = "2s"
-smtp = ["127.0.0.1:{smtp}"]
-recipient = "failsafe-probe@example.org"
-helo = "nas.example.org"
+CONFIG = (
+    PROBED.replace('time_zone = "UTC"', 'time_zone = "UTC"\npublic_resolvers = [{resolvers}]')
+    + """
 [dns.own]
 provider = "rfc2136"
 server = "{address}"
 key_name = "failsafe."
 key_file = "{key_file}"
-[domain."example.org"]
+"""
+    + domain_table(DOMAIN)
+    + """
 dns = "own"
-server = "vps"
-zone = "example.org"
-primary = ["mail.example.org"]
-secondary = ["mx.away.example"]
-strategy = "on-demand"
 mode = "{mode}"
 quorum = 1
 down_for = "6s"
 failback = "manual"
 nameservers = ["{address}"]
 """
+)
 
 
 @dataclass
@@ -109,6 +95,7 @@ def world(folder: Path, server: NameServer, mode: str, resolvers: tuple[str, ...
     listed = ", ".join(f'"{address}"' for address in resolvers)
     file.write_text(
         CONFIG.format(
+            every="2s",
             folder=folder, resolvers=listed, line=server.port, smtp=smtp, address=server.address, key_file=server.key_file, mode=mode
         )
     )  # fmt: skip

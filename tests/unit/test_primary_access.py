@@ -11,22 +11,16 @@ from failsafe.app import App
 from failsafe.config.load import parse_config
 from failsafe.model import Axis, Evidence, ProbeClass
 from failsafe.primary import _access
+from tests.contract.configs import MAIL_HERE, domain_table
 
-CONFIG = """
-[controller]
-id = "nas"
-state_dir = "{folder}/state"
-[mail_server.vps]
-layout = "maildir"
-path = "{folder}/mail"
-[domain."example.org"]
-server = "vps"
-primary = ["mail.example.org"]
-secondary = ["mx.away.example"]
-strategy = "on-demand"
+CONFIG = (
+    MAIL_HERE
+    + domain_table("example.org")
+    + """
 [probe.vps]
 imap = {{ host = "mail.example.org", port = 993, user = "probe@example.org", password_file = "{folder}/password" }}
 """
+)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from failsafe.status.watched import watches_all
 from failsafe.store.duties import DoctorRun
 from failsafe.store.glance import Glance
 from failsafe.store.journal import Journal
+from tests.contract.configs import MAIL_HERE, domain_table
 from tests.unit.status.world import NOW, ROSTER, ago, duty, healthy, watch
 
 SINCE = NOW - timedelta(hours=6)
@@ -67,20 +68,7 @@ def test_a_watch_that_stands_still_is_not_looked_after() -> None:
     assert not watches_all(ROSTER, Glance(), NOW)
 
 
-CONFIG = """
-[controller]
-id = "nas"
-state_dir = "{folder}"
-[mail_server.vps]
-layout = "maildir"
-path = "{folder}"
-[domain."example.org"]
-server = "vps"
-zone = "example.org"
-primary = ["mail.example.org"]
-secondary = ["mx.away.example"]
-strategy = "on-demand"
-"""
+CONFIG = MAIL_HERE + domain_table("example.org")
 
 
 def test_reminders_are_counted_from_the_beginning_of_the_outage_each_once_also_across_restarts(tmp_path: Path) -> None:
@@ -141,19 +129,9 @@ class Heard:
         return (Delivery("json://phone", not self.fails, "no answer" if self.fails else ""),)
 
 
-SECOND = """
-[domain."example.net"]
-server = "vps"
-zone = "example.net"
-primary = ["mail.example.org"]
-secondary = ["mx.away.example"]
-strategy = "on-demand"
-"""
-
-
 def test_domains_of_one_server_that_flip_are_one_notice_which_is_sent_until_it_arrives(tmp_path: Path) -> None:
     file = tmp_path / "failsafe.toml"
-    file.write_text(CONFIG.format(folder=tmp_path) + SECOND)
+    file.write_text(CONFIG.format(folder=tmp_path) + domain_table("example.net"))
     app = App(load_config(file), file)
     people, deaf, phone = People.of(app), Heard(fails=True), Heard()
     for seconds, name in enumerate(("example.org", "example.net")):

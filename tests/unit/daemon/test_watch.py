@@ -17,16 +17,13 @@ from failsafe.daemon.watch import Watch
 from failsafe.domains import Domains
 from failsafe.failover.guards import judge_guards
 from failsafe.model import Axis, DomainState, Evidence, FlipKind, ProbeClass, Verdict
+from tests.contract.configs import MAIL_HERE
 from tests.contract.mail_servers import free_port
 from tests.support import wait_until
 
-CONFIG = """
-[controller]
-id = "nas"
-state_dir = "{folder}/state"
-[mail_server.vps]
-layout = "maildir"
-path = "{folder}/mail"
+CONFIG = (
+    MAIL_HERE
+    + """
 [domain."example.test"]
 server = "vps"
 primary = ["mail.example.test"]
@@ -40,6 +37,7 @@ recipient = "{recipient}"
 [own_line]
 references = ["127.0.0.1:{port}"]
 """
+)
 DOMAIN = "example.test"
 
 
