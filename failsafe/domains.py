@@ -87,7 +87,7 @@ class Domains:
             flips_per_day=table.flips_per_day,
             ttl_seconds=None if table.ttl is None else int(table.ttl.total_seconds()),
             auto_failback=table.failback == "auto",
-            fence_lying=table.when_lying == "replace",
+            unlist_lying=table.when_lying == "replace",
             writable=table.dns is not None,
             ssh=self.app.server(table.server).ssh is not None,
         )

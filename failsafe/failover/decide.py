@@ -102,8 +102,8 @@ def decide_by_hand(facts: DomainFacts, kind: FlipKind, now: datetime, *, force: 
     refusing = tuple(guard for guard in guards if guard.code in BY_HAND and not (force and guard.code in FORCEABLE))
     plan = None
     if facts.zone.agreed is not None and facts.unfinished is None and not any(guard.code == "drift" for guard in guards):
-        fence = facts.policy.fence_lying and judge_lying(facts, now)
-        plan = make_plan(kind, facts.zone.agreed, facts.record, facts.policy, fence=fence)
+        unlist = facts.policy.unlist_lying and judge_lying(facts, now)
+        plan = make_plan(kind, facts.zone.agreed, facts.record, facts.policy, unlist=unlist)
     if not facts.policy.writable:
         raise _by_hand_alone(facts, told_guards(guards, facts.policy.domain), plan)
     orders = (Order.FLIP,) if not refusing and plan is not None else ()
@@ -197,15 +197,15 @@ def _towards_primary(facts: DomainFacts, now: datetime) -> Decision:
 
 def _due(facts: DomainFacts, kind: FlipKind, trigger: Trigger, guards: tuple[Guard, ...], now: datetime) -> Decision:
     """The evidence is in. Act, or say once why not."""
-    reasons, fence = describe_views(facts, now), False
+    reasons, unlist = describe_views(facts, now), False
     if kind is FlipKind.FAILOVER and judge_lying(facts, now):
-        fence = facts.policy.fence_lying
+        unlist = facts.policy.unlist_lying
         waits = f"it refuses for good (5xx) whom it should take: that is believed after {describe_span(lying_for(facts.policy))}"
         reasons = (*reasons, waits)
     plan = None
     if facts.zone.agreed is not None and not any(guard.code == "drift" for guard in guards):
         try:
-            plan = make_plan(kind, facts.zone.agreed, facts.record, facts.policy, fence=fence)
+            plan = make_plan(kind, facts.zone.agreed, facts.record, facts.policy, unlist=unlist)
         except Refused as error:
             guards = (*guards, Guard("doctor", str(error), error.mend))
     order = _tell_order(facts, kind, guards)

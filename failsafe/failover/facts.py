@@ -61,7 +61,7 @@ class Policy:
     flips_per_day: int = 3
     ttl_seconds: int | None = None
     auto_failback: bool = True
-    fence_lying: bool = (
+    unlist_lying: bool = (
         False  # a primary that lies is taken out of the records for the time of the failover, whatever the strategy
     )
     writable: bool = True  # a DNS provider is configured

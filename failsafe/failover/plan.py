@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from failsafe.errors import Refused
 from failsafe.failover.facts import Policy
-from failsafe.failover.zone import describe, plan_failback, plan_failover, plan_fence, plan_peace, steps
+from failsafe.failover.zone import describe, plan_failback, plan_failover, plan_peace, plan_unlisted, steps
 from failsafe.model import DomainRecord, FlipKind, Mx, MxChange, MxSet
 
 MARK_LIMIT = 100  # characters in a comment on Cloudflare's free plan
@@ -24,10 +24,10 @@ class FlipPlan:
     sentences: tuple[str, ...]
 
 
-def make_plan(kind: FlipKind, found: MxSet, record: DomainRecord, policy: Policy, *, fence: bool = False) -> FlipPlan:
-    """Plans from the set that the zone holds now. `fence`: a failover takes the primary out. Raises Refused where it does not fit the strategy."""
-    if kind is FlipKind.FAILOVER and fence:
-        desired = plan_fence(found, policy.layout, policy.ttl_seconds)
+def make_plan(kind: FlipKind, found: MxSet, record: DomainRecord, policy: Policy, *, unlist: bool = False) -> FlipPlan:
+    """Plans from the set that the zone holds now. `unlist`: a failover takes the primary out. Raises Refused where it does not fit the strategy."""
+    if kind is FlipKind.FAILOVER and unlist:
+        desired = plan_unlisted(found, policy.layout, policy.ttl_seconds)
     elif kind is FlipKind.FAILOVER:
         desired = plan_failover(found, policy.layout, policy.ttl_seconds)
     elif kind is FlipKind.FAILBACK:

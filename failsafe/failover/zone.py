@@ -77,7 +77,7 @@ def mx_layout_fault(found: MxSet, layout: MxLayout, side: Side = Side.PRIMARY) -
     if fault is not None:
         return fault
     if side is Side.SECONDARY and found.exchanges == set(layout.secondaries):
-        layout = replace(layout, strategy=Strategy.REPLACE)  # the primary is fenced off: an outage layout of every strategy
+        layout = replace(layout, strategy=Strategy.REPLACE)  # the primary is unlisted: an outage layout of every strategy
     if not found:
         return "there is no MX record (senders then use the domain's own address, RFC 5321 section 5.1)"
     names = [record.exchange for record in found.records]
@@ -106,7 +106,7 @@ def plan_failover(found: MxSet, layout: MxLayout, ttl_seconds: int | None = None
     return _checked(records, ttl_seconds if ttl_seconds is not None else found.ttl_seconds, layout, Side.SECONDARY)
 
 
-def plan_fence(found: MxSet, layout: MxLayout, ttl_seconds: int | None = None) -> MxSet:
+def plan_unlisted(found: MxSet, layout: MxLayout, ttl_seconds: int | None = None) -> MxSet:
     """The secondaries alone, as they are listed or as `replace` lists them. Raises Refused where `found` is no peace layout of the strategy."""
     _demand(mx_layout_fault(found, layout, Side.PRIMARY))
     kept = [(record.preference, record.exchange) for record in found.records if record.exchange in layout.secondaries]

@@ -97,7 +97,7 @@ def draw(seed: int) -> Scenario:
         flips_per_day=dice.choice((2, 3, 3, 4)),
         ttl_seconds=dice.choice((None, 60, 300)),
         auto_failback=dice.random() < 0.95,
-        fence_lying=chance(seed, "fence") < 0.5,
+        unlist_lying=chance(seed, "fence") < 0.5,
     )
     machines = ("nas", "nas2") if dice.random() < 0.25 else ("nas",)
     nameservers = ("ns1", "ns2", "ns3")[: dice.choice((1, 2, 2, 3))]

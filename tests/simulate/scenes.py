@@ -86,7 +86,7 @@ def lying(number: int) -> Scenario:
     plain = _scene(number, Fault("primary", AT, AT + 3 * HOUR, "", "lying"))
     layout = replace(plain.policy.layout, strategy=Strategy.ON_DEMAND)
     peace = MxSet.of(*((10 + place, name) for place, name in enumerate(layout.primaries)), ttl_seconds=60)
-    return replace(plain, policy=replace(plain.policy, layout=layout, fence_lying=True), peace=peace)
+    return replace(plain, policy=replace(plain.policy, layout=layout, unlist_lying=True), peace=peace)
 
 
 def flapping_for_hours(number: int) -> Scenario:

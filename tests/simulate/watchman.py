@@ -145,15 +145,15 @@ class Watchman:
         policy, since = self._world.scenario.policy, process.started_at
         if policy.layout.strategy is Strategy.REPLACE:
             return
-        fenced = not change.desired.exchanges & set(policy.layout.primaries)
-        lying = policy.fence_lying and self.seen_lying(fresh, at, -SLACK)
-        surely = policy.fence_lying and self.seen_lying(
+        unlisted = not change.desired.exchanges & set(policy.layout.primaries)
+        lying = policy.unlist_lying and self.seen_lying(fresh, at, -SLACK)
+        surely = policy.unlist_lying and self.seen_lying(
             {name: one for name, one in fresh.items() if since < (one.lying_since or since)}, at, timedelta(0)
         )
-        if (fenced and not lying) or (surely and not fenced):
+        if (unlisted and not lying) or (surely and not unlisted):
             self.fail(
-                "fence",
-                f"the primary is {'taken out' if fenced else 'left in'} ({', '.join(f'{name} {one.kind}' for name, one in fresh.items())})",
+                "unlisted",
+                f"the primary is {'taken out' if unlisted else 'left in'} ({', '.join(f'{name} {one.kind}' for name, one in fresh.items())})",
             )
 
     def unready(self, machine: Machine, record: DomainRecord) -> bool:

@@ -12,7 +12,7 @@ from failsafe.failover.evidence import due_at, lying_for
 from failsafe.failover.facts import DomainFacts
 from failsafe.failover.health import EvidenceRun, JudgePolicy, VantageView, judge
 from failsafe.failover.machine import Trigger
-from failsafe.failover.zone import MxLayout, mx_layout_fault, plan_failback, plan_fence
+from failsafe.failover.zone import MxLayout, mx_layout_fault, plan_failback, plan_unlisted
 from failsafe.model import Axis, DomainState, Evidence, FlipKind, MxSet, ProbeClass, Side, Strategy, Verdict
 from tests.unit.failover.world import AWAY, LAYOUT, MAIL, NOW, PEACE, Scene, minutes, reading, record, view
 
@@ -68,7 +68,7 @@ def test_the_warning_names_the_earlier_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("strategy", "peace", "fenced"),
+    ("strategy", "peace", "unlisted"),
     [
         (Strategy.SWAP, BOTH, MxSet.of((20, AWAY), ttl_seconds=60)),
         (Strategy.ON_DEMAND, PEACE, MxSet.of((10, AWAY), ttl_seconds=60)),
@@ -76,22 +76,22 @@ def test_the_warning_names_the_earlier_time() -> None:
     ],
 )
 def test_where_it_is_configured_a_liar_is_taken_out_and_the_exact_set_comes_back(
-    strategy: Strategy, peace: MxSet, fenced: MxSet
+    strategy: Strategy, peace: MxSet, unlisted: MxSet
 ) -> None:
     layout = replace(LAYOUT, strategy=strategy)
-    facts = replace(seen(liar("here", 4), liar("vps2", 4), layout=layout, fence_lying=True), zone=reading(peace))
+    facts = replace(seen(liar("here", 4), liar("vps2", 4), layout=layout, unlist_lying=True), zone=reading(peace))
     for decision in (decide(facts, NOW), decide_by_hand(facts, FlipKind.FAILOVER, NOW)):
         assert decision.plan is not None
-        assert decision.plan.change.desired == fenced
-    home = replace(record(DomainState.RECOVERING, 40), previous=peace, written=fenced)
-    back = decide(replace(Scene.recovered(), policy=facts.policy, zone=reading(fenced), record=home), NOW)
+        assert decision.plan.change.desired == unlisted
+    home = replace(record(DomainState.RECOVERING, 40), previous=peace, written=unlisted)
+    back = decide(replace(Scene.recovered(), policy=facts.policy, zone=reading(unlisted), record=home), NOW)
     assert back.trigger is Trigger.PRIMARY_RECOVERED
     assert back.plan is not None
     assert back.plan.change.desired == peace
 
 
 def test_a_dead_primary_stays_listed_and_so_does_a_liar_where_nothing_is_configured() -> None:
-    dead = seen(view("here", Verdict.DOWN, 16), view("vps2", Verdict.DOWN, 16), fence_lying=True)
+    dead = seen(view("here", Verdict.DOWN, 16), view("vps2", Verdict.DOWN, 16), unlist_lying=True)
     lying = seen(liar("here", 4), liar("vps2", 4))
     for facts in (dead, lying):
         decision = decide(facts, NOW)
@@ -102,11 +102,11 @@ def test_a_dead_primary_stays_listed_and_so_does_a_liar_where_nothing_is_configu
 def test_a_fence_is_an_outage_layout_of_every_strategy_and_of_peace_in_none() -> None:
     for strategy in Strategy:
         layout = MxLayout(strategy, (MAIL,), (AWAY, "mx2.away.example"))
-        fenced = plan_fence(BOTH if strategy is Strategy.SWAP else PEACE, replace(layout, secondaries=(AWAY,)))
-        assert mx_layout_fault(fenced, replace(layout, secondaries=(AWAY,)), Side.SECONDARY) is None
-        assert mx_layout_fault(fenced, layout, Side.SECONDARY) is not None  # one of the secondaries is missing
-        assert mx_layout_fault(fenced, layout, Side.PRIMARY) is not None
-        assert plan_failback(fenced, None, replace(layout, secondaries=(AWAY,))).exchanges >= {MAIL}
+        unlisted = plan_unlisted(BOTH if strategy is Strategy.SWAP else PEACE, replace(layout, secondaries=(AWAY,)))
+        assert mx_layout_fault(unlisted, replace(layout, secondaries=(AWAY,)), Side.SECONDARY) is None
+        assert mx_layout_fault(unlisted, layout, Side.SECONDARY) is not None  # one of the secondaries is missing
+        assert mx_layout_fault(unlisted, layout, Side.PRIMARY) is not None
+        assert plan_failback(unlisted, None, replace(layout, secondaries=(AWAY,))).exchanges >= {MAIL}
 
 
 def test_lies_are_counted_from_the_first_one_and_end_with_anything_else() -> None:
