@@ -16,7 +16,7 @@ from failsafe.failover.health import EvidenceRun, JudgePolicy, VantageView, judg
 from failsafe.failover.readiness import judge_readiness
 from failsafe.failover.runner import Ending, FlipRunner
 from failsafe.failover.zone import MxLayout
-from failsafe.model import Axis, DomainState, Finding, Severity, Side
+from failsafe.model import Axis, DomainState, Evidence, Finding, Severity, Side
 from failsafe.store.duties import DoctorRun
 from failsafe.store.history import FLUSH_EVERY
 from failsafe.store.journal import Journal
@@ -49,7 +49,7 @@ class Domains:
         self.lease = lease
         self.started_at = started_at
         self._watching = watching
-        self.targets: dict[tuple[str, Axis], str] = {}  # what is looked at now, where this process looks
+        self.targets: dict[tuple[str, str, Axis], str] = {}  # what is looked at now, where this process looks
         self._zones: dict[str, tuple[datetime, int, ZoneReading]] = {}  # when, and at which epoch of the record
         self._zone_names: dict[str, str] = {}
         self._proofs: dict[str, PrimaryProof] = {}
@@ -117,9 +117,10 @@ class Domains:
     def evidence(self, server: str) -> tuple[EvidenceRun, ...]:
         """What was seen of a server. Evidence of another target or recipient than the configured one says nothing of this one."""
         runs = self.app.history.runs(server)
-        return tuple(
-            run for run in runs if run.evidence.target == self.targets.get((server, run.evidence.axis), run.evidence.target)
-        )
+        return tuple(run for run in runs if self._is_of_today(run.evidence))
+
+    def _is_of_today(self, evidence: Evidence) -> bool:
+        return evidence.target == self.targets.get((evidence.server, evidence.vantage, evidence.axis), evidence.target)
 
     def gather(self, domain: str, now: datetime, *, fresh_zone: bool = False) -> DomainFacts:
         """Reads the world once for one decision. Raises only what the store raises."""

@@ -28,11 +28,13 @@ from failsafe.failover.evidence import against, due_at
 from failsafe.failover.health import discount
 from failsafe.failover.rounds import Probe, due_probes, may_probe, next_run_at, quiet_until
 from failsafe.logs import get_log
+from failsafe.looks.every import looks_of
+from failsafe.looks.here import ACCESS_EVERY_ROUNDS
+from failsafe.looks.look import Look
 from failsafe.model import Axis, DomainState, Evidence, OwnLine
 from failsafe.status.watched import WATCH_FLUSH
 
 THREADS = 8  # a home has few mail servers; more of them take turns
-ACCESS_EVERY_ROUNDS = 5  # people's access moves no MX: one IMAP login in five rounds is enough, and spares the server's log
 DECIDE_WITHOUT_LOOK = timedelta(minutes=1)  # also a domain that nobody probes is looked after
 PROOF_EVERY = timedelta(minutes=2)  # between two looks for mail on a server that seems down
 HURRY = timedelta(seconds=1)  # between decisions while a plan is being carried out
@@ -40,20 +42,12 @@ BY_HAND = timedelta(seconds=10)  # between decisions while a person is to make t
 
 
 @dataclass(slots=True)
-class _Target:
-    """One probe of one server. `look` never raises."""
+class _Watched:
+    """A look, and when it was made."""
 
-    server: str
-    axis: Axis
-    interval: timedelta
-    look: Callable[[datetime], Evidence]
-    target: str  # as the evidence names it
+    look: Look
     last_run_at: datetime | None = None
-    took: timedelta = timedelta(0)  # the last look
-
-    @property
-    def name(self) -> str:
-        return f"{self.server}/here/{self.axis}"
+    took: timedelta = timedelta(0)  # the last one
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +72,7 @@ class Watch:
     app: App
     domains: Domains
     pool: ThreadPoolExecutor = field(init=False)
-    _targets: list[_Target] = field(init=False)
+    _watched: list[_Watched] = field(init=False)
     _looks: dict[str, Future[_Sight]] = field(default_factory=dict)
     _decisions: dict[str, Future[Round]] = field(default_factory=dict)
     _decide_at: dict[str, datetime] = field(default_factory=dict)
@@ -95,8 +89,9 @@ class Watch:
     def __post_init__(self) -> None:
         self._drift = DriftWatch(self.app)
         self.pool = ThreadPoolExecutor(THREADS, thread_name_prefix="watch")
-        self._targets = [target for server in self.app.config.probe for target in _targets(self.app, server)]
-        self.domains.targets = {(target.server, target.axis): target.target for target in self._targets}
+        looks = [look for server in self.app.config.probe for look in looks_of(self.app, server)]
+        self._watched = [_Watched(look) for look in looks]
+        self.domains.targets = {(look.server, look.vantage, look.axis): look.target for look in looks}
 
     # -- one step --------------------------------------------------------------------------------------------------------
 
@@ -111,13 +106,13 @@ class Watch:
 
     def wake_at(self, now: datetime) -> datetime | None:
         """When `step` has something to do, if nothing ends before."""
-        looks = [self._look_at(target, now) for target in self._targets if target.name not in self._looks]
+        looks = [self._look_at(each, now) for each in self._watched if each.look.name not in self._looks]
         waiting = (name for name in self.app.config.domain if name not in self._decisions)
         decisions = [self._decide_at.get(name, now) for name in waiting if not self._last_look_is_under_way(name, now)]
         return min([*looks, *decisions, *self._last_looks.values()], default=None)
 
-    def _look_at(self, target: _Target, now: datetime) -> datetime:
-        probe = self._probe(target)
+    def _look_at(self, watched: _Watched, now: datetime) -> datetime:
+        probe = self._probe(watched)
         return quiet_until(probe.history, now) or next_run_at(probe, now)
 
     @property
@@ -139,21 +134,23 @@ class Watch:
 
     # -- looking ---------------------------------------------------------------------------------------------------------
 
-    def _probe(self, target: _Target) -> Probe:
-        runs = self.app.history.newest(target.server, "here", target.axis)
-        last = target.last_run_at or (runs[-1].last_at if runs else None)
-        return Probe(target.name, target.interval, last, runs)
+    def _probe(self, watched: _Watched) -> Probe:
+        look = watched.look
+        runs = self.app.history.newest(look.server, look.vantage, look.axis)
+        last = watched.last_run_at or (runs[-1].last_at if runs else None)
+        return Probe(look.name, look.interval, last, runs)
 
     def _begin_looks(self, now: datetime) -> None:
-        due = {probe.name for probe in due_probes((self._probe(target) for target in self._targets), now)}
+        due = {probe.name for probe in due_probes((self._probe(each) for each in self._watched), now)}
         last = {domain for domain, at in self._last_looks.items() if at <= now}
         servers = {self.app.config.domain[domain].server for domain in last}
-        for target in self._targets:
-            ends_a_wait = target.server in servers and target.axis is Axis.INBOUND and may_probe(self._probe(target).history, now)
-            if (target.name in due or ends_a_wait) and target.name not in self._looks:
-                target.last_run_at = now
-                self._looks[target.name] = self.pool.submit(_look, self.app, target)
-                self._looks[target.name].add_done_callback(lambda _: self.nudge())
+        for each in self._watched:
+            look = each.look
+            ends_a_wait = look.server in servers and look.axis is Axis.INBOUND and may_probe(self._probe(each).history, now)
+            if (look.name in due or ends_a_wait) and look.name not in self._looks:
+                each.last_run_at = now
+                self._looks[look.name] = self.pool.submit(_make, self.app, look)
+                self._looks[look.name].add_done_callback(lambda _: self.nudge())
         for domain in last:  # where a look is under way anyway, it is that one
             del self._last_looks[domain]
 
@@ -174,9 +171,9 @@ class Watch:
                 self._decide_at[domain] = now
 
     def _note_time(self, name: str, now: datetime) -> None:
-        for target in self._targets:
-            if target.name == name and target.last_run_at is not None:
-                target.took = max(timedelta(0), now - target.last_run_at)
+        for each in self._watched:
+            if each.look.name == name and each.last_run_at is not None:
+                each.took = max(timedelta(0), now - each.last_run_at)
 
     def _note(self, sight: _Sight) -> None:
         history, evidence = self.app.history, sight.evidence
@@ -205,12 +202,12 @@ class Watch:
     def _last_look_is_under_way(self, domain: str, now: datetime) -> bool:
         """Whether the look that ends the wait has yet to end, for at most an interval: the primary may just have come back."""
         due = self._due.get(domain)
-        looking = (target for target in self._inbound(domain) if target.name in self._looks)
-        return due is not None and any(due <= now < due + target.interval for target in looking)
+        looking = (each.look for each in self._inbound(domain) if each.look.name in self._looks)
+        return due is not None and any(due <= now < due + look.interval for look in looking)
 
-    def _inbound(self, domain: str) -> list[_Target]:
+    def _inbound(self, domain: str) -> list[_Watched]:
         server = self.app.config.domain[domain].server
-        return [target for target in self._targets if target.server == server and target.axis is Axis.INBOUND]
+        return [each for each in self._watched if each.look.server == server and each.look.axis is Axis.INBOUND]
 
     def _await(self, domain: str, round_: Round, now: datetime) -> None:
         """Arranges for a look and a decision where the wait for a failover ends, and for a decision at its half."""
@@ -225,20 +222,20 @@ class Watch:
         warned = due - round_.facts.policy.down_for / 2  # that it is coming is told then
         moment = warned if warned > self._decided_at[domain] else due
         self._decide_at[domain] = min(self._decide_at.get(domain, moment), moment)
-        for target in self._inbound(domain):
-            begin = due - target.took
+        for each in self._inbound(domain):
+            begin = due - each.took
             if begin > now:
                 self._last_looks[domain] = begin
 
     def _first_look_is_coming(self, domain: str) -> bool:
         """Whether to wait for it: what was seen before the start may be old. Not where no look may come for days, nor with a plan unfinished."""
         inbound = self._inbound(domain)
-        if any(target.name in self._looks for target in inbound):
+        if any(each.look.name in self._looks for each in inbound):
             return True
-        if all(target.last_run_at is not None for target in inbound) or self.domains.journal.unfinished(domain) is not None:
+        if all(each.last_run_at is not None for each in inbound) or self.domains.journal.unfinished(domain) is not None:
             return False
         now = self.app.clock.now()
-        return any(target.last_run_at is None and may_probe(self._probe(target).history, now) for target in inbound)
+        return any(each.last_run_at is None and may_probe(self._probe(each).history, now) for each in inbound)
 
     def _collect_decisions(self, now: datetime) -> None:
         for domain in [domain for domain, decision in self._decisions.items() if decision.done()]:
@@ -318,36 +315,14 @@ class Watch:
         return (*round_.facts.views, *judge_all(runs, now, slow))
 
 
-def _targets(app: App, server: str) -> list[_Target]:
-    """The probes of one mail server: its way in and, where configured, its mailbox."""
-    table = app.config.probe[server]
-    from failsafe.adapters.smtp import Patience, SmtpProbe
-
-    domains = [domain for domain in app.config.domain.values() if domain.server == server]
-    addresses = [str(address) for address in table.smtp] or sorted(
-        {f"{name}:25" for domain in domains for name in domain.primary}
-    )
-    ca_file = None if table.ca_file is None else str(table.ca_file)
-    targets = []
-    if addresses:
-        probe = SmtpProbe(server, addresses, table.recipient, table.helo, patience=Patience.within(table.every), ca_file=ca_file)
-        targets.append(_Target(server, Axis.INBOUND, table.every, probe.probe, probe.target))
-    if table.imap is not None:
-        from failsafe.adapters.imap_probe import ImapProbe
-
-        imap = ImapProbe(server, table.imap.endpoint(), table.imap.user, str(table.imap.password_file))
-        targets.append(_Target(server, Axis.ACCESS, table.every * ACCESS_EVERY_ROUNDS, imap.probe, imap.target))
-    return targets
-
-
-def _look(app: App, target: _Target) -> _Sight:
-    """In a thread: our own line, the probe, our own line again; evidence through a line that was down says nothing."""
+def _make(app: App, look: Look) -> _Sight:
+    """In a thread: our own line, the look, our own line again; evidence through a line that was down says nothing."""
     from failsafe.adapters.own_line import OwnLineCheck, patience_within
 
     references = [str(address) for address in app.config.own_line.references]
-    check = OwnLineCheck(references, patience=patience_within(target.interval))
+    check = OwnLineCheck(references, patience=patience_within(look.interval))
     before = check.look(app.clock.now())
-    evidence = target.look(app.clock.now())
+    evidence = look.see(app.clock.now())
     after = check.look(app.clock.now())
     worse = before if not before.up else after
-    return _Sight(discount(evidence, before, after), target.interval, worse)
+    return _Sight(discount(evidence, before, after) if look.by_our_line else evidence, look.interval, worse)

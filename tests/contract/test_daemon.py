@@ -28,6 +28,7 @@ from failsafe.status.roster import read_roster
 from failsafe.store.glance import glance_file
 from tests.contract.http_server import http_server
 from tests.contract.mail_servers import KNOWN_GOOD, Postfix, free_port, postfix
+from tests.contract.processes import done_lately
 from tests.contract.restics import put_empty_repository
 from tests.support import wait_until
 
@@ -142,9 +143,7 @@ class World:
 def world(fresh_world: World) -> World:
     """What is slow and none of these tests' matter was done just now."""
     app = App(load_config(fresh_world.config), fresh_world.config)
-    for name in ("check:nas", "drill:nas", "doctor"):
-        app.duties.started(name, app.clock.now())
-        app.duties.ended(name, app.clock.now(), ok=True)
+    done_lately(app, "check:nas", "drill:nas", "doctor")
     app.store.close()
     return fresh_world
 

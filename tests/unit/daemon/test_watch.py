@@ -63,14 +63,14 @@ def remember(watch: Watch, target: str, *seen: ProbeClass) -> None:
 
 
 def target_of(watch: Watch) -> str:
-    return watch.domains.targets["vps", Axis.INBOUND]
+    return watch.domains.targets["vps", "here", Axis.INBOUND]
 
 
 def test_evidence_of_another_recipient_is_no_evidence(tmp_path: Path) -> None:
     with watching(tmp_path, "probe@example.test") as watch:
         remember(watch, target_of(watch), ProbeClass.UP, *[ProbeClass.LYING] * 5)
         assert [view.verdict for view in watch.domains.views(DOMAIN, watch.app.clock.now())] == [Verdict.LYING]
-        watch.domains.targets["vps", Axis.INBOUND] = "other@example.test at 127.0.0.1:25"
+        watch.domains.targets["vps", "here", Axis.INBOUND] = "other@example.test at 127.0.0.1:25"
         assert watch.domains.views(DOMAIN, watch.app.clock.now()) == ()
 
 

@@ -1,0 +1,14 @@
+"""All looks of one mail server."""
+
+from __future__ import annotations
+
+from failsafe.app import App
+from failsafe.looks import here
+from failsafe.looks.look import Look
+
+KINDS = (here.inbound, here.access)  # each: (app, server) -> looks, none where it is not configured
+
+
+def looks_of(app: App, server: str) -> tuple[Look, ...]:
+    """Those of a server that has a [probe] table."""
+    return tuple(look for kind in KINDS for look in kind(app, server))
