@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from failsafe.model import MxSet
 from tests.contract.dns_providers import client
 from tests.contract.dns_servers import missing, name_server
+from tests.contract.processes import command
 from tests.contract.verbs import run_verb
 from tests.unit.failover.world import PEACE
 
@@ -48,8 +48,9 @@ def test_a_flip_by_hand_there_and_back(tmp_path: Path) -> None:
         file.write_text(CONFIG.format(folder=tmp_path, address=server.address, key=server.key_file))
 
         def ask(*verb: str) -> subprocess.CompletedProcess[str]:
-            argv = [sys.executable, "-m", "failsafe", "--config", str(file), *verb]
-            return subprocess.run(argv, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120, check=False)
+            return subprocess.run(
+                command(file, *verb), capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120, check=False
+            )
 
         planned = ask("failover", "example.org", "--dry-run", "--json")
         assert planned.returncode == 0, planned.stderr

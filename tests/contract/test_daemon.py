@@ -10,7 +10,6 @@ import signal
 import socket
 import sqlite3
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -28,7 +27,7 @@ from failsafe.status.roster import read_roster
 from failsafe.store.glance import glance_file
 from tests.contract.http_server import http_server
 from tests.contract.mail_servers import KNOWN_GOOD, Postfix, free_port, postfix
-from tests.contract.processes import done_lately
+from tests.contract.processes import command, done_lately
 from tests.contract.restics import put_empty_repository
 from tests.support import wait_until
 
@@ -136,7 +135,7 @@ class World:
         return bool(self.status()["servers"][0]["status"] == "ok")
 
     def _argv(self, *verb: str) -> list[str]:
-        return [sys.executable, "-m", "failsafe", "--config", str(self.config), *verb]
+        return command(self.config, *verb)
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, timedelta
@@ -33,6 +32,7 @@ from failsafe.status.build import build_status
 from failsafe.status.roster import duties_of, roster_of
 from failsafe.store.glance import glance_file
 from tests.contract.mailstore import Silent, Store
+from tests.contract.processes import run, start
 from tests.contract.rest_standin import rest_server
 from tests.contract.restics import programs, put_empty_repository, restic
 from tests.support import wait_until
@@ -72,15 +72,10 @@ class House:
         return App(load_config(self.folder / "failsafe.toml"), self.folder / "failsafe.toml")
 
     def start(self, *words: str, **pipes: Any) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "failsafe", "--config", str(self.folder / "failsafe.toml"), *words]
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, text=True, env=environment, cwd=self.folder, **pipes)
+        return start(self.folder / "failsafe.toml", *words, **pipes)
 
     def run(self, *words: str, status: int = 0) -> str:
-        with self.start(*words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
-            out, err = child.communicate(timeout=300)
-        assert child.returncode == status, (words, out, err)
-        return out
+        return run(self.folder / "failsafe.toml", *words, status=status)[0]
 
     def drill(self) -> DrillReport:
         return drill_repository(self.app, "nas", Silent())

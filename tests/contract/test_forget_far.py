@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ import pytest
 from failsafe.app import App
 from failsafe.config.load import load_config
 from failsafe.maintenance import forget_repository, prune_repository
+from tests.contract.processes import command
 from tests.contract.restics import programs, version_of
 from tests.contract.s3_servers import KINDS, FaultyProxy, S3Server, allow_all_but_delete, ceph_server, moto_server
 from tests.contract.sshd import answers, free_port
@@ -223,7 +223,7 @@ def test_a_folder_that_may_not_be_written_is_named_at_once_and_nothing_changes(w
     world.age(400, 300, 200, 9, 8)
     place, listed = world.place / "repository", world.ids()
     before = sorted(files_of(place))
-    argv = [sys.executable, "-m", "failsafe", "--config", str(world.config)]
+    argv = command(world.config)
     if how == "mount":
         if os.geteuid() != 0:
             pytest.skip("a read-only mount needs root")

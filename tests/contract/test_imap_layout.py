@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +21,7 @@ from failsafe.primary import _over_ssh
 from tests.contract.conftest import Sshd
 from tests.contract.dovecot import BY_DOMAIN, PASSWORD, Dovecot, look, running
 from tests.contract.imapstore import DATE, ImapStore, message
+from tests.contract.processes import run
 from tests.contract.restics import put_empty_repository
 
 pytestmark = pytest.mark.timeout(300)
@@ -75,13 +73,7 @@ class Home:
         )
 
     def run(self, *words: str, status: int = 0, path: str = "") -> tuple[str, str]:
-        command = [sys.executable, "-m", "failsafe", "--config", str(self.folder / "failsafe.toml"), *words]
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "PATH": f"{path}:{os.environ['PATH']}"}
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment, timeout=200, check=False
-        )
-        assert done.returncode == status, (words, done.stdout, done.stderr)
-        return done.stdout, done.stderr
+        return run(self.folder / "failsafe.toml", *words, status=status, path=path)
 
     def backup(self, status: int = 0, path: str = "") -> dict[str, Any]:
         return dict(json.loads(self.run("backup", "--json", status=status, path=path)[0]))

@@ -35,6 +35,7 @@ from failsafe.kits.gather import look_at_kit
 from failsafe.kits.page import parse_kit
 from failsafe.secrets import Secret
 from tests.contract.mailstore import Store
+from tests.contract.processes import run
 from tests.contract.restics import PASSWORD, make_repository, programs, put_empty_repository, version_of
 from tests.contract.s3_servers import KINDS, S3Server, ceph_server, moto_server
 from tests.contract.sshd import Sshd
@@ -77,13 +78,7 @@ class Lost:
 
 
 def failsafe(folder: Path, *words: str, status: int = 0) -> str:
-    command = [sys.executable, "-m", "failsafe", "--config", str(folder / "etc/failsafe.toml"), *words]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run(
-        command, capture_output=True, text=True, env=environment, cwd=folder, timeout=240, check=False, stdin=subprocess.DEVNULL
-    )
-    assert done.returncode == status, (words, done.stdout, done.stderr)
-    return done.stdout
+    return run(folder / "etc/failsafe.toml", *words, status=status, cwd=folder)[0]
 
 
 @pytest.fixture(scope="module", params=KINDS)

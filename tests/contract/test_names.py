@@ -23,6 +23,7 @@ from failsafe.backup.archive.staging import Staging
 from failsafe.backup.inventory import mailbox_name
 from failsafe.backup.serverside import DEPTH
 from tests.contract.mailstore import LONG_AGO, Store
+from tests.contract.processes import run
 from tests.contract.restics import PASSWORD, programs, put_empty_repository
 
 pytestmark = pytest.mark.skipif(not programs(), reason="restic is not installed (Debian: restic)")
@@ -105,11 +106,7 @@ class World:
         return path
 
     def failsafe(self, *words: str, status: int = 0) -> str:
-        command = [sys.executable, "-m", "failsafe", "--config", str(self.base / "failsafe.toml"), *words]
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-        done = subprocess.run(command, capture_output=True, env=environment, stdin=subprocess.DEVNULL, timeout=250, check=False)
-        assert done.returncode == status, (words, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
-        return done.stdout.decode()
+        return run(self.base / "failsafe.toml", *words, status=status, errors="replace")[0]
 
     def back_up(self, status: int = 0) -> dict[str, Any]:
         self.store.calm()

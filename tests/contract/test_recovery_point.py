@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.contract.mailstore import Store
+from tests.contract.processes import run
 from tests.contract.restics import put_empty_repository
 
 ANNA, BOB = "anna@example.org", "bob@example.org"
@@ -32,10 +31,7 @@ class Home:
 
     def run(self, *words: str) -> str:
         self.store.calm()
-        command = [sys.executable, "-m", "failsafe", "--config", str(self.base / "failsafe.toml"), *words]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-        assert done.returncode in (0, 1), done.stderr
-        return done.stdout
+        return run(self.base / "failsafe.toml", *words, status=(0, 1))[0]
 
     def mailboxes(self) -> dict[str, Any]:
         (server,) = json.loads(self.run("status", "--json"))["servers"]
@@ -85,9 +81,8 @@ def test_one_broken_mailbox_is_behind_while_the_others_are_fresh(home: Home) -> 
 def test_what_no_repository_took_is_complete_and_not_safe(home: Home) -> None:
     (home.base / "near").rename(home.base / "elsewhere")
     (home.base / "near").write_text("no repository")
-    command = [sys.executable, "-m", "failsafe", "--config", str(home.base / "failsafe.toml"), "backup"]
     home.store.calm()
-    assert subprocess.run(command, capture_output=True, check=False, timeout=120).returncode == 4
+    run(home.base / "failsafe.toml", "backup", status=4)
 
     told = home.mailboxes()
 

@@ -7,8 +7,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +24,7 @@ from failsafe.model import Result, SnapshotTaken
 from failsafe.ports import Progress, SnapshotRequest
 from tests.contract.configs import MAIL_HERE
 from tests.contract.mailstore import Silent, Store
+from tests.contract.processes import run, start
 from tests.contract.restics import programs, put_empty_repository
 from tests.contract.test_backup_job import Bench
 from tests.fakes.progress import Heard
@@ -262,9 +261,8 @@ def deliver(folder: Path, number: int) -> None:
 
 @contextmanager
 def daemon(folder: Path, verb: str) -> Iterator[None]:
-    argv = [sys.executable, "-m", "failsafe", "--config", str(folder / "failsafe.toml"), verb]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        process = start(folder / "failsafe.toml", verb, stdout=log, stderr=log)
     try:
         yield
         process.send_signal(signal.SIGTERM)
@@ -288,8 +286,7 @@ def backed_up(folder: Path, before: int) -> dict[str, list[dict[str, object]]] |
 
 
 def failsafe(folder: Path, *verb: str) -> str:
-    argv = [sys.executable, "-m", "failsafe", "--config", str(folder / "failsafe.toml"), *verb]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=PATIENCE, check=False, stdin=subprocess.DEVNULL).stdout
+    return run(folder / "failsafe.toml", *verb, status=range(6))[0]
 
 
 def restics_on(folder: Path) -> list[int]:

@@ -8,7 +8,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.contract.dovecot import PASSWORD, Dovecot, look, running
+from tests.contract.processes import run, start
 from tests.contract.restics import put_empty_repository
 from tests.support import Moments
 
@@ -56,15 +56,10 @@ class Home:
         )
 
     def start(self, *words: str, **pipes: Any) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "failsafe", "--config", str(self.folder / "failsafe.toml"), *words]
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, text=True, env=environment, cwd=self.folder, **pipes)
+        return start(self.folder / "failsafe.toml", *words, **pipes)
 
     def run(self, *words: str, status: int = 0) -> tuple[str, str]:
-        with self.start(*words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
-            out, err = child.communicate(timeout=300)
-        assert child.returncode == status, (words, out, err)
-        return out, err
+        return run(self.folder / "failsafe.toml", *words, status=status)
 
     def backup(self) -> dict[str, Any]:
         """Folders must have been quiet for a while, else the pull takes its time to prove them; equal stamps are what it wants."""

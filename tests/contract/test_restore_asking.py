@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.contract.dovecot import PASSWORD, Dovecot, look, running
+from tests.contract.processes import command
 from tests.contract.test_restore import ANN, BOB, Home, delete, fill
 from tests.contract.typist import Typist
 
@@ -43,8 +43,11 @@ def lose(server: Dovecot) -> None:
 
 
 def sit_down(home: Home, *words: str) -> Typist:
-    command = [sys.executable, "-m", "failsafe", "--config", str(home.folder / "failsafe.toml"), "restore", *words]
-    return Typist(command, home.folder, {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])})
+    return Typist(
+        command(home.folder / "failsafe.toml", "restore", *words),
+        home.folder,
+        {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
 
 
 def without(text: str) -> str:
@@ -171,7 +174,8 @@ def test_where_nothing_was_ever_backed_up_that_is_said(home: Home, tmp_path: Pat
         .replace(f'state_dir = "{home.folder}/state"', f'state_dir = "{tmp_path}/state"')
     )
     (tmp_path / "failsafe.toml").write_text(text)
-    command = [sys.executable, "-m", "failsafe", "--config", str(tmp_path / "failsafe.toml"), "restore"]
-    with Typist(command, tmp_path, {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}) as person:
+    with Typist(
+        command(tmp_path / "failsafe.toml", "restore"), tmp_path, {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    ) as person:
         assert person.end() == 1
     assert "no mailbox is known on this machine yet" in person.shown

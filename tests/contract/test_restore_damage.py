@@ -7,7 +7,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -27,6 +26,7 @@ from failsafe.verification import check_repository
 from tests.contract.configs import MAIL_HERE
 from tests.contract.mailstore import Silent, Store
 from tests.contract.packs import Packs, answers, pack_file
+from tests.contract.processes import run
 from tests.contract.restics import PASSWORD, make_repository, password_file, programs, put_empty_repository
 from tests.contract.restics import Patience as PatienceOf
 
@@ -57,11 +57,8 @@ class House:
         return Archive(self.folder / "state" / "staging" / "vps")
 
     def run(self, *words: str, status: int = 0) -> tuple[dict[str, Any], str]:
-        command = [sys.executable, "-m", "failsafe", "--config", str(self.folder / "failsafe.toml"), *words, "--json"]
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=300)
-        assert done.returncode == status, (words, done.stdout[-2000:], done.stderr)
-        return json.loads(done.stdout), done.stderr
+        out, told = run(self.folder / "failsafe.toml", *words, "--json", status=status)
+        return json.loads(out), told
 
     def restore(self, to: str, *words: str, status: int = 0) -> tuple[dict[str, Any], str]:
         return self.run("restore", "--mailbox", ANN, "--to", f"eml:{self.folder}/{to}", "--yes", *words, status=status)

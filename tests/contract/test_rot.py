@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from failsafe.backup.snapshot import Target
 from failsafe.backup.verify import verify_staging
 from failsafe.model import Result
 from tests.contract.mailstore import Store
+from tests.contract.processes import run
 from tests.contract.restics import PASSWORD, empty_repository, make_repository, password_file, programs, put_empty_repository
 from tests.contract.test_backup_job import Bench
 from tests.fakes.repository import FakeRepository
@@ -128,13 +127,7 @@ def test_a_copy_that_is_damaged_too_does_not_take_the_place(bench: Bench, near: 
 
 
 def failsafe(folder: Path, *words: str, status: int = 0) -> dict[str, Any]:
-    command = [sys.executable, "-m", "failsafe", "--config", str(folder / "failsafe.toml"), *words, "--json"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run(
-        command, capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL, timeout=120, check=False
-    )
-    assert done.returncode == status, (words, done.stdout, done.stderr)
-    return dict(json.loads(done.stdout))
+    return dict(json.loads(run(folder / "failsafe.toml", *words, "--json", status=status)[0]))
 
 
 @pytest.mark.skipif(not programs(), reason="restic is not installed (Debian: restic)")

@@ -8,7 +8,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from tests.contract import sshd as sshds
 from tests.contract.dovecot import PASSWORD, Dovecot
 from tests.contract.dovecot import running as dovecot_running
 from tests.contract.mbsync import Client, on_server
+from tests.contract.processes import run, start
 from tests.contract.restics import put_empty_repository
 from tests.contract.s3_servers import moto_server
 from tests.contract.sshd import Sshd
@@ -75,15 +75,10 @@ class Site:
         )
 
     def start(self, *words: str, **pipes: Any) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "failsafe", "--config", str(self.folder / "failsafe.toml"), *words]
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, text=True, env=environment, cwd=self.folder, **pipes)
+        return start(self.folder / "failsafe.toml", *words, **pipes)
 
     def run(self, *words: str, status: int = 0) -> tuple[str, str]:
-        with self.start(*words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
-            out, err = child.communicate(timeout=300)
-        assert child.returncode == status, (words, out, err)
-        return out, err
+        return run(self.folder / "failsafe.toml", *words, status=status)
 
     def backup(self, status: int = 0) -> dict[str, Any]:
         calm(self.mail)

@@ -10,12 +10,12 @@ import pty
 import shutil
 import stat
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.contract.processes import run, start
 from tests.contract.restics import put_empty_repository
 from tests.contract.stacks import DockerMailserver, Mailcow, Mailu
 from tests.contract.test_server_restore import calm
@@ -55,28 +55,14 @@ class Controller:
         )
 
     def run(self, *words: str, status: int = 0) -> dict[str, Any]:
-        environment = {
-            **os.environ,
-            "PYTHONPATH": str(Path(__file__).parents[2]),
-            "PATH": f"{self.tools}:/usr/sbin:/usr/bin:/sbin:/bin",
-        }
-        command = [sys.executable, "-m", "failsafe", "--config", str(self.folder / "failsafe.toml"), *words, "--json"]
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment, timeout=200, check=False
-        )
-        assert done.returncode == status, (done.stdout, done.stderr)
-        return dict(json.loads(done.stdout)) if done.stdout else {"said": done.stderr}
+        out, told = run(self.folder / "failsafe.toml", *words, "--json", status=status, path=str(self.tools))
+        return dict(json.loads(out)) if out else {"said": told}
 
     def typed(self, answer: str, *words: str) -> tuple[int, str]:
         """On a terminal, where a person answers the question for the name: (exit code, all that was said)."""
         controller, terminal = pty.openpty()
-        environment = {
-            **os.environ,
-            "PYTHONPATH": str(Path(__file__).parents[2]),
-            "PATH": f"{self.tools}:/usr/sbin:/usr/bin:/sbin:/bin",
-        }
-        command = [sys.executable, "-m", "failsafe", "--config", str(self.folder / "failsafe.toml"), *words]
-        with subprocess.Popen(command, stdin=terminal, stdout=subprocess.DEVNULL, stderr=terminal, env=environment) as child:
+        pipes = {"stdin": terminal, "stdout": subprocess.DEVNULL, "stderr": terminal}
+        with start(self.folder / "failsafe.toml", *words, path=str(self.tools), **pipes) as child:
             os.close(terminal)
             said = b""
             with contextlib.suppress(OSError):  # the terminal is gone with the program

@@ -24,6 +24,7 @@ from tests.contract.dns_providers import client
 from tests.contract.dns_servers import NameServer, missing, name_server
 from tests.contract.mail_servers import KNOWN_GOOD, Postfix, postfix
 from tests.contract.mailstore import Store
+from tests.contract.processes import command
 from tests.contract.restics import put_empty_repository
 from tests.contract.takeover_child import MOMENTS
 from tests.support import wait_until
@@ -93,7 +94,7 @@ class Machine:
         return self.folder / "failsafe.toml"
 
     def ask(self, *verb: str, config: Path | None = None) -> subprocess.CompletedProcess[str]:
-        argv = [sys.executable, "-m", "failsafe", "--config", str(config or self.config), *verb]
+        argv = command(config or self.config, *verb)
         done = subprocess.run(argv, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=240, check=False)
         self.log.append(f"{' '.join(verb)}: exit {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
         return done

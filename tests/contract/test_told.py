@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from failsafe.store.journal import Journal
 from tests.contract.configs import PROBED, domain_table
 from tests.contract.dns_providers import OUTAGE, PEACE, client
 from tests.contract.dns_servers import NameServer, free_port, missing, name_server
+from tests.contract.processes import run, start
 from tests.contract.unbounds import ask, missing_unbound, resolver
 from tests.support import wait_until
 
@@ -63,8 +63,7 @@ class World:
     @contextmanager
     def daemon(self) -> Iterator[None]:
         with (self.file.parent / "run.log").open("ab") as log:
-            argv = [sys.executable, "-m", "failsafe", "--config", str(self.file), "run"]
-            process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+            process = start(self.file, "run", stdout=log, stderr=log, start_new_session=True)
         try:
             yield
             assert process.poll() is None, (self.file.parent / "run.log").read_text()[-3000:]
@@ -76,10 +75,7 @@ class World:
                 os.killpg(process.pid, signal.SIGKILL)
 
     def verb(self, *words: str) -> str:
-        argv = [sys.executable, "-m", "failsafe", "--config", str(self.file), *words]
-        return subprocess.run(
-            argv, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=PATIENCE, check=False
-        ).stdout
+        return run(self.file, *words, status=range(6))[0]
 
     def told(self, name: str) -> int:
         """How often, once it was told."""
