@@ -19,11 +19,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from failsafe.adapters.sockets import CannotLook, ConnectFailed, Deadline, connect, look_up, verifying_context
+from failsafe.adapters.turns import turn
 from failsafe.errors import SecretError
 from failsafe.failover.rounds import LOGIN_REFUSED
-from failsafe.mail.replies import printable
+from failsafe.mail.replies import CERTIFICATE_FAULT, printable
 from failsafe.model import Axis, Endpoint, Evidence, ProbeClass
-from failsafe.secrets import read_secret
+from failsafe.secrets import Secret, read_secret
 
 if TYPE_CHECKING:
     from imapclient import IMAPClient
@@ -87,6 +88,12 @@ class ImapProbe:
         except (SecretError, CannotLook) as error:
             raise _Seen(ProbeClass.UNKNOWN, f"cannot look: {error}") from error
         deadline = Deadline(self._whole)
+        with turn(f"{self._vantage} {self._endpoint.host}:{self._endpoint.port}", deadline) as mine:
+            if not mine:
+                raise _Seen(ProbeClass.UNKNOWN, "another look was connected all the time")
+            self._open_inbox(password, context, deadline, steps)
+
+    def _open_inbox(self, password: Secret, context: ssl.SSLContext, deadline: Deadline, steps: list[str]) -> None:
         with _Line(self._connect(deadline, steps), deadline) as line, self._talking(line, context, steps) as client:
             self._log_in(client, password.reveal(), steps)
             with _told(ProbeClass.DOWN, "logged in, but INBOX cannot be opened"):
@@ -160,7 +167,7 @@ def _told(seen: ProbeClass, what: str, leave: tuple[type[Exception], ...] = ()) 
         raise
     except ssl.SSLCertVerificationError as error:
         # People still read their mail after clicking a warning away, so this is not down; the password stayed here.
-        raise _Seen(ProbeClass.DEGRADED, f"its certificate does not verify: {error.verify_message}") from error
+        raise _Seen(ProbeClass.DEGRADED, f"{CERTIFICATE_FAULT}: {error.verify_message}") from error
     except TimeoutError as error:
         raise _Seen(seen, f"{what}: no answer in time") from error
     except _library_errors() as error:
@@ -211,10 +218,17 @@ def _client(line: _Line, host: str) -> IMAPClient:
 
         def readline(self) -> bytes:
             got = super().readline()
-            self._bytes += len(got)
+            self._count(len(got))
+            return got
+
+        def read(self, size: int) -> bytes:
+            self._count(size)  # before it is read: a server may promise a literal of 10 GB
+            return super().read(size)
+
+        def _count(self, size: int) -> None:
+            self._bytes += size
             if self._bytes > READ_BYTES:
                 raise self.abort(f"more than {READ_BYTES} bytes in one session")
-            return got
 
     class Client(IMAPClient):  # type: ignore[misc]  # the library has no types
         def _create_IMAP4(self) -> imaplib.IMAP4:  # noqa: N802 - the library's name

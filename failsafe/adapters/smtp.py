@@ -5,7 +5,8 @@ verified for chain and name, EHLO again, MAIL FROM:<>, RCPT TO the known-good re
 no unknown recipient: a session like this leaves no line that fail2ban's filters count.
 
 A certificate that does not verify, or a handshake that fails, does not stop most senders (they deliver in whatever way works), so a second session
-finds out whether mail gets in; the fault is told in the text, and remembered for an hour, since each broken handshake is a line in the server's log. Addresses and targets are tried in order, as a sender would.
+finds out whether mail gets in; the fault is told in the text, and remembered for a while, since each broken handshake is a line in the server's log.
+Addresses and targets are tried in order, as a sender would, and one connection at a time.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from failsafe.adapters.smtp_wire import SmtpWire, TlsFault, Transcript, WireFault
+from failsafe.adapters.smtp_wire import NotMail, SmtpWire, TlsFault, Transcript, WireFault
 from failsafe.adapters.sockets import (
     Address,
     CannotLook,
@@ -25,11 +26,14 @@ from failsafe.adapters.sockets import (
     Deadline,
     connect,
     look_up,
+    own_name,
     split_address,
     verifying_context,
 )
+from failsafe.adapters.tls_faults import TlsFaults
+from failsafe.adapters.turns import turn
 from failsafe.errors import ConfigError
-from failsafe.mail.replies import Reply, Stage, classify, printable
+from failsafe.mail.replies import CERTIFICATE_FAULT, Reply, Stage, classify, printable
 from failsafe.model import Axis, Evidence, ProbeClass
 
 
@@ -75,12 +79,21 @@ class SmtpSight:
 
 
 _PLAIN = re.compile(r"[!-;=?-~]+")  # printable ASCII without spaces and angle brackets
-TLS_FAULT_REMEMBERED = 3600.0  # seconds
 TLS_VERIFIED = "verified"
 TLS_NOT_OFFERED = "not offered"
 # A sender stops here: the message is taken, or refused by somebody who was asked properly.
-_FINAL = frozenset({ProbeClass.UP, ProbeClass.GREYLISTED, ProbeClass.LYING, ProbeClass.PROBE_BLOCKED})
+_FINAL = frozenset({ProbeClass.UP, ProbeClass.GREYLISTED, ProbeClass.LYING, ProbeClass.PROBE_BLOCKED, ProbeClass.BANNED})
 _TELLING = (ProbeClass.DEGRADED, ProbeClass.DOWN, ProbeClass.UNKNOWN)  # which failure is told where several addresses failed
+
+
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """One address of one target, how long the whole look may last, and whom to ask for."""
+
+    address: Address
+    host: str
+    whole: Deadline
+    recipient: str | None
 
 
 class SmtpProbe:
@@ -107,7 +120,7 @@ class SmtpProbe:
         self._recipient, self._helo = recipient, helo
         self._patience = patience or Patience()
         self._ca_file = ca_file
-        self._tls_faults: dict[Address, tuple[TlsFault, Deadline]] = {}
+        self._tls_faults = TlsFaults()
         for what, words in (("recipient", recipient), ("helo", helo)):
             if words is not None and not _PLAIN.fullmatch(words):
                 raise ConfigError(
@@ -120,9 +133,16 @@ class SmtpProbe:
         places = ", ".join(f"{host}:{port}" for host, port in self._targets)
         return f"{self._recipient} at {places}" if self._recipient else places
 
-    def probe(self, now: datetime) -> Evidence:
-        """One look; never raises for anything that a server or a network can do. Keep the object: it remembers broken TLS."""
-        sight = self.look()
+    def probe(self, now: datetime, held: Evidence | None = None) -> Evidence:
+        """One look; never raises for anything that a server or a network can do. Keep the object: it remembers broken TLS.
+
+        With `held`, a refusal of the recipient that was seen before, the look ends before the recipient, and while all is well until there
+        the refusal holds: `rounds.asks_for_recipient` says when.
+        """
+        sight = self.look(ask=held is None)
+        if held is not None and sight.seen is ProbeClass.UP:
+            told = f"{sight.transcript}\n-: the recipient was not asked for this time: each refusal may count for a ban; what was said before holds"
+            sight = replace(sight, seen=held.seen, text=held.text, transcript=told)
         return Evidence(
             self._server,
             self._vantage,
@@ -135,17 +155,17 @@ class SmtpProbe:
             sight.transcript,
         )
 
-    def look(self) -> SmtpSight:
-        """As `probe`, with the particulars that a doctor wants."""
+    def look(self, *, ask: bool = True) -> SmtpSight:
+        """As `probe`, with the particulars that a doctor wants. `ask` False: not for the recipient."""
         started = time.monotonic()
         whole = Deadline(self._patience.whole)
         sights: list[SmtpSight] = []
         for host, port in self._targets:
             if whole.left > 0 and not (sights and sights[-1].seen in _FINAL):
-                sights += self._look_at_host(host, port, whole)
+                sights += self._look_at_host(host, port, whole, self._recipient if ask else None)
         return replace(_combined(sights), seconds=time.monotonic() - started)
 
-    def _look_at_host(self, host: str, port: int, whole: Deadline) -> list[SmtpSight]:
+    def _look_at_host(self, host: str, port: int, whole: Deadline, recipient: str | None) -> list[SmtpSight]:
         try:
             context = verifying_context(self._ca_file)
             addresses = look_up(host, port, whole.sooner(self._patience.look_up))
@@ -155,50 +175,59 @@ class SmtpProbe:
         for address in addresses:
             if whole.left <= 0:
                 break
-            sights.append(self._look_at_address(address, host, context, whole))
+            sights.append(self._look_at_address(_Course(address, host, whole, recipient), context))
             if sights[-1].seen in _FINAL:
                 break
         return sights
 
-    def _look_at_address(self, address: Address, host: str, context: ssl.SSLContext, whole: Deadline) -> SmtpSight:
-        known, until = self._tls_faults.get(address, (None, whole))
-        remembered = known if until.left > 0 else None
-        first = remembered or self._attempt(address, host, context, whole)
+    def _look_at_address(self, course: _Course, context: ssl.SSLContext) -> SmtpSight:
+        remembered = self._tls_faults.recall(course.address)
+        first = remembered or self._attempt(course, context)
         if not isinstance(first, TlsFault):
-            self._tls_faults.pop(address, None)
+            if first.tls_verified:
+                self._tls_faults.forget(course.address)
             return first
         if first is not remembered:
-            self._tls_faults[address] = (first, Deadline(TLS_FAULT_REMEMBERED))
+            self._tls_faults.keep(course.address, first)
         fault = printable(str(first))
-        second = self._attempt(address, host, _any_certificate() if first.certificate else None, whole)
+        second = self._attempt(course, _any_certificate() if first.certificate else None)
         if isinstance(second, TlsFault):
-            second = self._attempt(address, host, None, whole)
+            second = self._attempt(course, None)
         assert isinstance(second, SmtpSight)
-        what = "its certificate does not verify" if first.certificate else "STARTTLS is offered and does not work"
+        what = CERTIFICATE_FAULT if first.certificate else "STARTTLS is offered and does not work"
         seen = second.seen
         if seen is ProbeClass.LYING and not first.certificate:
             seen = ProbeClass.DOWN  # it insists on a TLS that does not work: senders wait, they do not bounce
         return replace(second, seen=seen, text=f"{second.text}; but {what}: {fault}", tls=fault)
 
-    def _attempt(self, address: Address, host: str, context: ssl.SSLContext | None, whole: Deadline) -> SmtpSight | TlsFault:
+    def _attempt(self, course: _Course, context: ssl.SSLContext | None) -> SmtpSight | TlsFault:
         transcript = Transcript()
-        transcript.note("-", f"connecting to {address}")
+        transcript.note("-", f"connecting to {course.address}")
+        with turn(f"{self._vantage} {course.address}", course.whole) as mine:
+            if not mine:
+                return SmtpSight(ProbeClass.UNKNOWN, f"another look was connected to {course.address} all the time")
+            sight = self._converse(course, context, transcript)
+        return sight if isinstance(sight, TlsFault) else replace(sight, address=str(course.address), transcript=str(transcript))
+
+    def _converse(self, course: _Course, context: ssl.SSLContext | None, transcript: Transcript) -> SmtpSight | TlsFault:
         try:
-            connection = connect(address, whole.sooner(self._patience.connect))
+            connection = connect(course.address, course.whole.sooner(self._patience.connect))
         except ConnectFailed as error:
-            seen = ProbeClass.UNKNOWN if error.ours else ProbeClass.DOWN
-            return SmtpSight(seen, printable(str(error)), address=str(address), transcript=str(transcript))
-        wire = SmtpWire(connection, transcript, whole)
-        session = _Session(wire, self._patience, self._helo, self._recipient)
+            return SmtpSight(ProbeClass.UNKNOWN if error.ours else ProbeClass.DOWN, printable(str(error)))
+        wire = SmtpWire(connection, transcript, course.whole)
+        session = _Session(wire, self._patience, self._helo, course.recipient)
         try:
-            sight = session.converse(context, host)
+            sight = session.converse(context, course.host)
+            self._tls_faults.note_leaf(course.address, wire.leaf())
+            return sight
         except TlsFault as fault:
             return fault
+        except NotMail as fault:
+            return SmtpSight(ProbeClass.UNKNOWN, f"a web server answers at {course.address}, as a captive portal does: {fault}")
         except WireFault as fault:
-            sight = SmtpSight(ProbeClass.DOWN, f"{address} at {session.stage}: {fault}", tls=session.tls)
+            return SmtpSight(ProbeClass.DOWN, f"{course.address} at {session.stage}: {fault}", tls=session.tls)
         finally:
             wire.close()
-        return replace(sight, address=str(address), transcript=str(transcript))
 
 
 class _Session:
@@ -206,7 +235,7 @@ class _Session:
 
     def __init__(self, wire: SmtpWire, patience: Patience, helo: str | None, recipient: str | None) -> None:
         self._wire, self._patience = wire, patience
-        self._helo, self._recipient = helo or _literal(wire.own_ip), recipient
+        self._helo, self._recipient = helo or own_name(wire.own_ip), recipient
         self._certificate_until: datetime | None = None
         self.stage = Stage.GREETING
         self.tls = "not reached"
@@ -271,10 +300,6 @@ def _combined(sights: Sequence[SmtpSight]) -> SmtpSight:
         last = min(reversed(sights), key=lambda sight: _TELLING.index(sight.seen))
     others = [sight.text for sight in sights if sight is not last and sight.text != last.text]
     return replace(last, text="; ".join([last.text, *(f"before that: {text}" for text in others)])) if others else last
-
-
-def _literal(ip: str) -> str:
-    return f"[IPv6:{ip}]" if ":" in ip else f"[{ip}]"
 
 
 def _any_certificate() -> ssl.SSLContext:

@@ -7,8 +7,11 @@ of a reply without a limit. A prober meets broken servers by profession, so it r
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import re
 import socket
 import ssl
+from collections.abc import Sequence
 
 from failsafe.adapters.sockets import Deadline
 from failsafe.mail.replies import Reply, ReplyFault, parse_line, printable
@@ -31,15 +34,25 @@ class TlsFault(WireFault):
         self.certificate = certificate
 
 
-class Transcript:
-    """What was said, for a person; bounded."""
+class NotMail(WireFault):
+    """What answers is a web server: a captive portal, or a proxy, stands in between."""
 
-    def __init__(self) -> None:
+
+class Transcript:
+    """What was said, for a person; bounded. What is in `secrets` is never in it."""
+
+    def __init__(self, secrets: Sequence[str] = ()) -> None:
         self._lines: list[str] = []
         self._left = TRANSCRIPT_CHARACTERS
+        self._secrets = tuple(secret for secret in secrets if secret)
+
+    def without_secrets(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "…")
+        return text
 
     def note(self, who: str, text: str) -> None:
-        line = f"{who}: {printable(text)}"
+        line = f"{who}: {printable(self.without_secrets(text))}"
         if len(line) + 1 > self._left:
             if self._left > 0:
                 self._lines.append("…")
@@ -73,7 +86,8 @@ class SmtpWire:
             try:
                 code, more, text = parse_line(raw)
             except ReplyFault as fault:
-                raise WireFault(str(fault)) from None
+                words = self._transcript.without_secrets(str(fault))
+                raise (NotMail if _WEB.match(raw) else WireFault)(words) from None
             first = first or code
             if code != first:
                 raise WireFault(f"one reply with two codes: {first} and {code}")
@@ -83,10 +97,10 @@ class SmtpWire:
             if len(lines) >= REPLY_LINES:
                 raise WireFault(f"a reply of more than {REPLY_LINES} lines")
 
-    def command(self, text: str, seconds: float) -> Reply:
-        """Sends one command and reads its reply. Raises WireFault."""
+    def command(self, text: str, seconds: float, shown: str | None = None) -> Reply:
+        """Sends one command and reads its reply; the transcript has it as `shown`. Raises WireFault."""
         assert "\r" not in text and "\n" not in text, "one command at a time"
-        self._transcript.note("C", text)
+        self._transcript.note("C", text if shown is None else shown)
         deadline = self._session.sooner(seconds)
         self._socket.settimeout(max(deadline.left, 0.001))
         try:
@@ -96,7 +110,7 @@ class SmtpWire:
         return self.read_reply(deadline.left)
 
     def start_tls(self, context: ssl.SSLContext, host: str, seconds: float) -> None:
-        """The handshake after a 220 to STARTTLS. Raises TlsFault.
+        """The handshake after a 220 to STARTTLS, or before the greeting. Raises TlsFault.
 
         What came in plain text after the 220 is thrown away: it is not protected (CVE-2011-0411).
         """
@@ -124,6 +138,11 @@ class SmtpWire:
         """The `notAfter` of the verified certificate; "" where it was not verified."""
         certificate = self._tls.getpeercert() or {}
         return str(certificate.get("notAfter", ""))
+
+    def leaf(self) -> str:
+        """The digest of the certificate that the server showed, verified or not; "" where there is none."""
+        shown = self._socket.getpeercert(binary_form=True) if isinstance(self._socket, ssl.SSLSocket) else None
+        return hashlib.sha256(shown).hexdigest() if shown else ""
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
@@ -156,6 +175,9 @@ class SmtpWire:
         if self._read > SESSION_BYTES:
             raise WireFault(f"more than {SESSION_BYTES} bytes in one session")
         self._buffer += data
+
+
+_WEB = re.compile(rb"HTTP/\d|\s*<(!doctype|html)", re.IGNORECASE)
 
 
 def _reason(error: Exception) -> str:

@@ -72,6 +72,11 @@ def split_address(text: str, default_port: int = 0) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
+def own_name(ip: str) -> str:
+    """How a client without a name introduces itself: its address in brackets (RFC 5321 4.1.3)."""
+    return f"[IPv6:{ip}]" if ":" in ip else f"[{ip}]"
+
+
 def look_up(host: str, port: int, deadline: Deadline) -> tuple[Address, ...]:
     """The addresses of `host` in the system's order of preference (RFC 6724), at most ADDRESSES_TRIED. Raises LookupFailed."""
     try:

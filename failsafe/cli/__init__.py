@@ -41,6 +41,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "doctor": ("failsafe.cli.doctor", "Check everything a backup and a failover rely on."),
     "replay": ("failsafe.cli.replay", "Recorded evidence run through other thresholds: how many flips, how many of them false?"),
     "events": ("failsafe.cli.events", "The audit trail."),
+    "evidence": ("failsafe.cli.evidence", "What was seen of a mail server, from where, with what was said."),
     "run": ("failsafe.cli.run", "The daemon."),
     "tick": ("failsafe.cli.run", "One pass of everything that is due, for cron."),
     "notify": ("failsafe.cli.notify", "Send a test notice to every address."),

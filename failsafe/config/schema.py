@@ -276,6 +276,9 @@ class Probe(Table):
     recipient: str | None = None
     helo: str | None = None
     imap: ProbeImap | None = None
+    submission: tuple[EndpointTable, ...] = Field(default=(), max_length=4)
+    submission_login: bool = True
+    spare_refusals: bool = True
     ca_file: AbsolutePath | None = None
 
 

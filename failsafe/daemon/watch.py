@@ -26,8 +26,9 @@ from failsafe.events import Event
 from failsafe.failover.decide import Order
 from failsafe.failover.evidence import against, due_at
 from failsafe.failover.health import discount
-from failsafe.failover.rounds import Probe, due_probes, may_probe, next_run_at, quiet_until
+from failsafe.failover.rounds import Probe, due_probes, may_probe, next_run_at
 from failsafe.logs import get_log
+from failsafe.looks import logins
 from failsafe.looks.every import looks_of
 from failsafe.looks.here import ACCESS_EVERY_ROUNDS
 from failsafe.looks.look import Look
@@ -113,7 +114,7 @@ class Watch:
 
     def _look_at(self, watched: _Watched, now: datetime) -> datetime:
         probe = self._probe(watched)
-        return quiet_until(probe.history, now) or next_run_at(probe, now)
+        return probe.quiet_until(now) or next_run_at(probe, now)
 
     @property
     def busy(self) -> bool:
@@ -138,7 +139,9 @@ class Watch:
         look = watched.look
         runs = self.app.history.newest(look.server, look.vantage, look.axis)
         last = watched.last_run_at or (runs[-1].last_at if runs else None)
-        return Probe(look.name, look.interval, last, runs)
+        if not look.password_file:
+            return Probe(look.name, look.interval, last, runs)
+        return Probe(look.name, look.interval, last, *logins.known(self.app, look, runs, [each.look for each in self._watched]))
 
     def _begin_looks(self, now: datetime) -> None:
         due = {probe.name for probe in due_probes((self._probe(each) for each in self._watched), now)}

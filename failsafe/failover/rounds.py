@@ -7,30 +7,53 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from failsafe.failover.health import EvidenceRun
-from failsafe.model import ProbeClass
+from failsafe.failover.health import STALE_AFTER_INTERVALS, EvidenceRun
+from failsafe.mail.replies import BANNED_BY_REPLY, CERTIFICATE_FAULT, is_counted
+from failsafe.model import Axis, ProbeClass
 
 JITTER = 0.2  # of the interval, both ways: probes of several servers and controllers do not march in step
 REFUSED_PROBER_PAUSE = timedelta(
     days=3, hours=12
 )  # twice a week: six mistakes in a week are a week's ban with docker-mailserver's fail2ban
-REFUSED_LOGIN_PAUSE = timedelta(hours=1)  # a wrong password in a loop bans us and locks the account
+# Unless the password changes. A wrong one in a loop, and be it once an hour, bans us and locks the account, and one failure can be three lines of log.
+REFUSED_LOGIN_PAUSE = timedelta(days=8)
+WITHHELD_LOGIN_PAUSE = timedelta(
+    hours=1
+)  # connections without a login are what strict filters count: the first four an hour apart,
+WITHHELD_LOGIN_AT_FIRST = 4  # the others as those of a prober that is refused
 LOGIN_REFUSED = "login refused"  # how the text of such evidence begins, whatever the adapter
+# When a recipient that is refused is asked for again, after the first refusal. Each refusal may count for a ban, and six of a week are a week's ban.
+ASKED_AGAIN_INTERVALS = (0.75, 2.25)
+ASKED_AGAIN = timedelta(hours=3)
+ASKED_AGAIN_LATER = timedelta(days=7, hours=1)  # fail2ban with docker-mailserver remembers for a week
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One thing to look at: `name` is stable ("vps/here/inbound"); `history` is what it saw so far."""
+    """One thing to look at: `name` is stable ("vps/here/inbound"); `history` is what it saw so far.
+
+    `logins` is the newest that every probe with the same login saw, whose password last changed at `login_changed_at` (None: nobody knows).
+    """
 
     name: str
     interval: timedelta
     last_run_at: datetime | None
     history: tuple[EvidenceRun, ...] = ()
+    logins: tuple[EvidenceRun, ...] = ()
+    login_changed_at: datetime | None = None
+
+    def quiet_until(self, now: datetime) -> datetime | None:
+        """Until when to keep quiet, whatever the reason; None where there is none."""
+        waits = (
+            quiet_until(self.history, now, self.login_changed_at),
+            login_quiet_until(self.logins, now, self.login_changed_at),
+        )
+        return max((wait for wait in waits if wait is not None), default=None)
 
 
 def due_probes(probes: Iterable[Probe], now: datetime) -> tuple[Probe, ...]:
     """Those whose time has come and that may look, longest waiting first."""
-    due = [probe for probe in probes if next_run_at(probe, now) <= now and may_probe(probe.history, now)]
+    due = [probe for probe in probes if next_run_at(probe, now) <= now and probe.quiet_until(now) is None]
     return tuple(sorted(due, key=lambda probe: (probe.last_run_at is not None, probe.last_run_at, probe.name)))
 
 
@@ -47,18 +70,54 @@ def may_probe(history: Iterable[EvidenceRun], now: datetime) -> bool:
     return quiet_until(history, now) is None
 
 
-def quiet_until(history: Iterable[EvidenceRun], now: datetime) -> datetime | None:
-    """Until when to keep quiet; None where there is no reason to."""
-    newest = max(history, key=lambda run: run.last_at, default=None)
+def quiet_until(history: Iterable[EvidenceRun], now: datetime, login_changed_at: datetime | None = None) -> datetime | None:
+    """Until when to keep quiet; None where there is no reason to. A refused login waits no longer once its password has changed."""
+    known = tuple(history)
+    newest = max(known, key=lambda run: run.last_at, default=None)
     if newest is None or newest.last_at > now:
         return None
-    if newest.evidence.seen is ProbeClass.PROBE_BLOCKED:
-        pause = REFUSED_PROBER_PAUSE
-    elif newest.evidence.text.startswith(LOGIN_REFUSED):
-        pause = REFUSED_LOGIN_PAUSE
-    else:
+    seen, text = newest.evidence.seen, newest.evidence.text
+    if seen is ProbeClass.PROBE_BLOCKED or (seen is ProbeClass.BANNED and text.startswith(BANNED_BY_REPLY)):
+        return _still(newest.last_at + REFUSED_PROBER_PAUSE, now)
+    if CERTIFICATE_FAULT in text and newest.evidence.axis is not Axis.INBOUND:
+        return _still(newest.last_at + _withheld_pause(known, now), now)
+    return login_quiet_until((newest,), now, login_changed_at)
+
+
+def login_quiet_until(logins: Iterable[EvidenceRun], now: datetime, login_changed_at: datetime | None) -> datetime | None:
+    """Until when a login that was refused is not tried again, by none of the probes that use it: not before its password changes or a week has passed."""
+    refused = [run.last_at for run in logins if run.evidence.text.startswith(LOGIN_REFUSED) and run.last_at <= now]
+    last = max(refused, default=None)
+    if last is None or (login_changed_at is not None and last < login_changed_at <= now):
         return None
-    until = newest.last_at + pause
+    return _still(last + REFUSED_LOGIN_PAUSE, now)
+
+
+def asks_for_recipient(run: EvidenceRun | None, now: datetime, interval: timedelta, down_for: timedelta) -> bool:
+    """Whether a look goes as far as the recipient. `run` is the newest thing seen.
+
+    Always, unless the recipient is refused in words that may count for a ban. Then at most five times in a week, when it matters most: twice at once,
+    once before `down_for` is over, and once after a while. Between them a look ends before the recipient, and what was seen holds.
+    """
+    if (
+        run is None
+        or not is_counted(run.evidence.text)
+        or not timedelta(0) <= now - run.last_at <= interval * STALE_AFTER_INTERVALS
+    ):
+        return True
+    moments = [interval * part for part in ASKED_AGAIN_INTERVALS] + [max(down_for - interval, interval * 4), ASKED_AGAIN]
+    before, after = run.last_at - run.first_at, now - run.first_at
+    if any(before < moment <= after for moment in moments):
+        return True
+    return after >= ASKED_AGAIN_LATER and before // REFUSED_PROBER_PAUSE != after // REFUSED_PROBER_PAUSE
+
+
+def _withheld_pause(history: Iterable[EvidenceRun], now: datetime) -> timedelta:
+    recent = (run for run in history if now - run.last_at < ASKED_AGAIN_LATER and CERTIFICATE_FAULT in run.evidence.text)
+    return WITHHELD_LOGIN_PAUSE if sum(run.count for run in recent) < WITHHELD_LOGIN_AT_FIRST else REFUSED_PROBER_PAUSE
+
+
+def _still(until: datetime, now: datetime) -> datetime | None:
     return until if until > now else None
 
 

@@ -6,7 +6,7 @@ from failsafe.app import App
 from failsafe.looks import here
 from failsafe.looks.look import Look
 
-KINDS = (here.inbound, here.access)  # each: (app, server) -> looks, none where it is not configured
+KINDS = (here.inbound, here.access, here.submission)  # each: (app, server) -> looks, none where it is not configured
 
 
 def looks_of(app: App, server: str) -> tuple[Look, ...]:

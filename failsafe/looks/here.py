@@ -1,4 +1,4 @@
-"""Looks from this machine: as a sender at the way in, as its owner at a mailbox."""
+"""Looks from this machine: as a sender at the way in, as its owner at a mailbox, as a mail program at the way out."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from failsafe.app import App
 from failsafe.looks.look import Look
+from failsafe.looks.sparing import sparing
 from failsafe.model import Axis
 
 ACCESS_EVERY_ROUNDS = 5  # people's access moves no MX: one IMAP login in five rounds is enough, and spares the server's log
@@ -26,7 +27,7 @@ def inbound(app: App, server: str) -> Iterator[Look]:
     ca_file = None if table.ca_file is None else str(table.ca_file)
     if addresses:
         probe = SmtpProbe(server, addresses, table.recipient, table.helo, patience=Patience.within(table.every), ca_file=ca_file)
-        yield Look(server, Axis.INBOUND, table.every, probe.probe, probe.target)
+        yield Look(server, Axis.INBOUND, table.every, sparing(app, probe, server), probe.target)
 
 
 def access(app: App, server: str) -> Iterator[Look]:
@@ -35,4 +36,24 @@ def access(app: App, server: str) -> Iterator[Look]:
         from failsafe.adapters.imap_probe import ImapProbe
 
         imap = ImapProbe(server, table.imap.endpoint(), table.imap.user, str(table.imap.password_file))
-        yield Look(server, Axis.ACCESS, table.every * ACCESS_EVERY_ROUNDS, imap.probe, imap.target)
+        yield Look(
+            server,
+            Axis.ACCESS,
+            table.every * ACCESS_EVERY_ROUNDS,
+            imap.probe,
+            imap.target,
+            password_file=str(table.imap.password_file),
+        )
+
+
+def submission(app: App, server: str) -> Iterator[Look]:
+    table = app.config.probe[server]
+    if table.submission:
+        from failsafe.adapters.submission import Login, SubmissionProbe
+
+        own = table.imap if table.submission_login else None
+        login = None if own is None else Login(own.user, str(own.password_file))
+        probe = SubmissionProbe(server, [place.endpoint() for place in table.submission], login, table.helo)
+        password_file = "" if login is None else login.password_file
+        interval = table.every * ACCESS_EVERY_ROUNDS
+        yield Look(server, Axis.SUBMISSION, interval, probe.probe, probe.target, password_file=password_file)

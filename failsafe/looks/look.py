@@ -16,7 +16,8 @@ class Look:
     """`see` takes the moment and gives evidence; it has a deadline of its own and never raises for anything that the world can do.
 
     `target` is what is looked at, as the evidence names it. `by_our_line`: where our own line is down, what it sees says nothing; False for
-    a vantage elsewhere, which has a line of its own.
+    a vantage elsewhere, which has a line of its own. `password_file` is the login that it tries, if any: one that is refused is not tried again by
+    any look that uses it before the file changes.
     """
 
     server: str
@@ -26,6 +27,7 @@ class Look:
     target: str
     vantage: str = HERE
     by_our_line: bool = True
+    password_file: str = ""
 
     @property
     def name(self) -> str:

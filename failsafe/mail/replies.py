@@ -13,6 +13,8 @@ from enum import StrEnum
 
 from failsafe.model import ProbeClass
 
+CERTIFICATE_FAULT = "its certificate does not verify"  # stands in the text of such evidence
+BANNED_BY_REPLY = "this prober is banned, the server says"  # how the text of such evidence begins
 TEXT_LIMIT = 200  # characters of a server's words that are repeated to a person
 
 
@@ -22,6 +24,7 @@ class Stage(StrEnum):
     GREETING = "the greeting"
     EHLO = "EHLO"
     STARTTLS = "STARTTLS"
+    AUTH = "AUTH"
     MAIL = "MAIL FROM"
     RCPT = "RCPT TO"
     RSET = "RSET"
@@ -61,6 +64,11 @@ class Reply:
     def offers(self, extension: str) -> bool:
         """Whether an EHLO reply lists `extension` (RFC 5321 4.1.1.1; keywords compare without case)."""
         return any(line.split(" ")[0].strip().upper() == extension for line in self.lines[1:])
+
+    def parameters(self, extension: str) -> tuple[str, ...]:
+        """What an EHLO reply says after `extension`, such as the mechanisms of AUTH; in capitals."""
+        lines = (line.upper().split() for line in self.lines[1:])
+        return next((tuple(words[1:]) for words in lines if words and words[0] == extension), ())
 
 
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})\b")
@@ -105,7 +113,14 @@ _TRY_AGAIN = re.compile(
     r"^(\d\.\d+\.\d+ )?(<[^>]*>:? )?((recipient address rejected|temporarily rejected|deferred):? )?.{0,20}try again( later)?\.?$",
     re.IGNORECASE,
 )
+# The server says that it has shut this very address out, for what came from it before.
+_BANNED = re.compile(
+    r"\bbanned\b|fail2ban|blocked (due to|because of|after|for) .{0,40}(abuse|attempts|failures|errors|brute)"
+    r"|too many (failed|unsuccessful|bad|invalid) ",
+    re.IGNORECASE,
+)
 _OUT_OF_ORDER = re.compile(r"unavailable|configuration|lookup|storage|internal|local (problem|error)|resources", re.IGNORECASE)
+_COUNTED = re.compile(rf"(refused for good, so senders bounce|put off at {Stage.RCPT}): [45][50][04] ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +136,8 @@ def classify(stage: Stage, reply: Reply) -> Judged:
         return Judged(ProbeClass.UP, f"{accepted} ({reply.code})")
     if not 400 <= reply.code <= 599:
         return Judged(ProbeClass.DOWN, f"an answer out of order at {stage}: {reply.said}")
+    if says_banned(reply):
+        return Judged(ProbeClass.BANNED, f"{BANNED_BY_REPLY} at {stage}: {reply.said}")
     if blames_client(reply):
         return Judged(ProbeClass.PROBE_BLOCKED, f"this prober is refused, not the mail, at {stage}: {reply.said}")
     if reply.code < 500:
@@ -144,6 +161,19 @@ def blames_client(reply: Reply) -> bool:
     if reply.code == 421:
         return bool(re.search(r"too many|your ip|rate ?limit|reputation", reply.text, re.IGNORECASE))
     return reply.enhanced[2:] in _CLIENT_CODES or bool(_CLIENT_REFUSED.search(reply.text))
+
+
+def says_banned(reply: Reply) -> bool:
+    """Whether the refusal says in so many words that this address is banned."""
+    return bool(_BANNED.search(reply.text)) and not _BROKEN_BLOCKLIST.search(reply.text)
+
+
+def is_counted(text: str) -> bool:
+    """Whether what evidence tells is a refusal of the recipient that fail2ban's filter for Postfix may count: 450, 454, 550, 554 and their like.
+
+    Its filter looks at the code and at some texts; the code alone is asked for here, since texts differ from version to version.
+    """
+    return bool(_COUNTED.search(text))
 
 
 def is_greylisting(reply: Reply) -> bool:

@@ -210,6 +210,14 @@ class HistoryStore:
                 self._open[key] = held
         return () if held is None else (held.run,)
 
+    def recent(self, server: str, vantage: str, axis: Axis, since: datetime) -> tuple[EvidenceRun, ...]:
+        """The runs of one vantage and axis that ended since then, oldest first."""
+        return tuple(
+            run
+            for run in self.runs(server, since=since)
+            if (run.evidence.vantage, run.evidence.axis) == (vantage, axis) and run.last_at >= since
+        )
+
     def last_line(self) -> OwnLine | None:
         """The newest check of our own line."""
         with self._lock:

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from failsafe.failover.health import EvidenceRun
-from failsafe.failover.rounds import JITTER, LOGIN_REFUSED, Probe, due_probes, may_probe, next_run_at, quiet_until
+from failsafe.failover.rounds import (
+    JITTER,
+    LOGIN_REFUSED,
+    Probe,
+    asks_for_recipient,
+    due_probes,
+    may_probe,
+    next_run_at,
+    quiet_until,
+)
+from failsafe.mail.replies import CERTIFICATE_FAULT
 from failsafe.model import Axis, Evidence, ProbeClass
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -69,11 +81,76 @@ def test_a_refused_prober_looks_at_most_twice_a_week() -> None:
     assert looks <= 2
 
 
-def test_a_refused_login_is_not_repeated_within_the_hour() -> None:
-    history = [run(ProbeClass.UNKNOWN, NOW, f"{LOGIN_REFUSED} for probe: no")]
+REFUSED = f"{LOGIN_REFUSED} for probe: no"
 
-    assert quiet_until(history, NOW + 59 * MINUTE) == NOW + 60 * MINUTE
-    assert may_probe(history, NOW + 60 * MINUTE)
+
+def test_a_refused_login_is_not_repeated_within_the_week() -> None:
+    history = [run(ProbeClass.UNKNOWN, NOW, REFUSED)]
+
+    assert quiet_until(history, NOW + 59 * MINUTE) == NOW + timedelta(days=8)
+    assert may_probe(history, NOW + timedelta(days=8))
+
+
+def test_a_refused_login_is_tried_again_as_soon_as_its_password_has_changed() -> None:
+    history = [run(ProbeClass.UNKNOWN, NOW, REFUSED)]
+
+    assert quiet_until(history, NOW + 2 * MINUTE, NOW + MINUTE) is None
+    assert quiet_until(history, NOW + 2 * MINUTE, NOW - MINUTE) is not None
+    assert quiet_until(history, NOW + 2 * MINUTE, NOW + timedelta(days=400)) is not None  # that file's clock is wrong
+
+
+def test_a_login_that_one_probe_was_refused_is_not_tried_by_another() -> None:
+    probe = Probe("vps/here/submission", MINUTE, NOW, logins=(run(ProbeClass.UNKNOWN, NOW, REFUSED),))
+
+    assert due_probes([probe], NOW + 9 * MINUTE) == ()
+    assert due_probes([replace(probe, login_changed_at=NOW + MINUTE)], NOW + 9 * MINUTE) != ()
+
+
+def access(at: datetime) -> EvidenceRun:
+    return EvidenceRun.of(Evidence("vps", "here", Axis.ACCESS, ProbeClass.DEGRADED, at, f"{CERTIFICATE_FAULT}: expired"))
+
+
+def test_a_mailbox_behind_a_bad_certificate_is_looked_at_five_times_a_week() -> None:
+    at, history = NOW, [access(NOW)]
+    while at < NOW + timedelta(days=7):
+        if quiet_until(history, at) is None:
+            history.append(access(at))
+        at += 5 * MINUTE
+
+    assert len(history) == 5
+
+
+# -- a recipient that is refused -------------------------------------------------------------------------------------------
+
+LIES = "the known-good recipient is refused for good, so senders bounce: 550 5.1.1 unknown"
+LATER = "mail is put off at RCPT TO: 450 4.1.2 Domain not found"
+DOWN_FOR = 15 * MINUTE
+
+
+def asked(text: str, span: timedelta, *, seen: ProbeClass = ProbeClass.LYING) -> list[timedelta]:
+    """When the recipient is asked for, of a look every minute, as time since the first refusal."""
+    held = run(seen, NOW, text)
+    asks, at = [timedelta(0)], NOW
+    while at < NOW + span:
+        at += MINUTE
+        if asks_for_recipient(held, at, MINUTE, DOWN_FOR):
+            asks.append(at - NOW)
+        held = replace(held, last_at=at, count=held.count + 1)
+    return asks
+
+
+@pytest.mark.parametrize("text", [LIES, LATER])
+def test_a_refused_recipient_is_asked_for_when_it_matters_and_five_times_a_week(text: str) -> None:
+    assert asked(text, timedelta(days=7)) == [timedelta(0), MINUTE, 3 * MINUTE, 14 * MINUTE, timedelta(hours=3)]
+
+
+def test_what_fail2ban_does_not_count_is_asked_for_every_time() -> None:
+    for text in ("mail is put off at RCPT TO: 451 4.3.5 Server configuration problem", "the recipient is accepted (250)"):
+        assert len(asked(text, 30 * MINUTE, seen=ProbeClass.DEGRADED)) == 31
+
+
+def test_after_a_gap_the_recipient_is_asked_for_again() -> None:
+    assert asks_for_recipient(run(ProbeClass.LYING, NOW, LIES), NOW + 4 * MINUTE, MINUTE, DOWN_FOR)
 
 
 def test_a_down_server_is_looked_at_every_time() -> None:

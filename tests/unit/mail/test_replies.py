@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from failsafe.mail.replies import TEXT_LIMIT, Reply, ReplyFault, Stage, classify, parse_line, printable
+from failsafe.mail.replies import TEXT_LIMIT, Reply, ReplyFault, Stage, classify, is_counted, parse_line, printable
 from failsafe.model import ProbeClass
 
 LYING = [
@@ -29,6 +29,11 @@ PROBE_BLOCKED = [
     "550-Verification failed: reverse DNS lookup failed",
     "550 5.7.1 The IP you're using to send mail has a poor reputation",
 ]
+BANNED = [
+    "554 5.7.1 Your IP address 192.0.2.7 has been banned",
+    "421 4.7.0 192.0.2.7 blocked due to too many failed login attempts",
+    "550 5.7.1 Access denied - fail2ban",
+]
 GREYLISTED = [
     "450 4.2.0 <probe@example.org>: Recipient address rejected: Greylisted, see http://postgrey.schweikert.ch/help/example.org.html",
     "450 4.2.0 <probe@example.org>: Recipient address rejected: Delayed by Postgrey",
@@ -47,7 +52,13 @@ DEGRADED = [
 ]
 CASES = [
     (text, seen)
-    for texts, seen in ((LYING, "lying"), (PROBE_BLOCKED, "probe-blocked"), (GREYLISTED, "greylisted"), (DEGRADED, "degraded"))
+    for texts, seen in (
+        (LYING, "lying"),
+        (PROBE_BLOCKED, "probe-blocked"),
+        (BANNED, "banned"),
+        (GREYLISTED, "greylisted"),
+        (DEGRADED, "degraded"),
+    )
     for text in texts
 ]
 
@@ -145,3 +156,25 @@ def test_no_bytes_at_all_can_do_more_than_fail_to_parse(raw: bytes) -> None:
 def test_foreign_words_are_printable_and_bounded(text: str) -> None:
     assert printable(text).isprintable()
     assert len(printable(text)) <= TEXT_LIMIT
+
+
+@pytest.mark.parametrize(
+    "text", ["550 5.1.1 User unknown", "554 5.7.1 Relay access denied", "450 4.1.2 Recipient address rejected: Domain not found"]
+)
+def test_a_refusal_that_fail2ban_may_count_is_known_by_the_text_of_its_evidence(text: str) -> None:
+    assert is_counted(classify(Stage.RCPT, reply(text)).text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["451 4.3.5 Server configuration problem", "452 4.3.1 Insufficient system storage", "450 4.2.0 Greylisted", "250 2.1.5 Ok"],
+)
+def test_what_no_filter_counts_is_not_taken_for_such_a_refusal(text: str) -> None:
+    assert not is_counted(classify(Stage.RCPT, reply(text)).text)
+
+
+def test_what_a_greeting_offers_is_read_with_its_parameters() -> None:
+    hello = Reply(250, ("mail.example.org", "PIPELINING", "auth PLAIN login"))
+
+    assert hello.parameters("AUTH") == ("PLAIN", "LOGIN")
+    assert hello.parameters("SIZE") == ()

@@ -1,0 +1,32 @@
+"""Spares a mail server refusals: a recipient that is refused again and again gets this machine banned, and then a mended server looks dead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from failsafe.app import App
+from failsafe.failover.rounds import asks_for_recipient
+from failsafe.looks.look import HERE
+from failsafe.model import Axis, Evidence
+
+if TYPE_CHECKING:
+    from failsafe.adapters.smtp import SmtpProbe
+
+USUAL_DOWN_FOR = timedelta(minutes=15)
+
+
+def sparing(app: App, probe: SmtpProbe, server: str, vantage: str = HERE) -> Callable[[datetime], Evidence]:
+    """`probe.probe`, but that ends before the recipient while that is refused and was asked for often enough (`rounds.asks_for_recipient`)."""
+    table = app.config.probe[server]
+    down_for = min((row.down_for for row in app.config.domain.values() if row.server == server), default=USUAL_DOWN_FOR)
+
+    def see(now: datetime) -> Evidence:
+        newest = app.history.newest(server, vantage, Axis.INBOUND)
+        run = newest[-1] if newest and newest[-1].evidence.target == probe.target else None
+        if run is None or not table.spare_refusals or asks_for_recipient(run, now, table.every, down_for):
+            return probe.probe(now)
+        return probe.probe(now, run.evidence)
+
+    return see
