@@ -33,7 +33,7 @@ from failsafe.adapters.sockets import (
 from failsafe.adapters.tls_faults import TlsFaults
 from failsafe.adapters.turns import turn
 from failsafe.errors import ConfigError
-from failsafe.mail.replies import CERTIFICATE_FAULT, Reply, Stage, classify, printable
+from failsafe.mail.replies import CERTIFICATE_FAULT, Reply, Stage, classify, printable, temporary
 from failsafe.model import Axis, Evidence, ProbeClass
 
 
@@ -72,6 +72,7 @@ class SmtpSight:
     address: str = ""
     transcript: str = ""
     seconds: float = 0.0
+    sender_unknown: str = ""  # what was said, where it was that the sender's domain is not found (4.1.8)
 
     @property
     def tls_verified(self) -> bool:
@@ -99,7 +100,8 @@ class _Course:
 class SmtpProbe:
     """Looks at one mail server's way in. `targets` are "host:port" in a sender's order.
 
-    `recipient` None stops after MAIL FROM, which proves less. `helo` is a full name of this machine that resolves; None says our address
+    `recipient` None stops after MAIL FROM, which proves less. `sender` "" is the null sender; a real one, whose domain resolves, sees a server that
+    cannot resolve names any more. `helo` is a full name of this machine that resolves; None says our address
     in brackets (RFC 5321 4.1.3), which servers accept more often than a name that does not resolve.
     """
 
@@ -113,15 +115,16 @@ class SmtpProbe:
         vantage: str = "here",
         patience: Patience | None = None,
         ca_file: str | None = None,
+        sender: str = "",
     ) -> None:
         self._server, self._vantage = server, vantage
         self._targets = tuple(split_address(target, 25) for target in targets)
         assert self._targets, "a probe needs a target"
-        self._recipient, self._helo = recipient, helo
+        self._recipient, self._helo, self._sender = recipient, helo, sender
         self._patience = patience or Patience()
         self._ca_file = ca_file
         self._tls_faults = TlsFaults()
-        for what, words in (("recipient", recipient), ("helo", helo)):
+        for what, words in (("recipient", recipient), ("helo", helo), ("sender", sender or None)):
             if words is not None and not _PLAIN.fullmatch(words):
                 raise ConfigError(
                     f"[probe.{server}]", [(what, f"{words!r} has characters that SMTP does not take; write it in plain ASCII")]
@@ -215,11 +218,11 @@ class SmtpProbe:
         except ConnectFailed as error:
             return SmtpSight(ProbeClass.UNKNOWN if error.ours else ProbeClass.DOWN, printable(str(error)))
         wire = SmtpWire(connection, transcript, course.whole)
-        session = _Session(wire, self._patience, self._helo, course.recipient)
+        session = _Session(wire, self._patience, self._helo, course.recipient, self._sender)
         try:
             sight = session.converse(context, course.host)
             self._tls_faults.note_leaf(course.address, wire.leaf())
-            return sight
+            return self._of_their_resolver(sight, course.whole)
         except TlsFault as fault:
             return fault
         except NotMail as fault:
@@ -229,12 +232,24 @@ class SmtpProbe:
         finally:
             wire.close()
 
+    def _of_their_resolver(self, sight: SmtpSight, whole: Deadline) -> SmtpSight:
+        """A sender whose domain "is not found" there, and is found from here, is no fault of this prober."""
+        domain = self._sender.rpartition("@")[2]
+        if sight.seen is not ProbeClass.PROBE_BLOCKED or not domain or not sight.sender_unknown:
+            return sight
+        try:
+            look_up(domain, 25, whole.sooner(self._patience.look_up))
+        except CannotLook:
+            return sight
+        text = f"{sight.sender_unknown}; {domain} is found from here, so its resolver does not work"
+        return replace(sight, seen=ProbeClass.DEGRADED, text=text)
+
 
 class _Session:
     """The commands of one session, in their order."""
 
-    def __init__(self, wire: SmtpWire, patience: Patience, helo: str | None, recipient: str | None) -> None:
-        self._wire, self._patience = wire, patience
+    def __init__(self, wire: SmtpWire, patience: Patience, helo: str | None, recipient: str | None, sender: str) -> None:
+        self._wire, self._patience, self._sender = wire, patience, sender
         self._helo, self._recipient = helo or own_name(wire.own_ip), recipient
         self._certificate_until: datetime | None = None
         self.stage = Stage.GREETING
@@ -259,7 +274,7 @@ class _Session:
                 self.tls = f"refused: {answer.said}"
         elif context is not None:
             self.tls = TLS_NOT_OFFERED
-        sender = self._say(Stage.MAIL, "MAIL FROM:<>")
+        sender = self._say(Stage.MAIL, f"MAIL FROM:<{self._sender}>")
         if not sender.good or self._recipient is None:
             return self._leave(sender)
         return self._leave(self._say(Stage.RCPT, f"RCPT TO:<{self._recipient}>"))
@@ -288,7 +303,8 @@ class _Session:
                 self._wire.command("QUIT", self._patience.command)
         except WireFault:
             pass
-        return SmtpSight(judged.seen, text, self.tls, self._certificate_until)
+        unknown = temporary(self.stage, decisive).text if decisive.enhanced == "4.1.8" else ""
+        return SmtpSight(judged.seen, text, self.tls, self._certificate_until, sender_unknown=unknown)
 
 
 def _combined(sights: Sequence[SmtpSight]) -> SmtpSight:

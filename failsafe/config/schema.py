@@ -274,6 +274,7 @@ class Probe(Table):
     every: Duration = timedelta(minutes=1)
     smtp: tuple[Address, ...] = ()
     recipient: str | None = None
+    sender: str = ""
     helo: str | None = None
     imap: ProbeImap | None = None
     submission: tuple[EndpointTable, ...] = Field(default=(), max_length=4)

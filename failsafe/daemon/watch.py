@@ -26,12 +26,12 @@ from failsafe.events import Event
 from failsafe.failover.decide import Order
 from failsafe.failover.evidence import against, due_at
 from failsafe.failover.health import discount
-from failsafe.failover.rounds import Probe, due_probes, may_probe, next_run_at
+from failsafe.failover.rounds import Probe, due_probes, next_run_at
 from failsafe.logs import get_log
-from failsafe.looks import logins
 from failsafe.looks.every import looks_of
 from failsafe.looks.here import ACCESS_EVERY_ROUNDS
 from failsafe.looks.look import Look
+from failsafe.looks.past import probe_of
 from failsafe.model import Axis, DomainState, Evidence, OwnLine
 from failsafe.status.watched import WATCH_FLUSH
 
@@ -136,12 +136,7 @@ class Watch:
     # -- looking ---------------------------------------------------------------------------------------------------------
 
     def _probe(self, watched: _Watched) -> Probe:
-        look = watched.look
-        runs = self.app.history.newest(look.server, look.vantage, look.axis)
-        last = watched.last_run_at or (runs[-1].last_at if runs else None)
-        if not look.password_file:
-            return Probe(look.name, look.interval, last, runs)
-        return Probe(look.name, look.interval, last, *logins.known(self.app, look, runs, [each.look for each in self._watched]))
+        return probe_of(self.app, watched.look, watched.last_run_at, (each.look for each in self._watched))
 
     def _begin_looks(self, now: datetime) -> None:
         due = {probe.name for probe in due_probes((self._probe(each) for each in self._watched), now)}
@@ -149,7 +144,7 @@ class Watch:
         servers = {self.app.config.domain[domain].server for domain in last}
         for each in self._watched:
             look = each.look
-            ends_a_wait = look.server in servers and look.axis is Axis.INBOUND and may_probe(self._probe(each).history, now)
+            ends_a_wait = look.server in servers and look.axis is Axis.INBOUND and self._probe(each).quiet_until(now) is None
             if (look.name in due or ends_a_wait) and look.name not in self._looks:
                 each.last_run_at = now
                 self._looks[look.name] = self.pool.submit(_make, self.app, look)
@@ -238,7 +233,7 @@ class Watch:
         if all(each.last_run_at is not None for each in inbound) or self.domains.journal.unfinished(domain) is not None:
             return False
         now = self.app.clock.now()
-        return any(each.last_run_at is None and may_probe(self._probe(each).history, now) for each in inbound)
+        return any(each.last_run_at is None and self._probe(each).quiet_until(now) is None for each in inbound)
 
     def _collect_decisions(self, now: datetime) -> None:
         for domain in [domain for domain, decision in self._decisions.items() if decision.done()]:

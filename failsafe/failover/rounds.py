@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,6 +18,7 @@ REFUSED_PROBER_PAUSE = timedelta(
 )  # twice a week: six mistakes in a week are a week's ban with docker-mailserver's fail2ban
 # Unless the password changes. A wrong one in a loop, and be it once an hour, bans us and locks the account, and one failure can be three lines of log.
 REFUSED_LOGIN_PAUSE = timedelta(days=8)
+REFUSED_FOR_NOW_PAUSE = timedelta(hours=1)  # a 4xx may be a name server's bad minute: it is asked again once before that
 WITHHELD_LOGIN_PAUSE = timedelta(
     hours=1
 )  # connections without a login are what strict filters count: the first four an hour apart,
@@ -26,6 +28,8 @@ LOGIN_REFUSED = "login refused"  # how the text of such evidence begins, whateve
 ASKED_AGAIN_INTERVALS = (0.75, 2.25)
 ASKED_AGAIN = timedelta(hours=3)
 ASKED_AGAIN_LATER = timedelta(days=7, hours=1)  # fail2ban with docker-mailserver remembers for a week
+
+_FOR_NOW = re.compile(r"at [A-Za-z ]+: 4\d\d ")  # as mail/replies.py writes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ def quiet_until(history: Iterable[EvidenceRun], now: datetime, login_changed_at:
         return None
     seen, text = newest.evidence.seen, newest.evidence.text
     if seen is ProbeClass.PROBE_BLOCKED or (seen is ProbeClass.BANNED and text.startswith(BANNED_BY_REPLY)):
-        return _still(newest.last_at + REFUSED_PROBER_PAUSE, now)
+        return _still(newest.last_at + _refused_pause(known, now), now)
     if CERTIFICATE_FAULT in text and newest.evidence.axis is not Axis.INBOUND:
         return _still(newest.last_at + _withheld_pause(known, now), now)
     return login_quiet_until((newest,), now, login_changed_at)
@@ -110,6 +114,13 @@ def asks_for_recipient(run: EvidenceRun | None, now: datetime, interval: timedel
     if any(before < moment <= after for moment in moments):
         return True
     return after >= ASKED_AGAIN_LATER and before // REFUSED_PROBER_PAUSE != after // REFUSED_PROBER_PAUSE
+
+
+def _refused_pause(history: Iterable[EvidenceRun], now: datetime) -> timedelta:
+    """After the refusal of the prober itself. The first of a week that is a 4xx is asked about again soon; so there are at most two more tries in a week."""
+    refusals = [run for run in history if now - run.last_at < ASKED_AGAIN_LATER and run.evidence.seen is ProbeClass.PROBE_BLOCKED]
+    first = len(refusals) == 1 and refusals[0].count == 1 and _FOR_NOW.search(refusals[0].evidence.text) is not None
+    return REFUSED_FOR_NOW_PAUSE if first else REFUSED_PROBER_PAUSE
 
 
 def _withheld_pause(history: Iterable[EvidenceRun], now: datetime) -> timedelta:

@@ -26,7 +26,15 @@ def inbound(app: App, server: str) -> Iterator[Look]:
     addresses = inbound_addresses(app, server)
     ca_file = None if table.ca_file is None else str(table.ca_file)
     if addresses:
-        probe = SmtpProbe(server, addresses, table.recipient, table.helo, patience=Patience.within(table.every), ca_file=ca_file)
+        probe = SmtpProbe(
+            server,
+            addresses,
+            table.recipient,
+            table.helo,
+            patience=Patience.within(table.every),
+            ca_file=ca_file,
+            sender=table.sender,
+        )
         yield Look(server, Axis.INBOUND, table.every, sparing(app, probe, server), probe.target)
 
 

@@ -141,14 +141,15 @@ def classify(stage: Stage, reply: Reply) -> Judged:
     if blames_client(reply):
         return Judged(ProbeClass.PROBE_BLOCKED, f"this prober is refused, not the mail, at {stage}: {reply.said}")
     if reply.code < 500:
-        return _classify_temporary(stage, reply)
+        return temporary(stage, reply)
     if stage is Stage.RCPT:
         return Judged(ProbeClass.LYING, f"the known-good recipient is refused for good, so senders bounce: {reply.said}")
     # Most senders try again elsewhere after a refusal this early; Exim alone gives up. It is as good as dead, no worse.
     return Judged(ProbeClass.DOWN, f"the session is refused at {stage}: {reply.said}")
 
 
-def _classify_temporary(stage: Stage, reply: Reply) -> Judged:
+def temporary(stage: Stage, reply: Reply) -> Judged:
+    """What a 4xx says that is not about the prober."""
     if stage is Stage.RCPT and is_greylisting(reply):
         return Judged(ProbeClass.GREYLISTED, f"the recipient is accepted after a wait (greylisting): {reply.said}")
     return Judged(ProbeClass.DEGRADED, f"mail is put off at {stage}: {reply.said}")
