@@ -57,7 +57,7 @@ def access(app: App, server: str) -> Iterator[Look]:
 def submission(app: App, server: str) -> Iterator[Look]:
     table = app.config.probe[server]
     if table.submission:
-        from failsafe.adapters.submission import Login, SubmissionProbe
+        from failsafe.adapters.submission_probe import Login, SubmissionProbe
 
         own = table.imap if table.submission_login else None
         login = None if own is None else Login(own.user, str(own.password_file))

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -42,7 +42,7 @@ def answers(port: int) -> bool:
 
 @dataclass(frozen=True)
 class Certificates:
-    """A private authority and three certificates for "localhost": a good one, an expired one, one with another name."""
+    """A private authority and certificates for "localhost", each with its key in one file."""
 
     authority: Path
     good: Path
@@ -173,21 +173,24 @@ postlog unix-dgram n - n - 1 postlogd
 class Postfix:
     """One Postfix with a listener for each way of answering; `ports` by name."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, listeners: Mapping[str, tuple[str, ...]] = LISTENERS, more: str = "") -> None:
+        """`listeners`: name -> options; one of them is "good". An option "service=postscreen" makes it another program than smtpd. `more`: for main.cf."""
+        self.folder, self._listeners = folder, listeners
         self.certificates = make_certificates(folder)
-        self.ports = {name: free_port() for name in [*LISTENERS, "postscreen"]}
+        self.ports = {name: free_port() for name in [*listeners, "postscreen"]}
         for name in ("spool", "data"):
             (folder / name).mkdir()
         shutil.chown(folder / "data", "postfix")
-        (folder / "main.cf").write_text(MAIN_CF.format(folder=folder, domain=DOMAIN, recipient=KNOWN_GOOD))
+        (folder / "main.cf").write_text(MAIN_CF.format(folder=folder, domain=DOMAIN, recipient=KNOWN_GOOD) + more)
         (folder / "master.cf").write_text(self._master())
 
     def _master(self) -> str:
         lines = [MASTER_CF.format(postscreen=f"127.0.0.1:{self.ports['postscreen']}")]
-        for name, options in LISTENERS.items():
-            lines.append(f"127.0.0.1:{self.ports[name]} inet n - n - - smtpd\n")
-            lines += [f"  -o {{ {option.format(folder=self.folder)} }}\n" for option in ["syslog_name=" + name, *options]]
+        for name, options in self._listeners.items():
+            service = next((option.removeprefix("service=") for option in options if option.startswith("service=")), "smtpd")
+            lines.append(f"127.0.0.1:{self.ports[name]} inet n - n - {'1' if service == 'postscreen' else '-'} {service}\n")
+            settings = ["syslog_name=" + name, *(option for option in options if not option.startswith("service="))]
+            lines += [f"  -o {{ {option.format(folder=self.folder)} }}\n" for option in settings]
         return "".join(lines)
 
     def target(self, name: str) -> str:
