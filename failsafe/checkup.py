@@ -26,16 +26,20 @@ from failsafe.backup.drill_doctor import DrillCheckup, judge_drill
 from failsafe.backup.protocol import MailboxFacts
 from failsafe.buckets import look_at_bucket
 from failsafe.config.keep import keep_warning
+from failsafe.dns_ports import Lookups
 from failsafe.domains import Domains
 from failsafe.errors import ExternalError, FailsafeError, ProcessError
 from failsafe.failover.doctor import DomainCheckup, Exchange, is_ready, judge_domain
 from failsafe.failover.doctor_provider import WRITE_PROOF
+from failsafe.failover.domain_checks.published import judge_sending
 from failsafe.failover_drills import last_drill
 from failsafe.kits.gather import look_at_kit
 from failsafe.maintenance import rules_of
 from failsafe.model import Finding
 from failsafe.ports import MailSource
 from failsafe.providers import look_at_provider
+from failsafe.published import look_at_published, make_lookups
+from failsafe.sending import look_at_sending
 from failsafe.status.drilled import Drilled
 from failsafe.status.upkeep import reading_of
 from failsafe.store.duties import DoctorRun
@@ -69,10 +73,12 @@ def run_checkup(app: App, prove: Collection[str] = ()) -> Diagnosis:
     """
     began = app.clock.now()
     names, servers = sorted(app.config.domain), sorted(app.config.mail_server)
-    domains = Domains(app, None, began)
+    domains, lookups = Domains(app, None, began), make_lookups(app)
     with ThreadPoolExecutor(THREADS, thread_name_prefix="doctor") as pool:
         server_looks = [pool.submit(_server, app, server) for server in servers]
-        domain_looks = [pool.submit(_domain, app, domains, name, began, name in prove) for name in names]
+        domain_looks = [pool.submit(_domain, app, domains, lookups, name, began, name in prove) for name in names]
+        watched = sorted({table.server for table in app.config.domain.values()})
+        sending = [pool.submit(look_at_sending, app, server, lookups, began) for server in watched]
         buckets = [pool.submit(look_at_bucket, app, name) for name in sorted(app.config.repository)]
         machine = _machine(app, began)
         server_facts = [look.result() for look in server_looks]
@@ -83,6 +89,7 @@ def run_checkup(app: App, prove: Collection[str] = ()) -> Diagnosis:
     findings = (
         *(finding for found in by_domain.values() for finding in found),
         *(finding for facts in server_facts for finding in judge_server(facts, now)),
+        *(finding for look in sending for finding in judge_sending(look.result())),
         *(finding for facts in _repositories(app) for finding in (judge_repository(facts, now), judge_retention(facts))),
         *(judge_drill(facts, now) for facts in _drills(app)),
         *(finding for look in buckets for finding in look.result()),
@@ -97,7 +104,7 @@ def run_checkup(app: App, prove: Collection[str] = ()) -> Diagnosis:
 # -- domains -------------------------------------------------------------------------------------------------------------
 
 
-def _domain(app: App, domains: Domains, name: str, now: datetime, prove: bool) -> DomainCheckup:  # noqa: FBT001 - through the pool
+def _domain(app: App, domains: Domains, lookups: Lookups, name: str, now: datetime, prove: bool) -> DomainCheckup:  # noqa: FBT001 - through the pool
     facts = domains.gather(name, now, fresh_zone=True)
     table = app.domain(name)
     probe = app.config.probe.get(table.server)
@@ -110,16 +117,19 @@ def _domain(app: App, domains: Domains, name: str, now: datetime, prove: bool) -
         **{each: _exchange(each) for each in table.primary},
         **{each: _exchange(each, _Asking(table.server, of_this_domain, helo, ca_file)) for each in table.secondary},
     }
+    views = domains.views(name, now)
+    may_speak = not any(view.blocked for view in views)
     return DomainCheckup(
         facts=facts,
         exchanges=exchanges,
-        views=domains.views(name, now),
+        views=views,
         probe_configured=probe is not None,
         recipient=recipient,
         helo=helo,
         last_write_at=max(written, default=None),
         drill=last_drill(app, name),
         provider=look_at_provider(app, name, facts.policy.zone, now, prove=prove),
+        published=look_at_published(app, name, facts.policy.zone, lookups, now, may_speak=may_speak),
     )
 
 
@@ -138,7 +148,9 @@ def _exchange(name: str, asking: _Asking | None = None) -> Exchange:
 
     sight = look_at_exchange(name)
     if asking is None or not sight.addresses:
-        return Exchange(name, sight.addresses, sight.alias_of, sight.error, None, sight.error or "not asked")
+        return Exchange(
+            name, sight.addresses, sight.alias_of, sight.error, None, sight.error or "not asked", unknown=sight.unknown
+        )
     from failsafe.adapters.smtp import Patience, SmtpProbe
 
     patience = Patience(look_up=10, connect=10, greeting=20, command=15, whole=45)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
@@ -68,7 +69,36 @@ class ProviderZone(DnsZone, Protocol):
         """When the credential ends; None if never. Raises DnsError where the provider does not tell, SecretError."""
         ...
 
+    def name_servers(self, zone: str) -> tuple[str, ...]:
+        """The names of the servers on which the provider publishes this zone. Raises DnsError, SecretError."""
+        ...
+
     def scratch(self, zone: str, domain: str) -> ScratchRecord: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """What a name server says of one name and one type of record.
+
+    `records` in presentation format (TXT: the text itself; names lower case, without the final dot). None there, and no `error`: there is no
+    such record, and `exists` says whether the name has others. With an `error` nothing is known.
+    """
+
+    records: tuple[str, ...] = ()
+    error: str = ""
+    exists: bool = True
+    aliases: tuple[str, ...] = ()  # CNAMEs that were followed
+    validated: bool = False  # our resolver says that it checked the signatures (AD)
+
+    @property
+    def unknown(self) -> bool:
+        return bool(self.error)
+
+
+class Lookups(Protocol):
+    """Asks as the world does. Bounded in time and number; never raises."""
+
+    def ask(self, name: str, kind: str) -> Lookup: ...
 
 
 class Authorities(Protocol):

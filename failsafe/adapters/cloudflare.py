@@ -146,6 +146,11 @@ class CloudflareZone:
         with self._api.client() as client:
             return self._api.token_expires(client)
 
+    def name_servers(self, zone: str) -> tuple[str, ...]:  # noqa: ARG002 - the zone is known by its id
+        """Those that Cloudflare gave this zone, with its own names for them (vanity) where there are any. Raises DnsError, SecretError."""
+        with self._api.client() as client:
+            return self._api.name_servers(client)
+
     def scratch(self, zone: str, domain: str) -> CloudflareScratch:  # noqa: ARG002 - the zone is known by its id
         """A record to prove on what the lock record relies on."""
         return CloudflareScratch(self._api, scratch_name(PROOF, domain))

@@ -120,6 +120,21 @@ class CloudflareApi:
         except (cloudflare.CloudflareError, DnsError) as error:
             raise OutcomeUnknown(f"Cloudflare's answer to the change of {what} makes no sense: {_short(error)}") from error
 
+    def name_servers(self, client: cloudflare.Cloudflare) -> tuple[str, ...]:
+        """Raises DnsError, also where the token may not read the zone itself."""
+        import cloudflare
+
+        try:
+            found = _envelope(client.zones.with_raw_response.get(zone_id=self._zone_id).http_response, dict)["result"]
+        except cloudflare.APIStatusError as error:
+            _explain_status(error, "the zone's name servers", written=False)
+        except cloudflare.CloudflareError as error:
+            raise DnsError(f"Cloudflare does not tell the zone's name servers: {_short(error)}") from error
+        names = [name for key in ("name_servers", "vanity_name_servers") for name in found.get(key) or ()]
+        if not names or not all(isinstance(name, str) for name in names):
+            raise DnsError("Cloudflare does not tell the zone's name servers")
+        return tuple(sorted({normal_name(name) for name in names}))
+
     def token_expires(self, client: cloudflare.Cloudflare) -> datetime | None:
         """When the token ends; None if never. Raises DnsError where it does not tell (a token may lack the right to be asked about)."""
         import cloudflare

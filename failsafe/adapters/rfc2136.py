@@ -17,7 +17,7 @@ from failsafe.errors import DnsError, OutcomeUnknown, ZoneChanged
 from failsafe.failover.own_records import FALLBACK_TTL_SECONDS, PROOF_EXCHANGE, not_ours
 from failsafe.failover.scratch import PROOF, is_scratch, scratch_name
 from failsafe.failover.zone import describe
-from failsafe.model import MxChange, MxSet, ZonePromises
+from failsafe.model import MxChange, MxSet, ZonePromises, normal_name
 
 if TYPE_CHECKING:
     import dns.message
@@ -110,6 +110,24 @@ class Rfc2136Zone:
 
     def credential_ends(self) -> None:
         """A TSIG key has no end; None."""
+
+    def name_servers(self, zone: str) -> tuple[str, ...]:
+        """Those that the zone itself names there. Raises DnsError, SecretError."""
+        import dns.flags
+        import dns.message
+        import dns.rdataclass
+        import dns.rdatatype
+
+        query = dns.message.make_query(zone, "NS", flags=dns.flags.Flag(0))
+        query.use_tsig(read_tsig_key(*self._key))
+        try:
+            response = self._exchange(query)
+        except OutcomeUnknown as error:
+            raise DnsError(f"cannot read the name servers of {zone} at {self._server}: {error}", mend=error.mend) from error
+        found = response.get_rrset(response.answer, query.question[0].name, dns.rdataclass.IN, dns.rdatatype.NS)
+        if found is None:
+            raise DnsError(f"{self._server} names no name servers of {zone}", mend="check `zone` of the domain")
+        return tuple(sorted(normal_name(record.target.to_text()) for record in found))
 
     def scratch(self, zone: str, domain: str) -> Rfc2136Scratch:
         return Rfc2136Scratch(self, zone, scratch_name(PROOF, domain))

@@ -114,6 +114,11 @@ class Route53Zone:
     def credential_ends(self) -> None:
         """Amazon's keys have no end; None."""
 
+    def name_servers(self, zone: str) -> tuple[str, ...]:
+        """The zone's delegation set. Raises DnsError, SecretError."""
+        client = self._api.client()
+        return self._api.name_servers(client, self._api.zone_id(client, zone))
+
     def scratch(self, zone: str, domain: str) -> Route53Scratch:
         return Route53Scratch(self._api, zone, scratch_name(PROOF, domain))
 

@@ -174,6 +174,15 @@ class Route53Api:
             self._zone_ids[zone] = self._verified(client, zone) if self._given_id is not None else _only_one(client, zone)
         return self._zone_ids[zone]
 
+    def name_servers(self, client: Any, zone_id: str) -> tuple[str, ...]:
+        """Raises DnsError."""
+        with _explained(f"the name servers of the hosted zone {zone_id}", written=False):
+            answer = _unless_busy(lambda: client.get_hosted_zone(Id=zone_id))
+        names = (answer.get("DelegationSet") or {}).get("NameServers") or ()
+        if not names:
+            raise DnsError(f"Route 53 does not tell the name servers of the hosted zone {zone_id}")
+        return tuple(sorted({normal_name(str(name)) for name in names}))
+
     def _verified(self, client: Any, zone: str) -> str:
         assert self._given_id is not None
         with _explained(f"the hosted zone {self._given_id}", written=False):

@@ -144,6 +144,13 @@ class SmtpWire:
         shown = self._socket.getpeercert(binary_form=True) if isinstance(self._socket, ssl.SSLSocket) else None
         return hashlib.sha256(shown).hexdigest() if shown else ""
 
+    def certificate(self) -> bytes:
+        """What the server shows, in DER, verified or not. Raises WireFault where it shows none."""
+        found = self._tls.getpeercert(binary_form=True)
+        if found is None:
+            raise WireFault("it shows no certificate")
+        return found
+
     def close(self) -> None:
         with contextlib.suppress(OSError):
             self._socket.close()

@@ -26,6 +26,7 @@ from failsafe.config.types import (
     SshAddress,
     Within,
 )
+from failsafe.failover.domain_checks.block_lists import LISTS
 from failsafe.model import Mode, Strategy
 
 __all__ = ["Config", "EndpointTable", "ImapTable", "MailServer", "Table"]
@@ -42,6 +43,7 @@ def _without_password(url: str | None) -> str | None:
     return url
 
 
+Selector = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")]
 PlainUrl = Annotated[str | None, AfterValidator(_without_password)]
 
 
@@ -242,6 +244,9 @@ class Domain(Table):
     min_dwell: Duration = timedelta(hours=1)
     flips_per_day: int = Field(default=3, ge=1, le=100)
     nameservers: tuple[Address, ...] = ()
+    dkim_selectors: tuple[Selector, ...] | None = None
+    secondary_spf: tuple[DnsName, ...] | None = None
+    secondary_dkim: tuple[Selector, ...] | None = None
     homecoming: Homecoming | None = None
 
     @model_validator(mode="after")
@@ -307,6 +312,12 @@ class OwnLine(Table):
     references: tuple[Address, ...] = (HostPort("1.1.1.1", 443), HostPort("9.9.9.9", 443), HostPort("208.67.222.222", 443))
 
 
+class Doctor(Table):
+    resolver: Address | None = None
+    block_lists: tuple[DnsName, ...] = LISTS
+    registry: PlainUrl = "https://data.iana.org/rdap/dns.json"
+
+
 class Notify(Table):
     urls_file: AbsolutePath | None = None
     heartbeat_url_file: AbsolutePath | None = None
@@ -327,4 +338,5 @@ class Config(Table):
     probe: dict[Name, Probe] = Field(default_factory=dict)
     vantage: dict[Name, Vantage] = Field(default_factory=dict)
     own_line: OwnLine = OwnLine()
+    doctor: Doctor = Doctor()
     notify: Notify = Notify()

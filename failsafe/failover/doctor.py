@@ -12,6 +12,9 @@ from datetime import datetime, timedelta
 
 from failsafe.failover.doctor_provider import CODES as PROVIDER_CODES
 from failsafe.failover.doctor_provider import ProviderCheckup, judge_provider, judge_write
+from failsafe.failover.domain_checks.mx import judge_explicit, judge_target
+from failsafe.failover.domain_checks.published import CODES as PUBLISHED_CODES
+from failsafe.failover.domain_checks.published import Published, judge_published
 from failsafe.failover.drilled import FailoverDrilled
 from failsafe.failover.facts import DomainFacts
 from failsafe.failover.health import VantageView
@@ -24,9 +27,9 @@ FAIL, WARN, OK, SKIPPED = Severity.FAIL, Severity.WARN, Severity.OK, Severity.SK
 
 # Of a domain. Blocks a failover, what is looked at.
 CODES: dict[str, tuple[bool, str]] = {
-    "mx-explicit": (True, "the domain has MX records, and they can be read"),
+    "mx-explicit": (True, "the domain has MX records, at every name server that answers, and no null MX"),
     "mx-layout": (True, "they are the peace layout that the strategy needs"),
-    "mx-target": (True, "the primary exchanges resolve, and none is an alias"),
+    "mx-target": (True, "the primary exchanges resolve; none is an alias, an address, or behind a proxy"),
     "mx-drift": (True, "provider and name servers hold what failsafe expects"),
     "ns-agree": (False, "the authoritative name servers answer, and alike"),
     "ttl-high": (False, "the TTL of the MX records, which a flip waits for"),
@@ -37,12 +40,16 @@ CODES: dict[str, tuple[bool, str]] = {
     "vantages": (True, "somebody watches the mail server, and enough to agree on a failover"),
     "port-25": (False, "the mail server's SMTP port can be reached from here"),
     "probe-identity": (False, "the probe has a recipient and a name of its own"),
+    **PUBLISHED_CODES,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One exchange as a sender sees it. `seen` is None where nobody spoke SMTP with it; then `text` says why."""
+    """One exchange as a sender sees it. `seen` is None where nobody spoke SMTP with it; then `text` says why.
+
+    `unknown`: it has no address because our resolver gave no answer, which says nothing about the name.
+    """
 
     name: str
     addresses: tuple[str, ...]
@@ -50,6 +57,7 @@ class Exchange:
     error: str = ""
     seen: ProbeClass | None = None
     text: str = ""
+    unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +73,7 @@ class DomainCheckup:
     last_write_at: datetime | None  # the newest plan that was finished
     drill: FailoverDrilled | None = None  # the last failover drill
     provider: ProviderCheckup | None = None  # None where none is configured
+    published: Published | None = None  # None where nobody looked
 
 
 def judge_domain(seen: DomainCheckup, now: datetime) -> tuple[Finding, ...]:
@@ -76,6 +85,7 @@ def judge_domain(seen: DomainCheckup, now: datetime) -> tuple[Finding, ...]:
         _judge_drill(seen, now),
         *_judge_secondaries(seen),
         *_judge_watching(seen),
+        *_judge_published(seen, now),
     )
 
 
@@ -94,12 +104,7 @@ def _judge_zone(seen: DomainCheckup) -> list[Finding]:
     side = seen.facts.record.serving
     layout = mx_layout_fault(found, policy.layout, side)
     findings = [
-        Finding("mx-explicit", OK, name, f"the MX set is {describe(found)}", blocks_failover=True)
-        if found
-        else Finding(
-            "mx-explicit", FAIL, name, "there is no MX record: senders use the domain's address, and failsafe has nothing to move",
-            f"failsafe adopt-mx {name}", blocks_failover=True,
-        ),
+        judge_explicit(name, found, zone),
         Finding("mx-layout", OK, name, f"the layout fits the strategy {policy.layout.strategy}", blocks_failover=True)
         if layout is None
         else Finding("mx-layout", FAIL, name, layout, f"failsafe adopt-mx {name} --dry-run", blocks_failover=True),
@@ -161,8 +166,17 @@ def _judge_agreement(seen: DomainCheckup) -> Finding:
 
 def _judge_targets(seen: DomainCheckup) -> list[Finding]:
     name, layout = seen.facts.policy.domain, seen.facts.policy.layout
-    faults = [_fault(seen.exchanges[each]) for each in layout.primaries]
-    return [_exchange_finding("mx-target", name, "the primary exchanges resolve", faults)]
+    odd = judge_target(name, seen.facts.zone)
+    return [
+        _judge_exchanges("mx-target", name, "primary", [seen.exchanges[each] for each in layout.primaries])
+        if odd is None
+        else odd
+    ]
+
+
+def _judge_published(seen: DomainCheckup, now: datetime) -> tuple[Finding, ...]:
+    policy = seen.facts.policy
+    return () if seen.published is None else judge_published(policy.domain, policy.zone, policy.layout, seen.published, now)
 
 
 def _judge_provider(seen: DomainCheckup, now: datetime) -> tuple[Finding, ...]:
@@ -199,7 +213,7 @@ def _judge_secondaries(seen: DomainCheckup) -> list[Finding]:
     name, layout = seen.facts.policy.domain, seen.facts.policy.layout
     secondaries = [seen.exchanges[each] for each in layout.secondaries]
     return [
-        _exchange_finding("secondary-resolves", name, "the secondary exchanges resolve", [_fault(each) for each in secondaries]),
+        _judge_exchanges("secondary-resolves", name, "secondary", secondaries),
         _judge_accepts(seen, secondaries),
     ]
 
@@ -306,10 +320,13 @@ def _fault(exchange: Exchange) -> str:
     )
 
 
-def _exchange_finding(code: str, name: str, fine: str, faults: list[str]) -> Finding:
-    bad = [fault for fault in faults if fault]
+def _judge_exchanges(code: str, name: str, side: str, exchanges: list[Exchange]) -> Finding:
+    bad = [fault for each in exchanges if not each.unknown and (fault := _fault(each))]
     if bad:
         return Finding(
             code, FAIL, name, "; ".join(bad), "mend these names in DNS, or the names in the configuration", blocks_failover=True
         )
-    return Finding(code, OK, name, fine, blocks_failover=True)
+    unknown = [_fault(each) for each in exchanges if each.unknown]
+    if unknown:  # a primary that serves its own zone takes its name along when it dies
+        return Finding(code, SKIPPED, name, "; ".join(unknown), "check this machine's resolver", blocks_failover=True)
+    return Finding(code, OK, name, f"the {side} exchanges resolve", blocks_failover=True)

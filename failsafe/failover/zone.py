@@ -85,7 +85,7 @@ def mx_layout_fault(found: MxSet, layout: MxLayout, side: Side = Side.PRIMARY) -
         return f"an exchange is listed twice: {describe(found)}"
     foreign, absent = found.exchanges - _expected_names(layout, side), _expected_names(layout, side) - found.exchanges
     if foreign:
-        return f"{', '.join(sorted(foreign))} should not be listed while the {side} serves ({layout.strategy}): {describe(found)}"
+        return f"{', '.join(sorted(name or '.' for name in foreign))} should not be listed while the {side} serves ({layout.strategy}): {describe(found)}"
     if absent:
         return f"{', '.join(sorted(absent))} should be listed while the {side} serves ({layout.strategy}): {describe(found)}"
     front, behind = (layout.primaries, layout.secondaries) if side is Side.PRIMARY else (layout.secondaries, layout.primaries)
@@ -165,7 +165,7 @@ def apply_step(found: MxSet, step: Step) -> MxSet:
 
 def describe(found: MxSet) -> str:
     """`10 mail.example.org, 20 backup.example.net` for a person."""
-    return ", ".join(f"{record.preference} {record.exchange}" for record in found.records) or "no MX record"
+    return ", ".join(f"{record.preference} {record.exchange or '.'}" for record in found.records) or "no MX record"
 
 
 def _swapped(found: MxSet, layout: MxLayout) -> list[tuple[int, str]]:

@@ -91,7 +91,8 @@ class CloudflareServer:
         if path == f"/client/v4/zones/{ZONE_ID}":
             if self.token_owner == "nobody":
                 raise RefusedError(403, 9109, "Unauthorized to access requested resource")
-            result: dict[str, Any] = {"id": ZONE_ID, "name": "example.org", "account": {"id": ACCOUNT_ID, "name": "home"}}
+            owner = {"id": ACCOUNT_ID, "name": "home"}
+            result: dict[str, Any] = {"id": ZONE_ID, "name": "example.org", "account": owner, "name_servers": ["NS1.example.org"]}
         elif asked.get(path) != self.token_owner:
             raise RefusedError(401, 1000, "Invalid API Token")
         else:

@@ -53,8 +53,8 @@ class Route53Server:
         self.look_faults: deque[str] = deque()  # of looks at whether a change is everywhere
         self.zones: dict[str, tuple[str, bool]] = {ZONE_ID: (f"{zone}.", False)}  # id: name, private
         self.sets: dict[Key, Set] = {
-            (f"{zone}.", "NS"): Set(172_800, ("ns-1.awsdns-01.example.",)),
-            (f"{zone}.", "SOA"): Set(900, ("ns-1.awsdns-01.example. awsdns-hostmaster.amazon.com. 1 7200 900 1209600 86400",)),
+            (f"{zone}.", "NS"): Set(172_800, ("ns1.example.org.",)),
+            (f"{zone}.", "SOA"): Set(900, ("ns1.example.org. awsdns-hostmaster.amazon.com. 1 7200 900 1209600 86400",)),
             (f"{zone}.", "MX"): Set(ttl, tuple(mx)),
         }
         self.protected: dict[Key, str] = {}
@@ -156,7 +156,7 @@ class Route53Server:
         return _change_info("GetChangeResponse", change_id, status, "")
 
     def zone(self, zone_id: str) -> str:
-        servers = "<DelegationSet><NameServers><NameServer>ns-1.awsdns-01.example</NameServer></NameServers></DelegationSet>"
+        servers = "<DelegationSet><NameServers><NameServer>ns1.example.org</NameServer></NameServers></DelegationSet>"
         return _document("GetHostedZoneResponse", _zone_xml(zone_id, *self.demand(zone_id)) + servers)
 
     def list_zones(self, query: dict[str, list[str]]) -> str:

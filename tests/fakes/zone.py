@@ -97,6 +97,9 @@ class FakeZone:
     def credential_ends(self) -> datetime | None:
         return None
 
+    def name_servers(self, zone: str) -> tuple[str, ...]:
+        return (f"ns1.{zone}",)
+
     def scratch(self, zone: str, domain: str) -> FakeScratch:  # noqa: ARG002 - the port's signature
         return FakeScratch(self, scratch_name(PROOF, domain))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,19 +11,21 @@ import pytest
 
 from failsafe import errors
 from failsafe.backup.bucket import CONTENTS, DELETE, LOCK
-from failsafe.backup.doctor import CODES as FINDINGS
 from failsafe.backup.guards import CODES as BACKUP_CODES
 from failsafe.backup.guards import KINDS
 from failsafe.cli import VERBS
+from failsafe.doctor_codes import CODES as FINDINGS
 from failsafe.events import NAMES
-from failsafe.failover.doctor import CODES as DOMAIN_FINDINGS
 from failsafe.failover.guards import BY_HAND, CODES, FORCEABLE
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reference.md"
+DOCTORS_PAGE = ROOT / "docs" / "doctor.md"
 DOCTORS_TESTS = (
     "failover/test_doctor.py",
     "failover/test_doctor_provider.py",
+    "failover/domain_checks/test_judges.py",
+    "failover/domain_checks/test_sending.py",
     "backup/test_doctor.py",
     "backup/test_bucket.py",
     "backup/test_kit.py",
@@ -65,10 +68,15 @@ def render() -> str:
     lines += table(
         ("guard", "KIND", "raised when"), ((f"`{code}`", f"`{kinds[code]}`", text) for code, text in BACKUP_CODES.items())
     )
-    lines += ["## Findings of the doctor", "", "Only a finding of severity `fail` blocks.", ""]
+    lines += [
+        "## Findings of the doctor",
+        "",
+        "Only a finding of severity `fail` blocks. What each means and how it is mended: [docs/doctor.md](doctor.md).",
+        "",
+    ]
     lines += table(
         ("code", "blocks a failover", "what is looked at"),
-        ((f"`{code}`", "yes" if blocks else "", text) for code, (blocks, text) in (DOMAIN_FINDINGS | FINDINGS).items()),
+        ((f"`{code}`", "yes" if blocks else "", text) for code, (blocks, text) in FINDINGS.items()),
     )
     lines += [
         "## Events",
@@ -93,29 +101,44 @@ def test_the_reference_page_is_what_the_code_says() -> None:
     assert PAGE.read_text(encoding="utf-8") == render()
 
 
-def told(module: str) -> dict[str, bool]:
-    """The codes that a module's source gives to findings, and whether they block a failover."""
-    tree = ast.parse((ROOT / module).read_text(encoding="utf-8"))
+def told(module: Path) -> dict[str, bool]:
+    """The codes that a module's source gives to findings, and whether they block a failover. A module's own `_finding` has its code inside."""
     found: dict[str, bool] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("Finding", "_exchange_finding"):
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("Finding", "_judge_exchanges"):
             first = node.args[0]
             if isinstance(first, ast.Constant):
-                blocks = any(each.arg == "blocks_failover" for each in node.keywords) or node.func.id == "_exchange_finding"
+                blocks = any(each.arg == "blocks_failover" for each in node.keywords) or node.func.id == "_judge_exchanges"
                 found[first.value] = found.get(first.value, False) or blocks
     return found
 
 
 def test_every_finding_of_the_doctor_is_in_the_list_and_the_other_way_round() -> None:
-    assert told("failsafe/failover/doctor.py") | told("failsafe/failover/doctor_provider.py") == {
-        code: blocks for code, (blocks, _) in DOMAIN_FINDINGS.items()
-    }
-    bucket = dict.fromkeys((LOCK, DELETE, CONTENTS), False)
-    beside = told("failsafe/backup/kit_state.py") | told("failsafe/backup/drill_doctor.py") | bucket
-    assert told("failsafe/backup/doctor.py") | beside == {code: blocks for code, (blocks, _) in FINDINGS.items()}
+    """Whatever room of the two pure ones a judge lives in. Only the bucket's judge has its codes in constants."""
+    rooms = (ROOT / "failsafe" / "failover", ROOT / "failsafe" / "backup")
+    found = dict.fromkeys((LOCK, DELETE, CONTENTS), False)
+    for module in sorted(path for room in rooms for path in room.rglob("*.py")):
+        found |= {code: blocks or found.get(code, False) for code, blocks in told(module).items()}
+
+    assert found == {code: blocks for code, (blocks, _) in FINDINGS.items()}
 
 
-@pytest.mark.parametrize("code", [*DOMAIN_FINDINGS, *FINDINGS])
+def sections() -> dict[str, str]:
+    """What docs/doctor.md says under the heading of each code."""
+    parts = re.split(r"^### `([a-z0-9-]+)`.*\n", DOCTORS_PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], (re.split(r"^## ", part, flags=re.MULTILINE)[0].strip() for part in parts[2::2]), strict=True))
+
+
+def test_every_finding_of_the_doctor_is_explained_and_nothing_else_is() -> None:
+    assert sorted(sections()) == sorted(FINDINGS)
+
+
+@pytest.mark.parametrize("code", FINDINGS)
+def test_the_explanation_of_a_finding_says_how_to_mend_it(code: str) -> None:
+    assert re.search(r"\*\*Mend\*\*: .{10}", sections().get(code, ""), re.DOTALL)
+
+
+@pytest.mark.parametrize("code", FINDINGS)
 def test_every_finding_of_the_doctor_has_a_test(code: str) -> None:
     assert any(f'"{code}"' in (ROOT / "tests" / "unit" / file).read_text(encoding="utf-8") for file in DOCTORS_TESTS)
 

@@ -1,0 +1,10 @@
+"""Every code that the doctor can find: whether it blocks a failover, and what is looked at. docs/doctor.md explains each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from failsafe.backup.doctor import CODES as BACKUP_CODES
+from failsafe.failover.doctor import CODES as DOMAIN_CODES
+
+CODES: Mapping[str, tuple[bool, str]] = {**DOMAIN_CODES, **BACKUP_CODES}

@@ -1,0 +1,80 @@
+"""Gathers how a mail server looks to those who get mail from it: the names of its addresses, its greeting, block lists. Judges nothing itself."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any
+
+from failsafe.app import App
+from failsafe.dns_ports import Lookups
+from failsafe.failover.domain_checks.block_lists import ListSeen, read_list
+from failsafe.failover.domain_checks.published import SendingSeen
+from failsafe.failover.domain_checks.sending import AddressName, HeloSeen, is_public
+from failsafe.model import Axis
+from failsafe.published import addresses_of
+
+ASK_AGAIN = timedelta(hours=20)  # block lists are asked once a day at most: their operators count
+MOST_ADDRESSES = 8
+MOST_NAMES = 5  # PTR records of one address
+_GREETING = re.compile(r"^S: 220[ -]([A-Za-z0-9._\-\[\]:]+)", re.MULTILINE)
+
+
+def look_at_sending(app: App, server: str, lookups: Lookups, now: datetime) -> SendingSeen:
+    """Raises StoreError."""
+    exchanges = sorted({name for table in app.config.domain.values() if table.server == server for name in table.primary})
+    found = dict.fromkeys(each for name in exchanges for each in addresses_of(name, lookups))
+    addresses = tuple(found)[:MOST_ADDRESSES]
+    names = tuple(_name_of(address, lookups) for address in addresses if is_public(address))
+    lists, why = _lists(app, server, [each.address for each in names], lookups, now)
+    return SendingSeen(server, names, _helo(app, server, addresses, lookups), lists, lists_why=why)
+
+
+def _name_of(address: str, lookups: Lookups) -> AddressName:
+    found = lookups.ask(ipaddress.ip_address(address).reverse_pointer, "PTR")
+    if found.unknown:
+        return AddressName(address, error=found.error)
+    kind = "AAAA" if ":" in address else "A"
+    forward = {name: lookups.ask(name, kind) for name in found.records[:MOST_NAMES]}
+    back = tuple(name for name, each in forward.items() if address in each.records)
+    unknown = next((each.error for each in forward.values() if each.unknown), "")
+    return AddressName(address, found.records, back, "" if back else unknown)
+
+
+def _helo(app: App, server: str, addresses: Sequence[str], lookups: Lookups) -> HeloSeen:
+    """From the newest session that the probe kept: nothing is said to the server for this."""
+    runs = sorted(app.history.runs(server), key=lambda run: run.last_at, reverse=True)
+    for run in runs:
+        greeting = _GREETING.search(run.evidence.transcript) if run.evidence.axis is Axis.INBOUND else None
+        if greeting is not None:
+            said = greeting[1].rstrip(".").lower()
+            answers = [lookups.ask(said, kind) for kind in ("A", "AAAA")]
+            leads_to = tuple(each for found in answers for each in found.records)
+            error = next((found.error for found in answers if found.unknown), "")
+            return HeloSeen(said, leads_to, "" if leads_to else error, tuple(addresses))
+    return HeloSeen()
+
+
+def _lists(app: App, server: str, addresses: Sequence[str], lookups: Lookups, now: datetime) -> tuple[tuple[ListSeen, ...], str]:
+    """(what the lists say, why none was asked). The answers of the last day are used again while they are about the same addresses and lists."""
+    zones = app.config.doctor.block_lists
+    if not addresses or not zones:
+        return (), "no public address of it is known" if zones else ""
+    duty = f"dnsbl:{server}"
+    asked = {"addresses": sorted(addresses), "zones": list(zones)}
+    row = app.duties.all().get(duty)
+    fresh = row is not None and row.ended_at is not None and timedelta(0) <= now - row.ended_at < ASK_AGAIN
+    if row is not None and fresh and {key: row.details.get(key) for key in asked} == asked:
+        return tuple(_to_list(each) for each in row.details["lists"]), ""
+    found = tuple(read_list(zone, addresses, lambda name: lookups.ask(name, "A")) for zone in zones)
+    if not all(each.broken for each in found):  # a dead resolver is asked again
+        app.duties.ended(duty, now, ok=True, details={**asked, "lists": [asdict(each) for each in found]})
+    return found, ""
+
+
+def _to_list(row: dict[str, Any]) -> ListSeen:
+    codes = None if row["codes"] is None else {address: tuple(each) for address, each in row["codes"].items()}
+    return ListSeen(row["zone"], row["broken"], codes, row["unknown"])
