@@ -32,7 +32,7 @@ def test_a_policy_that_lists_both_sides_is_good_and_none_at_all_is_too() -> None
 
 def test_a_secondary_that_an_enforced_policy_does_not_list_fails_and_blocks_and_the_line_is_given() -> None:
     seen = judged(replace(WELL, policy=ALONE))
-    assert (seen.severity, seen.blocks_failover) == (Severity.FAIL, True)
+    assert (seen.code, seen.severity, seen.blocks_failover) == ("mta-sts", Severity.FAIL, True)
     assert "`mx: mx.example.net`" in seen.mend
 
 
@@ -113,6 +113,7 @@ def test_a_wildcard_stands_for_one_label() -> None:
 
 def test_a_policy_host_on_the_primary_is_a_warning() -> None:
     assert judge_sts_host("example.org", WELL, frozenset(("192.0.2.1",))).severity is Severity.OK
-    assert judge_sts_host("example.org", WELL, frozenset(("192.0.2.80",))).severity is Severity.WARN
+    shared = judge_sts_host("example.org", WELL, frozenset(("192.0.2.80",)))
+    assert (shared.code, shared.severity, shared.blocks_failover) == ("mta-sts-host", Severity.WARN, False)
     assert judge_sts_host("example.org", replace(WELL, addresses=()), frozenset()).severity is Severity.SKIPPED
     assert judge_sts_host("example.org", StsSeen(), frozenset()).severity is Severity.SKIPPED

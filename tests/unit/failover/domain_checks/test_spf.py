@@ -23,7 +23,7 @@ def judged(*records: str, **more: tuple[str, ...] | str) -> Finding:
 
 def test_a_record_with_the_secondary_and_the_primary_by_name_is_good() -> None:
     seen = judged("other text", OURS)
-    assert (seen.severity, seen.mend) == (Severity.OK, "")
+    assert (seen.code, seen.severity, seen.mend) == ("spf", Severity.OK, "")
     assert "2 of 10 look-ups" in seen.text
 
 
