@@ -5,13 +5,15 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
 from failsafe.app import App
-from failsafe.dns_ports import Lookups
-from failsafe.failover.domain_checks.block_lists import ListSeen, read_list
+from failsafe.dns_ports import Lookup, Lookups
+from failsafe.errors import FailsafeError
+from failsafe.failover.domain_checks.block_lists import ListSeen, questions, read_list
 from failsafe.failover.domain_checks.published import SendingSeen
 from failsafe.failover.domain_checks.sending import AddressName, HeloSeen, is_public
 from failsafe.model import Axis
@@ -19,6 +21,9 @@ from failsafe.published import addresses_of
 
 ASK_AGAIN = timedelta(hours=20)  # block lists are asked once a day at most: their operators count
 MOST_ADDRESSES = 8
+THREADS = 8
+HERE = "here"
+NOT_ASKED = Lookup(error="the mail server did not look it up")
 MOST_NAMES = 5  # PTR records of one address
 _GREETING = re.compile(r"^S: 220[ -]([A-Za-z0-9._\-\[\]:]+)", re.MULTILINE)
 
@@ -28,9 +33,13 @@ def look_at_sending(app: App, server: str, lookups: Lookups, now: datetime) -> S
     exchanges = sorted({name for table in app.config.domain.values() if table.server == server for name in table.primary})
     found = dict.fromkeys(each for name in exchanges for each in addresses_of(name, lookups))
     addresses = tuple(found)[:MOST_ADDRESSES]
-    names = tuple(_name_of(address, lookups) for address in addresses if is_public(address))
-    lists, why = _lists(app, server, [each.address for each in names], lookups, now)
-    return SendingSeen(server, names, _helo(app, server, addresses, lookups), lists, lists_why=why)
+    public = [address for address in addresses if is_public(address)]
+    with ThreadPoolExecutor(THREADS, thread_name_prefix=f"doctor {server}") as pool:
+        names = pool.map(lambda address: _name_of(address, lookups), public)
+        lists = pool.submit(_lists, app, server, public, lookups, now)
+        helo = _helo(app, server, addresses, lookups)
+        seen, asked_from, why = lists.result()
+        return SendingSeen(server, tuple(names), helo, seen, asked_from, why)
 
 
 def _name_of(address: str, lookups: Lookups) -> AddressName:
@@ -58,21 +67,47 @@ def _helo(app: App, server: str, addresses: Sequence[str], lookups: Lookups) -> 
     return HeloSeen()
 
 
-def _lists(app: App, server: str, addresses: Sequence[str], lookups: Lookups, now: datetime) -> tuple[tuple[ListSeen, ...], str]:
-    """(what the lists say, why none was asked). The answers of the last day are used again while they are about the same addresses and lists."""
+def _lists(
+    app: App, server: str, addresses: Sequence[str], lookups: Lookups, now: datetime
+) -> tuple[tuple[ListSeen, ...], str, str]:
+    """(what the lists say, who asked them, why nobody did). The answers of the last day are used again while they are about the same.
+
+    The mail server's own resolver is asked first: lists refuse the resolvers of large providers, and what counts is what mail servers get.
+    """
     zones = app.config.doctor.block_lists
     if not addresses or not zones:
-        return (), "no public address of it is known" if zones else ""
+        return (), HERE, "no public address of it is known" if zones else ""
     duty = f"dnsbl:{server}"
     asked = {"addresses": sorted(addresses), "zones": list(zones)}
     row = app.duties.all().get(duty)
     fresh = row is not None and row.ended_at is not None and timedelta(0) <= now - row.ended_at < ASK_AGAIN
     if row is not None and fresh and {key: row.details.get(key) for key in asked} == asked:
-        return tuple(_to_list(each) for each in row.details["lists"]), ""
-    found = tuple(read_list(zone, addresses, lambda name: lookups.ask(name, "A")) for zone in zones)
+        return tuple(_to_list(each) for each in row.details["lists"]), row.details["from"], ""
+    found, asked_from = _ask_there(app, server, zones, addresses), "the mail server"
+    if found is None or all(each.broken for each in found):
+        with ThreadPoolExecutor(THREADS, thread_name_prefix=f"block lists {server}") as pool:
+            found = tuple(pool.map(lambda zone: read_list(zone, addresses, lambda name: lookups.ask(name, "A")), zones))
+        asked_from = HERE
     if not all(each.broken for each in found):  # a dead resolver is asked again
-        app.duties.ended(duty, now, ok=True, details={**asked, "lists": [asdict(each) for each in found]})
-    return found, ""
+        rows = [asdict(each) for each in found]
+        app.duties.ended(duty, now, ok=True, details={**asked, "lists": rows, "from": asked_from})
+    return found, asked_from, ""
+
+
+def _ask_there(app: App, server: str, zones: Sequence[str], addresses: Sequence[str]) -> tuple[ListSeen, ...] | None:
+    """Through the resolver of the mail server itself; None where nobody can be asked there (no SSH, an older helper, a dead server)."""
+    from failsafe.backup.source import open_source
+    from failsafe.config.wanted import wanted_of
+
+    table = app.server(server)
+    if table.ssh is None or table.layout == "imap":
+        return None
+    try:
+        with open_source(app.mail_host(server), wanted_of(table)) as (session, _found):
+            answers = session.lookups(questions(zones, addresses))
+    except FailsafeError:
+        return None
+    return tuple(read_list(zone, addresses, lambda name: answers.get(name, NOT_ASKED)) for zone in zones)
 
 
 def _to_list(row: dict[str, Any]) -> ListSeen:

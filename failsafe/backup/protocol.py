@@ -14,6 +14,7 @@ from typing import IO, Any, Self
 
 from failsafe.backup.frames import CHATTER, Frames
 from failsafe.backup.reach import Reach, Skipped
+from failsafe.dns_ports import Lookup
 from failsafe.errors import ServerSideError
 from failsafe.ports import Channel, MailHost
 
@@ -220,6 +221,17 @@ class ServerSession:
     def vitals(self) -> dict[str, Any]:
         """Disk and inodes of the roots, load, clock (ns), Postfix's queue length (None: unknown)."""
         return next(_object(data) for kind, data in list(self._ask("vitals")) if kind == b"E")
+
+    def lookups(self, names: Sequence[str]) -> dict[str, Lookup]:
+        """A records through the server's own resolver; of names that it did not get to, an error. Raises ServerSideError, also from an older helper."""
+        found = next(_object(data) for kind, data in list(self._ask("vitals", "lookups", *names)) if kind == b"E").get("lookups")
+        if not isinstance(found, dict):
+            raise ServerSideError("the helper on the server is older than this", mend="install it anew")
+        return {
+            str(name): Lookup(tuple(sorted(map(str, row[0]))), str(row[1]))
+            for name, row in found.items()
+            if isinstance(row, list) and len(row) == 2 and isinstance(row[0], list)
+        }
 
     # ------------------------------------------------------------ frames
 

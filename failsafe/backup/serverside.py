@@ -25,6 +25,7 @@ import re
 import select
 import shutil
 import signal
+import socket
 import stat
 import struct
 import subprocess
@@ -826,6 +827,30 @@ def vitals(settings):
     }
 
 
+LOOKUPS, LOOKUP_SECONDS = 64, 20  # names for one request, and how long it may take to begin with one
+
+
+def lookups(names):
+    """A records of names through this machine's own resolver: [addresses, error] of each. No such record: neither."""
+    found, end = {}, time.monotonic() + LOOKUP_SECONDS
+    for name in [text(each) for each in names[:LOOKUPS]]:
+        found[name] = lookup(name) if time.monotonic() < end else [[], "no time was left to look it up"]
+    return found
+
+
+def lookup(name):
+    if not re.match(r"[A-Za-z0-9_.-]{1,253}\Z", name):
+        return [[], "not a name"]
+    try:
+        rows = socket.getaddrinfo(name.rstrip(".") + ".", None, socket.AF_INET, socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        absent = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
+        return [[], "" if error.errno in absent else reason(error)]
+    except (OSError, UnicodeError) as error:
+        return [[], reason(error)]
+    return [sorted({row[4][0] for row in rows}), ""]
+
+
 def run_command(frames, words, limit):
     """A named command's output, its exit status and the end of what it said on stderr; ended with its children at the deadline."""
     child = subprocess.Popen(
@@ -981,6 +1006,8 @@ SENDERS = {b"read": send_content, b"digest": send_digest, b"find": lambda *_: "o
 def answer(frames, settings, fields):
     verb, what = fields[0], fields[1] if len(fields) > 1 else b""
     if verb == b"vitals":
+        if what == b"lookups":
+            return {"lookups": lookups(fields[2:])}
         return {"now": int(time.time() * 1e9)} if what == b"clock" else vitals(settings)
     if verb == b"inspect":
         inspect(frames, settings["look"])

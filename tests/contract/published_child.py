@@ -18,6 +18,7 @@ from failsafe.checkup import Diagnosis, run_checkup
 from failsafe.config.load import parse_config
 from failsafe.model import Axis, Evidence, ProbeClass
 from tests.contract.published_world import AWAY, BOOTSTRAP, HOSTING, OTHER_PRIMARY, PRIMARY, SECRET, WORLD, Web, ip, world
+from tests.contract.sshd import Sshd, running
 
 CONFIG = """
 [controller]
@@ -35,7 +36,10 @@ server = "{hosting}:53"
 key_name = "failsafe."
 key_file = "{folder}/key"
 """
-SERVER = '[mail_server.{0}]\nlayout = "maildir"\npath = "{1}"\n[probe.{0}]\nrecipient = "probe@good.org"\nhelo = "nas.good.org"\n'
+OVER_SSH = 'ssh = "{0.user}@127.0.0.1:{0.port}"\nssh_key = "{0.key}"\nknown_hosts = "{0.known_hosts}"\n'
+SERVER = (
+    '[mail_server.{0}]\nlayout = "maildir"\npath = "{1}"\n{2}[probe.{0}]\nrecipient = "probe@good.org"\nhelo = "nas.good.org"\n'
+)
 DOMAIN = """
 [domain."{name}"]
 server = "{server}"
@@ -56,12 +60,13 @@ def main(folder: Path) -> None:
     (folder / "key").write_text(SECRET)
     (folder / "key").chmod(0o600)
     found: dict[str, object] = {}
-    with world(folder):
-        app = make_app(folder, WORLD)
+    (folder / "sshd").mkdir()
+    with world(folder), running(folder / "sshd") as sshd:
+        app = make_app(folder, sshd, WORLD)
         note_a_greeting(app)
         found["whole"] = told(run_checkup(app))
         asked = len(Web.asked)
-        few = make_app(folder, ("good.org", "unlisted.org", "listed.org"))
+        few = make_app(folder, sshd, ("good.org", "unlisted.org", "listed.org"))
         for address in (PRIMARY, OTHER_PRIMARY):
             ip("address", "del", f"{address}/32", "dev", "lo")
         found["primary_dead"] = told(run_checkup(few))
@@ -73,9 +78,10 @@ def main(folder: Path) -> None:
     print(json.dumps(found))
 
 
-def make_app(folder: Path, names: Iterable[str]) -> App:
+def make_app(folder: Path, sshd: Sshd, names: Iterable[str]) -> App:
+    """The first server is reached over SSH, the second one's mail lies here."""
     text = CONFIG.format(folder=folder, bootstrap=BOOTSTRAP, hosting=HOSTING)
-    text += "".join(SERVER.format(name, folder / "mail") for name in ("vps", "vps2"))
+    text += SERVER.format("vps", folder / "mail", OVER_SSH.format(sshd)) + SERVER.format("vps2", folder / "mail", "")
     text += "".join(DOMAIN.format(name=name, server=WORLD[name].server, away=AWAY) for name in names)
     return App(parse_config(text.encode(), "test.toml"), folder / "failsafe.toml")
 

@@ -69,7 +69,7 @@ def test_a_listed_nameless_address_is_found_and_lists_that_cannot_be_believed_ar
         "dnsbl": "fail",
     }
     text = text_of(found["whole"], "vps", "dnsbl")
-    assert "on none of bl.example" in text
+    assert "on none of bl.example, asked from the mail server" in text
     assert all(
         each in text
         for each in (

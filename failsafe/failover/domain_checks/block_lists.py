@@ -16,7 +16,6 @@ from failsafe.model import Finding, Severity
 
 CODES = {"dnsbl": (False, "the mail server's addresses are on no block list")}
 LISTED, NOT_LISTED = "127.0.0.2", "127.0.0.1"  # test points (section 5)
-LISTED6, NOT_LISTED6 = "::ffff:7f00:2", "::ffff:7f00:1"
 _ERRORS = ipaddress.ip_network("127.255.255.0/24")
 _ANSWERS = ipaddress.ip_network("127.0.0.0/8")
 # Addresses of lines that should not send by themselves, home lines most of all; of no weight for a server that sends through a relay, and still
@@ -45,19 +44,22 @@ def question(address: str, zone: str) -> str:
     return f"{ipaddress.ip_address(address).reverse_pointer.rpartition('.')[0].rpartition('.')[0]}.{zone}"
 
 
+def questions(zones: Sequence[str], addresses: Sequence[str]) -> tuple[str, ...]:
+    """Every name that `read_list` may ask for."""
+    return tuple(question(address, zone) for zone in zones for address in (LISTED, NOT_LISTED, *addresses))
+
+
 def read_list(zone: str, addresses: Sequence[str], ask: Callable[[str], Lookup]) -> ListSeen:
     """`ask` looks a name's A records up. Never raises."""
-    listed, clean = ask(question(LISTED, zone)), ask(question(NOT_LISTED, zone))
-    for found in (listed, clean):
-        if found.unknown:
-            return ListSeen(zone, broken=found.error)
-        refused = _refusal(found.records)
-        if refused:
-            return ListSeen(zone, broken=refused)
-    if not listed.records:
-        return ListSeen(zone, broken=f"it does not list its test point {LISTED}: it has closed down, or this resolver is refused")
-    if clean.records:
-        return ListSeen(zone, broken=f"it lists {NOT_LISTED}, and so would list everything")
+    for address, wanted in ((LISTED, True), (NOT_LISTED, False)):
+        found = ask(question(address, zone))
+        why = found.error or _refusal(found.records)
+        if not why and wanted and not found.records:
+            why = f"it does not list its test point {LISTED}: it has closed down, or this resolver is refused"
+        if not why and found.records and not wanted:
+            why = f"it lists {NOT_LISTED}, and so would list everything"
+        if why:
+            return ListSeen(zone, broken=why)
     codes, unknown = dict[str, tuple[str, ...]](), dict[str, str]()
     for address in addresses:
         found = ask(question(address, zone))
