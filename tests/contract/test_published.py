@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from failsafe.adapters.lock import FileLock
 from failsafe.failover.domain_checks.published import CODES
 from tests.contract.dns_servers import missing
 from tests.contract.published_world import WORLD
@@ -28,11 +30,16 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     allowed = subprocess.run([*NAMESPACES, "true"], capture_output=True, text=True, check=False)
     if allowed.returncode != 0:
         pytest.skip(f"namespaces are not allowed here: {allowed.stderr.strip()}")
-    folder = tmp_path_factory.mktemp("published")
-    command = [*NAMESPACES, sys.executable, "-m", "tests.contract.published_child", str(folder)]
-    outcome = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
-    assert outcome.returncode == 0, outcome.stderr[-4000:]
-    return dict(json.loads(outcome.stdout))
+    shared = tmp_path_factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else tmp_path_factory.getbasetemp()
+    answer = shared / "published.json"
+    with FileLock(shared / "published.lock", "the small internet").hold(wait_seconds=280):  # one worker looks, all of them read
+        if not answer.exists():
+            folder = tmp_path_factory.mktemp("published")
+            command = [*NAMESPACES, sys.executable, "-m", "tests.contract.published_child", str(folder)]
+            outcome = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
+            assert outcome.returncode == 0, outcome.stderr[-4000:]
+            answer.write_text(outcome.stdout)
+    return dict(json.loads(answer.read_text()))
 
 
 def faults(look: dict[str, Any], subject: str) -> dict[str, str]:
