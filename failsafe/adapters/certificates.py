@@ -30,7 +30,7 @@ def certificate_of(exchange: str, helo: str, port: int = 25) -> tuple[ShownCerti
                 continue
             try:
                 return _ask(wire, exchange, helo), ""
-            except (WireFault, TlsFault) as fault:
+            except (WireFault, TlsFault, UnicodeError) as fault:
                 return None, f"{exchange}: {fault}"
             finally:
                 wire.close()
@@ -63,13 +63,14 @@ def _ask(wire: SmtpWire, exchange: str, helo: str) -> ShownCertificate:
 def shown_certificate(der: bytes) -> ShownCertificate:
     """Raises WireFault where these bytes are no certificate."""
     from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     try:
         key = x509.load_der_x509_certificate(der).public_key()
         return ShownCertificate(der, key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
-    except ValueError as error:
-        raise WireFault("what it shows is no certificate") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise WireFault("what it shows is no certificate that can be read") from error
 
 
 def dkim_key_bits(kind: str, text: str) -> int:

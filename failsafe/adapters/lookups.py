@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from failsafe.adapters.dns_wire import split_address
+from failsafe.adapters.dns_wire import addresses_of, split_address
 from failsafe.dns_ports import Lookup
 from failsafe.errors import DnsError
 from failsafe.model import normal_name
@@ -41,7 +41,8 @@ class NameLookups:
         query_seconds: float = QUERY_SECONDS,
         whole_seconds: float = WHOLE_SECONDS,
     ) -> None:
-        self._resolver: tuple[Server, ...] | None = (split_address(resolver),) if resolver else None
+        self._configured = resolver
+        self._resolver: tuple[Server, ...] | None = None
         self._own = {normal_name(zone): tuple(map(split_address, servers)) for zone, servers in (own or {}).items() if servers}
         self._query_seconds = query_seconds
         self._end = time.monotonic() + whole_seconds
@@ -143,6 +144,8 @@ class NameLookups:
         return ()
 
     def _resolvers(self) -> tuple[Server, ...]:
+        if self._resolver is None and self._configured:
+            self._resolver = tuple(addresses_of(*split_address(self._configured)))
         if self._resolver is None:
             import dns.exception
             import dns.resolver
@@ -177,7 +180,8 @@ def _read(response: dns.message.Message, kind: str, name: str) -> tuple[Lookup, 
 
 def _text(record: dns.rdata.Rdata, kind: str) -> str:
     if kind == "TXT":
-        return b"".join(getattr(record, "strings", ())).decode("utf-8", "replace")
+        text = b"".join(getattr(record, "strings", ())).decode("utf-8", "replace")
+        return "".join(letter if letter.isprintable() else "?" for letter in text)  # it comes to a terminal
     if kind in ("NS", "PTR", "CNAME"):
         return normal_name(record.to_text())
     if kind == "MX":

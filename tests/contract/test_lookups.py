@@ -64,11 +64,14 @@ def says(*lines: str, rcode: dns.rcode.Rcode = dns.rcode.NOERROR, validated: boo
 def test_records_aliases_and_absence_are_told_apart_on_a_real_server(tmp_path: Path) -> None:
     if missing("knot"):
         pytest.skip(missing("knot"))
-    more = '@ IN TXT "v=spf1 " "-all"\ntwice IN CNAME alias\nlong IN TXT ' + " ".join(f'"{"x" * 250}"' for _ in range(20))
+    more = '@ IN TXT "v=spf1 " "-all"\nodd IN TXT "a\\027[2J"\ntwice IN CNAME alias\nlong IN TXT ' + " ".join(
+        f'"{"x" * 250}"' for _ in range(20)
+    )
     with name_server("knot", tmp_path / "knot", more=more) as server:
         lookups = NameLookups(own={ZONE: [server.address]})
         assert lookups.ask(f"{ZONE.upper()}.", "MX").records == ("10 mail.example.org",)
         assert lookups.ask(ZONE, "TXT").records == ("v=spf1 -all",)
+        assert lookups.ask(f"odd.{ZONE}", "TXT").records == ("a?[2J",)  # nothing that a terminal obeys
         assert len(lookups.ask(f"long.{ZONE}", "TXT").records[0]) == 5000  # truncated over UDP, read over TCP
         found = lookups.ask(f"twice.{ZONE}", "A")
         assert (found.records, found.aliases) == (("127.0.0.1",), (f"alias.{ZONE}", f"mail.{ZONE}"))
