@@ -25,7 +25,7 @@ from failsafe.errors import FailsafeError, LeaseLost
 from failsafe.events import Event
 from failsafe.failover.decide import Order
 from failsafe.failover.evidence import against, due_at
-from failsafe.failover.health import discount
+from failsafe.failover.health import ACCEPTING, discount
 from failsafe.failover.rounds import Probe, due_probes, next_run_at
 from failsafe.logs import get_log
 from failsafe.looks.every import looks_of
@@ -321,6 +321,6 @@ def _make(app: App, look: Look) -> _Sight:
     check = OwnLineCheck(references, patience=patience_within(look.interval))
     before = check.look(app.clock.now())
     evidence = look.see(app.clock.now())
-    after = check.look(app.clock.now())
+    after = check.look(app.clock.now(), closely=evidence.seen not in ACCEPTING)
     worse = before if not before.up else after
     return _Sight(discount(evidence, before, after) if look.by_our_line else evidence, look.interval, worse)

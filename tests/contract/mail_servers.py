@@ -12,7 +12,7 @@ import socket
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -170,12 +170,23 @@ postlog unix-dgram n - n - 1 postlogd
 """
 
 
+def _tag(name: str) -> str:
+    """How a listener calls itself in the log; fail2ban's filter knows no other kind of names."""
+    return "postfix-" + name.replace("-", "_")
+
+
+def _value_of(key: str, options: Iterable[str]) -> str:
+    return next((option.removeprefix(f"{key}=") for option in options if option.startswith(f"{key}=")), "")
+
+
 class Postfix:
     """One Postfix with a listener for each way of answering; `ports` by name."""
 
     def __init__(self, folder: Path, listeners: Mapping[str, tuple[str, ...]] = LISTENERS, more: str = "") -> None:
-        """`listeners`: name -> options; one of them is "good". An option "service=postscreen" makes it another program than smtpd. `more`: for main.cf."""
+        """`listeners`: name -> options; one of them is "good". "service=postscreen" makes it another program than smtpd, "processes=1" limits it.
+        `more`: for main.cf."""
         self.folder, self._listeners = folder, listeners
+        self.inside: tuple[str, ...] = ()  # words before a command, which put it into surroundings of its own
         self.certificates = make_certificates(folder)
         self.ports = {name: free_port() for name in [*listeners, "postscreen"]}
         for name in ("spool", "data"):
@@ -187,9 +198,13 @@ class Postfix:
     def _master(self) -> str:
         lines = [MASTER_CF.format(postscreen=f"127.0.0.1:{self.ports['postscreen']}")]
         for name, options in self._listeners.items():
-            service = next((option.removeprefix("service=") for option in options if option.startswith("service=")), "smtpd")
-            lines.append(f"127.0.0.1:{self.ports[name]} inet n - n - {'1' if service == 'postscreen' else '-'} {service}\n")
-            settings = ["syslog_name=" + name, *(option for option in options if not option.startswith("service="))]
+            service = _value_of("service", options) or "smtpd"
+            processes = _value_of("processes", options) or ("1" if service == "postscreen" else "-")
+            lines.append(f"127.0.0.1:{self.ports[name]} inet n - n - {processes} {service}\n")
+            settings = [
+                "syslog_name=" + _tag(name),
+                *(each for each in options if not each.startswith(("service=", "processes="))),
+            ]
             lines += [f"  -o {{ {option.format(folder=self.folder)} }}\n" for option in settings]
         return "".join(lines)
 
@@ -199,12 +214,12 @@ class Postfix:
     def log_of(self, name: str) -> str:
         """What Postfix logged about one listener."""
         lines = (self.folder / "mail.log").read_text(errors="replace").splitlines()
-        return "\n".join(line for line in lines if f" {name}/" in line)
+        return "\n".join(line for line in lines if f" {_tag(name)}/" in line)
 
     def control(self, verb: str) -> None:
         with (self.folder / "control.log").open("ab") as log:  # daemons keep the output they are born with: never a pipe
             subprocess.run(
-                ["/usr/sbin/postfix", "-c", str(self.folder), verb],
+                [*self.inside, "/usr/sbin/postfix", "-c", str(self.folder), verb],
                 check=True,
                 stdout=log,
                 stderr=log,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -49,13 +49,17 @@ class Submission:
 
 
 @contextmanager
-def running(listeners: Mapping[str, tuple[str, ...]] = PORTS, users: tuple[str, ...] = (KNOWN_GOOD,)) -> Iterator[Submission]:
+def running(
+    listeners: Mapping[str, tuple[str, ...]] = PORTS, *, prepare: Callable[[Path], None] = lambda _folder: None
+) -> Iterator[Submission]:
+    """`prepare` is called with Postfix's folder before it starts."""
     _require("/usr/sbin/postfix")
     auth = dovecot.free_port()
-    with dovecot.running(list(users), more=AUTH.format(port=auth)) as logins:
+    with dovecot.running([KNOWN_GOOD], more=AUTH.format(port=auth)) as logins:
         folder = Path(tempfile.mkdtemp(prefix="failsafe-submission-"))
         folder.chmod(0o755)
         server = Submission(folder, logins, auth, listeners)
+        prepare(folder)
         try:
             server.postfix.start()
             yield server
