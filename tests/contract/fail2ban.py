@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
-import re
+import pickle
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support import wait_until
 
+END = b"<F2B_END_COMMAND>"
 SHIPPED = Path("/etc/fail2ban")
 SETTINGS = """\
 [Definition]
@@ -102,12 +105,23 @@ class Fail2ban:
 
     def counted(self, jail: str) -> int:
         """How many lines of the log this jail has taken for a failure since it began."""
-        found = re.search(r"Total failed:\s*(\d+)", said := self.client("status", jail))
-        assert found, said
-        return int(found[1])
+        return int(self._status(jail)["Filter"]["Total failed"])
 
     def banned(self, jail: str) -> list[str]:
-        return self.client("status", jail).partition("Banned IP list:")[2].split()
+        return [str(address) for address in self._status(jail)["Actions"]["Banned IP list"]]
+
+    def _status(self, jail: str) -> dict[str, dict[str, Any]]:
+        """Asked over its socket, as its client does: starting that each time costs half a second."""
+        with socket.socket(socket.AF_UNIX) as line:
+            line.settimeout(30)
+            line.connect(str(self.folder / "socket"))
+            line.sendall(pickle.dumps(["status", jail]) + END)
+            answer = b""
+            while not answer.endswith(END):
+                answer += line.recv(65536)
+        code, status = pickle.loads(answer.removesuffix(END))
+        assert code == 0, status
+        return {part: dict(values) for part, values in status}
 
 
 def missing_fail2ban() -> str:

@@ -39,7 +39,7 @@ LISTENERS: dict[str, tuple[str, ...]] = {
     "refusing": ("smtpd_recipient_restrictions=check_recipient_access static:{{554 5.7.1 Unknown user}}",),
     "policy-dead": ("smtpd_recipient_restrictions=check_policy_service inet:127.0.0.1:1", "smtpd_policy_service_retry_delay=1s"),
     "late": ("service=postscreen", "postscreen_greet_wait=20s", "postscreen_greet_banner=", "postscreen_cache_map="),
-    "busy": ("service=postscreen", "postscreen_greet_wait=60s", "postscreen_cache_map=", "postscreen_pre_queue_limit=1"),
+    "busy": ("service=postscreen", "postscreen_greet_wait=60s", "postscreen_cache_map=", "postscreen_pre_queue_limit=10"),
     "banned": (),
     "dropped-on-ipv6": (),
     "half-open": (),
@@ -209,6 +209,8 @@ def _ban(sick: Sick) -> Iterator[None]:
 
 @contextmanager
 def _load(sick: Sick) -> Iterator[None]:
-    """Another client waits in the queue of the busy one, and that is all it has room for."""
-    with socket.create_connection(("127.0.0.1", sick.port("busy")), 10):
+    """Other clients wait in the queue of the busy one, as many as it has room for (fewer than ten it cannot be told)."""
+    with ExitStack() as stack:
+        for _ in range(12):
+            stack.enter_context(socket.create_connection(("127.0.0.1", sick.port("busy")), 10))
         yield

@@ -44,6 +44,9 @@ class Submission:
         authority = str(self.postfix.certificates.authority)
         return Endpoint("localhost", self.postfix.ports[name], tls, authority if trusted else None)
 
+    def dovecot_log(self) -> str:
+        return (self.dovecot.folder / "dovecot.log").read_text(errors="replace")
+
     def log(self) -> str:
         return (self.postfix.folder / "mail.log").read_text(errors="replace")
 
