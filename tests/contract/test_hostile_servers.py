@@ -20,7 +20,7 @@ KEPT = 16 * 1024  # characters of evidence
 BLOCK = b"x" * 65536
 # Looks once, in a process of its own, and says how much memory that process ever had.
 CHILD = """
-import json, resource, sys, time
+import json, re, sys, time
 from datetime import UTC, datetime
 from failsafe.adapters.imap_probe import ImapProbe
 from failsafe.adapters.smtp import Patience, SmtpProbe
@@ -37,7 +37,7 @@ probe = {
 began = time.monotonic()
 seen = probe.probe(datetime(2026, 11, 22, tzinfo=UTC))
 print(json.dumps({"seen": seen.seen, "text": seen.text, "seconds": time.monotonic() - began,
-                  "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, "kept": len(seen.text) + len(seen.transcript)}))
+                  "memory": int(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1]) * 1024, "kept": len(seen.text) + len(seen.transcript)}))
 """
 
 
