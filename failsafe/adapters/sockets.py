@@ -7,13 +7,16 @@ is given up on.
 from __future__ import annotations
 
 import errno
+import functools
 import ipaddress
 import socket
 import ssl
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
+CONTEXT_SECONDS = 3600.0  # the system's authorities may be renewed while we run
 ADDRESSES_TRIED = 5  # as many as Postfix tries for one message (smtp_mx_address_limit)
 
 
@@ -110,12 +113,19 @@ def _look_up_name(host: str, port: int, deadline: Deadline) -> tuple[Address, ..
 
 def verifying_context(ca_file: str | None) -> ssl.SSLContext:
     """Trusts the system's authorities and those in `ca_file`; checks the name. Raises CannotLook where the file is of no use."""
+    try:
+        changed = 0 if ca_file is None else Path(ca_file).stat().st_mtime_ns
+        return _verifying_context(ca_file, changed, int(time.monotonic() // CONTEXT_SECONDS))
+    except (OSError, ssl.SSLError) as error:
+        raise CannotLook(f"cannot use ca_file {ca_file}: {error.strerror or error}") from error
+
+
+@functools.lru_cache(maxsize=8)
+def _verifying_context(ca_file: str | None, _changed: int, _hour: int) -> ssl.SSLContext:
+    """Kept for a while: to read the system's authorities takes longer than to speak with a server."""
     context = ssl.create_default_context()
     if ca_file is not None:
-        try:
-            context.load_verify_locations(ca_file)
-        except (OSError, ssl.SSLError) as error:
-            raise CannotLook(f"cannot use ca_file {ca_file}: {error.strerror or error}") from error
+        context.load_verify_locations(ca_file)
     return context
 
 

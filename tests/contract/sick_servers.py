@@ -38,7 +38,7 @@ LISTENERS: dict[str, tuple[str, ...]] = {
     "greylisting": ("smtpd_recipient_restrictions=check_policy_service inet:127.0.0.1:@postgrey@",),
     "refusing": ("smtpd_recipient_restrictions=check_recipient_access static:{{554 5.7.1 Unknown user}}",),
     "policy-dead": ("smtpd_recipient_restrictions=check_policy_service inet:127.0.0.1:1", "smtpd_policy_service_retry_delay=1s"),
-    "late": ("service=postscreen", "postscreen_greet_wait=20s", "postscreen_greet_banner=", "postscreen_cache_map="),
+    "late": ("smtpd_delay_reject=no", "smtpd_client_restrictions=sleep 20"),
     "busy": ("service=postscreen", "postscreen_greet_wait=60s", "postscreen_cache_map=", "postscreen_pre_queue_limit=10"),
     "banned": (),
     "dropped-on-ipv6": (),

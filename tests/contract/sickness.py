@@ -33,6 +33,20 @@ class Row:
     seen: str
     words: str
     look: Look
+    takes: float = 0.0  # seconds at least, else it was not what the row says
+
+    def fault(self, evidence: Evidence) -> str:
+        """How the evidence is not what it must be; "" where it is."""
+        well = (
+            (evidence.axis, evidence.seen) == (self.axis, self.seen)
+            and self.words in evidence.text
+            and evidence.seconds >= self.takes
+        )
+        return (
+            ""
+            if well
+            else f"{self.broken}: {self.axis} {evidence.seen} in {evidence.seconds} s: {evidence.text}\n{evidence.transcript}"
+        )
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -85,8 +99,8 @@ ROWS = (
     Row("the certificate signed itself", "inbound", "up", UNTRUSTED + "self-signed certificate", mail("self-signed")),
     Row("the chain lacks its intermediate", "inbound", "up", UNTRUSTED + "unable to get local issuer certificate", mail("half-chain")),
     Row("TCP is accepted, then silence", "inbound", "down", "the greeting: silence", mail("frozen", patience=BRISK)),
-    Row("the banner comes after 20 s", "inbound", "up", TAKEN, mail("late")),
-    Row("postscreen pauses in its greeting", "inbound", "up", TAKEN, mail("postscreen")),
+    Row("the banner comes after 20 s", "inbound", "up", TAKEN, mail("late"), 20),
+    Row("postscreen pauses in its greeting", "inbound", "up", TAKEN, mail("postscreen"), 2),
     Row("greylisting (postgrey)", "inbound", "greylisted", "450 4.2.0", mail("greylisting")),
     Row("421 under load (postscreen)", "inbound", "degraded", "421 4.3.2", mail("busy")),
     Row("5xx to good recipients", "inbound", "lying", "554 5.7.1", mail("refusing")),
