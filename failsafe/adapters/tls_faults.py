@@ -29,14 +29,18 @@ class TlsFaults:
 
     def recall(self, address: Address) -> TlsFault | None:
         """The fault, as long as it is not time to look again."""
-        known = self._known.get(address)
-        return known.fault if known is not None and known.until.left > 0 else None
+        return self._known[address].fault if self.waits(address) > 0 else None
 
     def keep(self, address: Address, fault: TlsFault) -> None:
         """After a handshake that went wrong."""
         before = self._known.get(address)
         seconds = FIRST_MEMORY if before is None else min(before.seconds * LATER, LONGEST_MEMORY)
         self._known[address] = _Memory(fault, Deadline(seconds), seconds)
+
+    def waits(self, address: Address) -> float:
+        """Seconds until it is time to look again."""
+        known = self._known.get(address)
+        return 0.0 if known is None else known.until.left
 
     def forget(self, address: Address) -> None:
         """After a handshake that went well."""

@@ -289,6 +289,17 @@ def test_a_broken_server_is_down_and_the_probe_ends(script: Callable[[Talk], Non
         assert server.faults == []
 
 
+def test_a_web_server_in_the_way_says_nothing_about_mail() -> None:
+    def portal(talk: Talk) -> None:
+        talk.say("HTTP/1.1 302 Found", "Location: http://login.hotel.example/", "")
+
+    with ScriptedServer(portal) as server:
+        sight = look(server.target, patience=SHORT)
+
+    assert sight.seen is ProbeClass.UNKNOWN
+    assert "captive portal" in sight.text
+
+
 def test_a_session_is_bounded_in_bytes() -> None:
     def chatty(talk: Talk) -> None:
         talk.say("220 hello")
