@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,11 @@ from failsafe.backup.doctor import (
     judge_retention,
     judge_server,
 )
+from failsafe.backup.doctor_access import INSTALLED, SENT
 from failsafe.backup.drill_doctor import DrillCheckup, judge_drill
 from failsafe.backup.protocol import MailboxFacts
 from failsafe.buckets import look_at_bucket
+from failsafe.checkup_people import late_duties, look_at_accounts, look_at_notify
 from failsafe.config.keep import keep_warning
 from failsafe.dns_ports import Lookups
 from failsafe.domains import Domains
@@ -39,6 +41,7 @@ from failsafe.model import Finding
 from failsafe.ports import MailSource
 from failsafe.providers import look_at_provider
 from failsafe.published import look_at_published, make_lookups
+from failsafe.secondary import look_at_secondary, note_exchange, refused_until
 from failsafe.sending import look_at_sending
 from failsafe.status.drilled import Drilled
 from failsafe.status.upkeep import reading_of
@@ -84,7 +87,7 @@ def run_checkup(app: App, prove: Collection[str] = ()) -> Diagnosis:
         server_facts = [look.result() for look in server_looks]
         domain_facts = [look.result() for look in domain_looks]
     now = app.clock.now()
-    shared = (*judge_machine(machine), judge_clock(server_facts))
+    shared = (*judge_machine(machine), judge_clock(server_facts), *late_duties(app, now))
     by_domain = {name: judge_domain(facts, now) for name, facts in zip(names, domain_facts, strict=True)}
     findings = (
         *(finding for found in by_domain.values() for finding in found),
@@ -115,7 +118,7 @@ def _domain(app: App, domains: Domains, lookups: Lookups, name: str, now: dateti
     written = [flip.outcome_at for flip in domains.journal.flips(name, now - WRITE_PROOF) if flip.outcome_at is not None]
     exchanges = {
         **{each: _exchange(each) for each in table.primary},
-        **{each: _exchange(each, _Asking(table.server, of_this_domain, helo, ca_file)) for each in table.secondary},
+        **{each: _ask_exchange(app, each, _Asking(table.server, of_this_domain, helo, ca_file), now) for each in table.secondary},
     }
     views = domains.views(name, now)
     may_speak = not any(view.blocked for view in views)
@@ -130,6 +133,7 @@ def _domain(app: App, domains: Domains, lookups: Lookups, name: str, now: dateti
         drill=last_drill(app, name),
         provider=look_at_provider(app, name, facts.policy.zone, now, prove=prove),
         published=look_at_published(app, name, facts.policy.zone, lookups, now, may_speak=may_speak),
+        secondary=look_at_secondary(app, name, now),
     )
 
 
@@ -141,6 +145,17 @@ class _Asking:
     recipient: str | None
     helo: str | None
     ca_file: str | None
+
+
+def _ask_exchange(app: App, name: str, asking: _Asking, now: datetime) -> Exchange:
+    """One that refuses this machine itself is left alone for some days: to ask on is what gets a prober banned."""
+    until = refused_until(app.duties.all(), name, now)
+    if until is None:
+        seen = _exchange(name, asking)
+        if seen.seen is not None:
+            note_exchange(app, name, seen.seen, now)
+        return seen
+    return replace(_exchange(name), text=f"it refused this machine, and is left alone until {until:%Y-%m-%d %H:%M} UTC")
 
 
 def _exchange(name: str, asking: _Asking | None = None) -> Exchange:
@@ -172,6 +187,8 @@ def _server(app: App, name: str) -> ServerCheckup:
         backup_every=table.backup_every,
         good_backup_at=None if good is None else good.started_at,
         domains=tuple(domain for domain, row in app.config.domain.items() if row.server == name),
+        reads_files=table.layout != "imap" and table.read == "files",
+        accounts=look_at_accounts(app, name),
     )
     source = app.mail_source(name)
     if source is not None:
@@ -183,6 +200,7 @@ def _server(app: App, name: str) -> ServerCheckup:
     try:
         with open_source(app.mail_host(name), wanted_of(table)) as (session, found):
             asked_at = app.clock.now()
+            helper = SENT if session.hello["mode"] == "sent" else INSTALLED
             vitals = session.vitals()
             boxes = list(session.survey())
             missing = (*found.missing, *look_at(session, found.reach.trees))
@@ -190,6 +208,7 @@ def _server(app: App, name: str) -> ServerCheckup:
         return _changed(base, error=str(error), mend=error.mend)
     return _changed(
         base,
+        helper=helper,
         mailboxes=tuple(box.mailbox for box in boxes),
         closed=tuple((box.mailbox, why) for box in boxes if (why := _hidden(box))),
         mend=f"failsafe backup {name} lists all of it, and is incomplete until it is mended",
@@ -230,8 +249,6 @@ def _over_imap(base: ServerCheckup, source: MailSource) -> ServerCheckup:
 
 
 def _changed(base: ServerCheckup, **values: Any) -> ServerCheckup:
-    from dataclasses import replace
-
     return replace(base, **values)
 
 
@@ -308,9 +325,7 @@ def _machine(app: App, now: datetime) -> MachineCheckup:
         restic_error=restic_error,
         restic_too_old=too_old,
         restic_unknown=unknown,
-        notify_error=_notify_error(app),
-        notify_configured=app.config.notify.urls_file is not None,
-        notices_waiting=sum(pending.attempts > 0 for pending in app.events.pending_notices(now + timedelta(days=1))),
+        notify=look_at_notify(app, now),
         own_line=(line.answered, line.asked),
         kit=look_at_kit(app),
     )
@@ -355,19 +370,6 @@ def _restic(app: App) -> tuple[str, str, bool, bool]:
     if found is None:
         return "", "restic does not say its version", False, False
     return found.text, "", not found.is_supported, found.is_supported and not found.is_known
-
-
-def _notify_error(app: App) -> str:
-    from failsafe.adapters.notify import read_urls
-
-    file = app.config.notify.urls_file
-    if file is None:
-        return ""
-    try:
-        read_urls(file)
-    except FailsafeError as error:
-        return str(error)
-    return ""
 
 
 def _finding_json(finding: Finding) -> dict[str, Any]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from failsafe.backup.doctor_access import judge_helper, judge_writing
+from failsafe.backup.doctor_accounts import AccountsSeen, judge_covered, judge_domains
+from failsafe.backup.doctor_notify import NotifyCheckup, judge_notify
 from failsafe.backup.freeze import REPAIR
 from failsafe.backup.freshness import ALLOWANCE
 from failsafe.backup.kit_state import NO_KIT, KitCheckup, judge_kit
@@ -24,12 +27,13 @@ CLOCK_FAIL = timedelta(minutes=5)  # TSIG (RFC 8945) refuses changes beyond this
 # Of servers, repositories, their buckets and this machine. Blocks a failover, what is looked at.
 CODES: dict[str, tuple[bool, str]] = {
     "ssh-access": (False, "the mail on the server can be read, over SSH, on this machine or over IMAP; every mailbox opens"),
+    "ssh-helper": (False, "our SSH key can do nothing on the server but read mail"),
     "sources": (False, "where the layout's mail, configuration, keys and databases were found, and which were not"),
     "disk": (False, "room and inodes where the server's mail lies"),
-    "domain-missing": (False, "every domain with mail on the server is configured here"),
+    "domain-missing": (False, "every domain with accounts on the server is configured here"),
     "credential-writes": (False, "logins that lie here could also delete mail"),
     "recovery-point": (False, "the age of the last complete backup"),
-    "accounts-covered": (False, "the secondary knows every recipient (not in this version)"),
+    "accounts-covered": (False, "a homecoming fetches what lands at the secondary for every mailbox"),
     "repository-check": (False, "the repository was checked in time, and is sound"),
     "drill-restore": (False, "mail was brought back from the repository in time, and was right"),
     "retention": (False, "what is kept, and whether an append-only repository can be attacked by it"),
@@ -43,7 +47,8 @@ CODES: dict[str, tuple[bool, str]] = {
     "secret-mode": (False, "only its owner can read each secret"),
     "database-place": (False, "the database does not lie on a network file system"),
     "restic-version": (False, "restic is there, and of a version that is known"),
-    "notify-path": (False, "notices have an address, and none waits"),
+    "notify-path": (False, "notices have an address that does not need the mail they report on, and none waits"),
+    "overdue": (False, "snapshots elsewhere, forgetting and pruning went well in time"),
     "kit": (False, "a recovery kit was made after the last change that affects it"),
 }
 
@@ -77,6 +82,9 @@ class ServerCheckup:
     backup_every: timedelta = timedelta(minutes=15)
     good_backup_at: datetime | None = None
     domains: Collection[str] = ()  # configured domains behind this server
+    helper: str = ""  # doctor_access.SENT, INSTALLED; "" where nobody could ask
+    reads_files: bool = True
+    accounts: AccountsSeen = field(default_factory=AccountsSeen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,27 +116,25 @@ class MachineCheckup:
     restic_error: str = ""
     restic_too_old: bool = False
     restic_unknown: bool = False
-    notify_error: str = ""  # "" where addresses are configured and can be read
-    notify_configured: bool = False
-    notices_waiting: int = 0
+    notify: NotifyCheckup = field(default_factory=NotifyCheckup)
     own_line: tuple[int, int] = (0, 0)  # answered, asked
     kit: KitCheckup = NO_KIT
 
 
 def judge_server(seen: ServerCheckup, now: datetime) -> tuple[Finding, ...]:
-    findings = [_judge_access(seen)]
+    findings = [_judge_access(seen), judge_helper(seen.server, seen.helper, over_ssh=seen.over_ssh, reads_files=seen.reads_files)]
     if seen.error:
-        findings += [Finding(code, SKIPPED, seen.server, "the server could not be asked") for code in ("disk", "domain-missing")]
+        codes = ("disk", "domain-missing", "accounts-covered")
+        findings += [Finding(code, SKIPPED, seen.server, "the server could not be asked") for code in codes]
     else:
-        findings += [_judge_disk(seen), _judge_domains(seen)]
+        findings.append(_judge_disk(seen))
+        findings.append(judge_domains(seen.server, seen.mailboxes, seen.domains, seen.accounts))
+        findings.append(judge_covered(seen.server, seen.mailboxes, seen.accounts))
     if seen.sources or seen.lacking:
         findings.append(_judge_sources(seen))
     if seen.keeps_logins:
-        findings.append(_judge_writing(seen))
+        findings.append(judge_writing(seen.server))
     findings.append(_judge_recovery_point(seen, now))
-    findings.append(
-        Finding("accounts-covered", SKIPPED, seen.server, "which recipients exist at the secondary is not known in this version")
-    )
     return tuple(findings)
 
 
@@ -198,7 +204,7 @@ def judge_machine(seen: MachineCheckup) -> tuple[Finding, ...]:
         _judge_secrets(seen),
         _judge_database(seen),
         _judge_restic(seen),
-        _judge_notify(seen),
+        judge_notify(seen.notify),
         _judge_own_line(seen),
         judge_kit(seen.kit),
     )
@@ -229,12 +235,6 @@ def _judge_sources(seen: ServerCheckup) -> Finding:
     return Finding("sources", OK, seen.server, "; ".join(seen.sources))
 
 
-def _judge_writing(seen: ServerCheckup) -> Finding:
-    text = "the IMAP logins that lie here could delete mail too; failsafe itself opens every folder read-only"
-    mend = "let the server take them from this machine's address alone, or, with Dovecot, give a master user no more than the ACL rights l and r"
-    return Finding("credential-writes", WARN, seen.server, text, mend)
-
-
 def _judge_disk(seen: ServerCheckup) -> Finding:
     mend = "make room on the mail server: a full disk refuses mail"
     for space in seen.spaces:
@@ -247,16 +247,6 @@ def _judge_disk(seen: ServerCheckup) -> Finding:
     return Finding(
         "disk", OK, seen.server, f"{min(space.bytes_free for space in seen.spaces) >> 20} MiB are free where the mail lies"
     )
-
-
-def _judge_domains(seen: ServerCheckup) -> Finding:
-    """A domain with mailboxes there that failsafe does not watch would stay behind in a failover."""
-    there = {mailbox.rpartition("@")[2] for mailbox in seen.mailboxes}
-    forgotten = sorted(there - set(seen.domains))
-    if forgotten:
-        text = f"mail of {', '.join(forgotten)} lies on the server, but failsafe does not look after its MX"
-        return Finding("domain-missing", WARN, seen.server, text, f'add [domain."{forgotten[0]}"]')
-    return Finding("domain-missing", OK, seen.server, "every domain with mail on the server is configured")
 
 
 def _judge_recovery_point(seen: ServerCheckup, now: datetime) -> Finding:
@@ -333,24 +323,6 @@ def _judge_restic(seen: MachineCheckup) -> Finding:
             "watch the first backups after its update",
         )
     return Finding("restic-version", OK, "controller", f"restic {seen.restic}")
-
-
-def _judge_notify(seen: MachineCheckup) -> Finding:
-    if not seen.notify_configured:
-        return Finding(
-            "notify-path", WARN, "controller", "nobody is told anything", "set urls_file in [notify], then failsafe notify --test"
-        )
-    if seen.notify_error:
-        return Finding("notify-path", FAIL, "controller", seen.notify_error, "failsafe notify --test")
-    if seen.notices_waiting:
-        return Finding(
-            "notify-path",
-            FAIL,
-            "controller",
-            f"{seen.notices_waiting} notice(s) could not be delivered yet",
-            "failsafe notify --test",
-        )
-    return Finding("notify-path", OK, "controller", "addresses are configured and no notice waits")
 
 
 def _judge_own_line(seen: MachineCheckup) -> Finding:

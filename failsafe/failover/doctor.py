@@ -7,11 +7,13 @@ makes fail is marked: readiness is taken from the last run before an incident, b
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from failsafe.failover.doctor_provider import CODES as PROVIDER_CODES
 from failsafe.failover.doctor_provider import ProviderCheckup, judge_provider, judge_write
+from failsafe.failover.doctor_secondary import CODES as SECONDARY_CODES
+from failsafe.failover.doctor_secondary import SecondaryCheckup, judge_secondary
 from failsafe.failover.domain_checks.mx import judge_explicit, judge_target
 from failsafe.failover.domain_checks.published import CODES as PUBLISHED_CODES
 from failsafe.failover.domain_checks.published import Published, judge_published
@@ -24,6 +26,10 @@ from failsafe.model import Axis, Finding, Mode, ProbeClass, Severity, Side, Verd
 TTL_HIGH = 600  # seconds; a flip reaches careful senders only after that long
 DRILL_VALID = timedelta(days=180)  # a rehearsal older than this is due again
 FAIL, WARN, OK, SKIPPED = Severity.FAIL, Severity.WARN, Severity.OK, Severity.SKIPPED
+_NOT_TAKING = (
+    ProbeClass.DOWN,
+    ProbeClass.DEGRADED,
+)  # of an exchange that was asked: who refuses this machine alone may take others' mail
 
 # Of a domain. Blocks a failover, what is looked at.
 CODES: dict[str, tuple[bool, str]] = {
@@ -37,6 +43,7 @@ CODES: dict[str, tuple[bool, str]] = {
     "drill-failover": (False, "a failover was rehearsed at a shadow name within 180 days, and went well"),
     "secondary-resolves": (True, "the secondary exchanges resolve, and none is an alias"),
     "secondary-accepts": (True, "a secondary exchange takes mail for the domain"),
+    **SECONDARY_CODES,
     "vantages": (True, "somebody watches the mail server, and enough to agree on a failover"),
     "port-25": (False, "the mail server's SMTP port can be reached from here"),
     "probe-identity": (False, "the probe has a recipient and a name of its own"),
@@ -74,6 +81,7 @@ class DomainCheckup:
     drill: FailoverDrilled | None = None  # the last failover drill
     provider: ProviderCheckup | None = None  # None where none is configured
     published: Published | None = None  # None where nobody looked
+    secondary: SecondaryCheckup = field(default_factory=SecondaryCheckup)
 
 
 def judge_domain(seen: DomainCheckup, now: datetime) -> tuple[Finding, ...]:
@@ -215,6 +223,7 @@ def _judge_secondaries(seen: DomainCheckup) -> list[Finding]:
     return [
         _judge_exchanges("secondary-resolves", name, "secondary", secondaries),
         _judge_accepts(seen, secondaries),
+        *judge_secondary(name, seen.secondary),
     ]
 
 
@@ -230,7 +239,7 @@ def _judge_accepts(seen: DomainCheckup, secondaries: list[Exchange]) -> Finding:
         said = f"mail for {seen.recipient}" if seen.recipient else "a session (no recipient is configured in [probe])"
         return Finding("secondary-accepts", OK, name, f"{accepting[0].name} accepts {said}", blocks_failover=True)
     reasons = "; ".join(f"{each.name}: {each.text}" for each in secondaries)
-    if _port_25_works(seen):
+    if _port_25_works(seen) and all(each.seen in _NOT_TAKING for each in secondaries):
         mend = "until the secondary answers, a failover would move mail from one dead place to another"
         return Finding(
             "secondary-accepts",
@@ -245,7 +254,7 @@ def _judge_accepts(seen: DomainCheckup, secondaries: list[Exchange]) -> Finding:
         SKIPPED,
         name,
         f"could not be tried from here ({reasons})",
-        "port 25 may be blocked on this line",
+        "port 25 may be blocked on this line, or this address be on a block list: ask from another vantage",
         blocks_failover=True,
     )
 

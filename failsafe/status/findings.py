@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from failsafe.backup.doctor_overdue import MENDS
 from failsafe.backup.freshness import Overdue
 from failsafe.backup.guards import ALIKE, mend_of
 from failsafe.model import DomainState, Finding, Guard, Severity, Verdict
@@ -167,15 +168,6 @@ def _use_findings(repository: RepositoryStatus, *, pulling: bool) -> list[Findin
 
 
 def overdue_findings(overdue: tuple[Overdue, ...], now: datetime) -> list[Finding]:
-    mends = {
-        "backup": "failsafe backup {0}",
-        "snapshot": "failsafe backup --repository {0}",
-        "check": "failsafe verify --repository {0}",
-        "drill": "failsafe drill restore --repository {0}",
-        "forget": "failsafe forget --repository {0}",
-        "prune": "failsafe prune --repository {0}",
-        "doctor": "failsafe doctor",
-    }
     findings = []
     for late in overdue:
         kind, _, subject = late.name.partition(":")
@@ -186,7 +178,7 @@ def overdue_findings(overdue: tuple[Overdue, ...], now: datetime) -> list[Findin
                 Severity.FAIL,
                 subject or "controller",
                 f"{kind} is overdue: it {said}",
-                mends.get(kind, "").format(subject),
+                MENDS.get(kind, "").format(subject),
             )
         )
     return findings

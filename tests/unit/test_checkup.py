@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
 from failsafe.app import App
 from failsafe.checkup import run_checkup
+from failsafe.checkup_people import late_duties
 from failsafe.config.load import parse_config
 from failsafe.model import Severity
 
@@ -46,3 +48,20 @@ def test_a_doctor_called_by_hand_has_done_its_duty(tmp_path: Path) -> None:
     run_checkup(app)
 
     assert app.duties.all()["doctor"].ok_at is not None
+
+
+def test_a_duty_that_no_other_finding_tells_of_is_told_when_it_is_late(tmp_path: Path) -> None:
+    text = (
+        f'[controller]\nid = "nas"\nstate_dir = "{tmp_path}/state"\n[own_line]\nreferences = ["127.0.0.1:1"]\n'
+        f'[mail_server.vps]\nlayout = "maildir"\npath = "{tmp_path}"\n'
+        f'[repository.nas]\nurl = "{tmp_path}/nas"\npassword_file = "{tmp_path}/password"\nkeep = {{ daily = 7 }}\n'
+    )
+    (tmp_path / "state").mkdir()
+    app = App(parse_config(text.encode(), "test.toml"), tmp_path / "failsafe.toml")
+    now = app.clock.now()
+    for duty in ("forget:nas", "backup:vps"):
+        app.duties.ended(duty, now - timedelta(days=9), ok=True)
+
+    assert [(finding.code, finding.subject, finding.severity, finding.mend) for finding in late_duties(app, now)] == [
+        ("overdue", "nas", Severity.FAIL, "failsafe forget --repository nas")
+    ]

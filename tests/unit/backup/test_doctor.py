@@ -16,6 +16,9 @@ from failsafe.backup.doctor import (
     judge_retention,
     judge_server,
 )
+from failsafe.backup.doctor_access import INSTALLED, SENT
+from failsafe.backup.doctor_accounts import AccountsSeen
+from failsafe.backup.doctor_notify import NotifyCheckup
 from failsafe.model import Finding, Severity
 
 NOW = datetime(2026, 11, 22, 17, 0, tzinfo=UTC)
@@ -38,7 +41,7 @@ MACHINE = MachineCheckup(
     file_system="ext4",
     is_network_file_system=False,
     restic="0.18.0",
-    notify_configured=True,
+    notify=NotifyCheckup(configured=True, depends=("",)),
     own_line=(3, 3),
 )
 
@@ -148,9 +151,11 @@ def test_what_a_repository_keeps_is_told_and_a_rule_that_can_be_attacked_is_a_wa
         ("restic-version", {"restic_error": "restic is missing"}, Severity.FAIL),
         ("restic-version", {"restic_too_old": True}, Severity.FAIL),
         ("restic-version", {"restic_unknown": True}, Severity.WARN),
-        ("notify-path", {"notify_configured": False}, Severity.WARN),
-        ("notify-path", {"notify_error": "cannot be read"}, Severity.FAIL),
-        ("notify-path", {"notices_waiting": 2}, Severity.FAIL),
+        ("notify-path", {"notify": NotifyCheckup()}, Severity.WARN),
+        ("notify-path", {"notify": NotifyCheckup(configured=True, error="cannot be read")}, Severity.FAIL),
+        ("notify-path", {"notify": NotifyCheckup(configured=True, waiting=2)}, Severity.FAIL),
+        ("notify-path", {"notify": NotifyCheckup(configured=True, depends=("it is mail to example.org",))}, Severity.FAIL),
+        ("notify-path", {"notify": NotifyCheckup(configured=True, depends=("it is mail to example.org", ""))}, Severity.WARN),
         ("own-line", {"own_line": (0, 0)}, Severity.FAIL),
         ("own-line", {"own_line": (1, 3)}, Severity.WARN),
     ],
@@ -193,3 +198,59 @@ def test_logins_that_lie_here_are_named_as_able_to_write() -> None:
 
 def test_an_imap_server_without_a_mailbox_says_where_they_are_named() -> None:
     assert "mailboxes or accounts_file" in by_code(replace(IMAP, mailboxes=()))["ssh-access"].mend
+
+
+# -- nobody is forgotten -------------------------------------------------------------------------------------------------
+
+
+def test_a_domain_that_has_accounts_but_no_mail_yet_is_missed_too() -> None:
+    found = of_server("domain-missing", accounts=AccountsSeen(domains=("example.org", "New.example")))
+    assert found.severity is Severity.WARN
+    assert "new.example" in found.text
+    assert found.mend == 'add [domain."new.example"]'
+
+
+def test_a_mailbox_that_no_homecoming_fetches_for_is_named() -> None:
+    seen = AccountsSeen(fetched={"example.org": frozenset({"b@example.org"})})
+    found = of_server("accounts-covered", accounts=seen)
+    assert found.severity is Severity.WARN
+    assert "a@example.org" in found.text
+    assert "homecoming" in found.mend
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        AccountsSeen(fetched={"example.org": frozenset({"a@example.org"})}),
+        AccountsSeen(fetched={"example.org": None}),
+        AccountsSeen(fetched={"example.org": frozenset()}, exempt=frozenset({"a@example.org"})),
+        AccountsSeen(fetched={"other.example": frozenset()}),
+    ],
+    ids=["an account", "a catch-all", "the probe's own", "its domain has no homecoming"],
+)
+def test_who_is_fetched_for_or_need_not_be_is_covered(seen: AccountsSeen) -> None:
+    assert of_server("accounts-covered", accounts=seen).severity is Severity.OK
+
+
+# -- what our key may do there -------------------------------------------------------------------------------------------
+
+
+def test_a_key_that_may_run_anything_on_the_server_is_more_than_is_needed() -> None:
+    found = of_server("ssh-helper", helper=SENT)
+    assert found.severity is Severity.WARN
+    assert "authorized_keys" in found.mend
+
+
+@pytest.mark.parametrize(
+    ("changed", "severity"),
+    [
+        ({"helper": INSTALLED}, Severity.OK),
+        ({"helper": ""}, Severity.SKIPPED),
+        ({"over_ssh": False}, Severity.SKIPPED),
+        ({"helper": SENT, "reads_files": False}, Severity.SKIPPED),
+    ],
+)
+def test_the_installed_program_is_enough_and_where_there_is_none_nothing_is_said(
+    changed: dict[str, object], severity: Severity
+) -> None:
+    assert of_server("ssh-helper", **changed).severity is severity

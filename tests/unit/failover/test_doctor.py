@@ -24,6 +24,7 @@ from failsafe.model import (
     Strategy,
     Verdict,
 )
+from tests.unit.failover.test_doctor_secondary import WELL as READY
 
 NOW = datetime(2026, 11, 22, 17, 0, tzinfo=UTC)
 PEACE = MxSet.of((10, "mail.example.org"), ttl_seconds=60)
@@ -60,6 +61,7 @@ WELL = DomainCheckup(
     helo="nas.example.org",
     last_write_at=NOW - timedelta(days=3),
     drill=DRILL,
+    secondary=READY,
 )
 
 
@@ -216,3 +218,11 @@ def test_a_failover_that_was_not_rehearsed_lately_or_went_wrong_is_told_and_neve
 def test_where_nothing_was_written_the_doctor_says_how_to_try() -> None:
     findings = {each.code: each for each in judge_domain(replace(WELL, last_write_at=None, drill=None), NOW)}
     assert findings["provider-write"].mend.endswith("failsafe drill failover example.org")
+
+
+def test_a_secondary_that_refuses_this_machine_alone_says_nothing_of_senders() -> None:
+    for seen in (ProbeClass.PROBE_BLOCKED, ProbeClass.BANNED, ProbeClass.UNKNOWN):
+        told = finding(with_secondary(seen=seen, text="blocked using zen"), "secondary-accepts")
+        assert told.severity is Severity.SKIPPED
+    for seen in (ProbeClass.DOWN, ProbeClass.DEGRADED):
+        assert finding(with_secondary(seen=seen, text="timed out"), "secondary-accepts").severity is Severity.FAIL
