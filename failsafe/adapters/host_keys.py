@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from failsafe.adapters.one_import import load_paramiko
 from failsafe.errors import HostKeyError, SshError
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class HostKey:
 
 def shown_key(host: str, port: int, kinds: tuple[str, ...] = ()) -> HostKey:
     """The key the server shows now; nobody logs in. `kinds`: the types to ask for first. Raises SshError."""
+    load_paramiko()
     import paramiko
 
     try:
@@ -104,6 +106,7 @@ def _read(file: Path) -> list[str]:
 
 def _entries(lines: list[str], host: str, port: int) -> list[tuple[int, paramiko.PKey]]:
     """(line number, key) of this host; marked lines (@revoked, @cert-authority) are none of ours."""
+    load_paramiko()
     from paramiko.hostkeys import HostKeyEntry, HostKeys, InvalidHostKey
     from paramiko.ssh_exception import SSHException
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
+from failsafe.adapters.one_import import load_paramiko
 from failsafe.adapters.pace import Pace
 from failsafe.errors import HostKeyError, ProcessError, SshError
 
@@ -42,6 +43,7 @@ class SshHost:
 
     def open(self, command: Sequence[str]) -> SshChannel:
         """Logs in and starts `command`. Raises HostKeyError, SshError."""
+        load_paramiko()
         from fabric import Config, Connection
 
         user, host, port = parse_address(self.ssh)
