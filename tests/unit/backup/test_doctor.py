@@ -19,6 +19,8 @@ from failsafe.backup.doctor import (
 from failsafe.backup.doctor_access import INSTALLED, SENT
 from failsafe.backup.doctor_accounts import AccountsSeen
 from failsafe.backup.doctor_notify import NotifyCheckup
+from failsafe.backup.doctor_overdue import judge_overdue
+from failsafe.backup.freshness import Overdue
 from failsafe.model import Finding, Severity
 
 NOW = datetime(2026, 11, 22, 17, 0, tzinfo=UTC)
@@ -254,3 +256,13 @@ def test_the_installed_program_is_enough_and_where_there_is_none_nothing_is_said
     changed: dict[str, object], severity: Severity
 ) -> None:
     assert of_server("ssh-helper", **changed).severity is severity
+
+
+def test_a_late_duty_that_has_no_finding_of_its_own_is_told_with_the_command_for_it() -> None:
+    late = [Overdue(name, None, NOW) for name in ("backup:vps", "doctor", "forget:nas")]
+    late.append(Overdue("snapshot:offsite", NOW - timedelta(days=9), NOW))
+
+    assert [(found.code, found.subject, found.severity, found.mend) for found in judge_overdue(late)] == [
+        ("overdue", "nas", Severity.FAIL, "failsafe forget --repository nas"),
+        ("overdue", "offsite", Severity.FAIL, "failsafe backup --repository offsite"),
+    ]
