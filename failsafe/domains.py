@@ -8,13 +8,16 @@ from functools import partial
 from typing import Any
 
 from failsafe.app import App
+from failsafe.config.vantages import HERE, near, stack_of, vantages_of
 from failsafe.errors import DnsError
+from failsafe.failover.bans import ADDRESS, let_in
 from failsafe.failover.decide import Decision, Order, decide, still_wanted
 from failsafe.failover.facts import DomainFacts, Policy, PrimaryProof, ZoneReading
 from failsafe.failover.gather import read_zone
 from failsafe.failover.health import EvidenceRun, JudgePolicy, VantageView, judge_all
 from failsafe.failover.readiness import judge_readiness
 from failsafe.failover.runner import Ending, FlipRunner
+from failsafe.failover.weigh import Standing, weigh
 from failsafe.failover.zone import MxLayout
 from failsafe.model import Axis, DomainState, Evidence, Finding, Severity, Side
 from failsafe.store.duties import DoctorRun
@@ -90,6 +93,8 @@ class Domains:
             unlist_lying=table.when_lying == "replace",
             writable=table.dns is not None,
             ssh=self.app.server(table.server).ssh is not None,
+            standing=self.standing(table.server),
+            unban=let_in(stack_of(self.app.server(table.server)), ADDRESS),
         )
 
     def _zone_name(self, domain: str) -> str:
@@ -104,22 +109,31 @@ class Domains:
         return self._zone_names[domain]
 
     def vantages(self, server: str) -> int:
-        """How many places look at this server: this one, where a probe is configured. Others come with their adapters."""
-        return 1 if server in self.app.config.probe else 0
+        """How many places look at this server: this one, where a probe is configured, and each [vantage.NAME] that looks at it."""
+        return len(vantages_of(self.app.config, server))
+
+    def standing(self, server: str) -> Standing:
+        """Which of them sit in the server's own network, and which only see that something answers."""
+        config = self.app.config
+        shallow = frozenset(name for name, table in config.vantage.items() if table.is_shallow)
+        return Standing(near(config, self.app.server(server), config.controller.network), shallow)
 
     def views(self, domain: str, now: datetime) -> tuple[VantageView, ...]:
         """Every vantage's view of every axis of the domain's server."""
         policy = self.policy(domain)
         slack = timedelta(0) if self._watching else FLUSH_EVERY
         judging = JudgePolicy(policy.probe_every, policy.down_for, slack)
-        return judge_all(self.evidence(policy.server), now, judging)
+        return weigh(judge_all(self.evidence(policy.server), now, judging), policy.standing)
 
     def evidence(self, server: str) -> tuple[EvidenceRun, ...]:
-        """What was seen of a server. Evidence of another target or recipient than the configured one says nothing of this one."""
+        """What was seen of a server. Evidence of another target, recipient or vantage than the configured ones says nothing."""
         runs = self.app.history.runs(server)
-        return tuple(run for run in runs if self._is_of_today(run.evidence))
+        known = {HERE, *vantages_of(self.app.config, server)}
+        return tuple(run for run in runs if self._is_of_today(run.evidence, known))
 
-    def _is_of_today(self, evidence: Evidence) -> bool:
+    def _is_of_today(self, evidence: Evidence, vantages: set[str]) -> bool:
+        if evidence.axis is Axis.INBOUND and evidence.vantage not in vantages:  # it has left the configuration
+            return False
         return evidence.target == self.targets.get((evidence.server, evidence.vantage, evidence.axis), evidence.target)
 
     def gather(self, domain: str, now: datetime, *, fresh_zone: bool = False) -> DomainFacts:

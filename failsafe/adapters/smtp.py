@@ -24,14 +24,13 @@ from failsafe.adapters.sockets import (
     CannotLook,
     ConnectFailed,
     Deadline,
-    connect,
-    look_up,
     own_name,
     split_address,
     verifying_context,
 )
 from failsafe.adapters.tls_faults import TlsFaults
 from failsafe.adapters.turns import turn
+from failsafe.adapters.way import DIRECT, Way
 from failsafe.errors import ConfigError
 from failsafe.mail.replies import CERTIFICATE_FAULT, Reply, Stage, classify, printable, temporary
 from failsafe.model import Axis, Evidence, ProbeClass
@@ -72,6 +71,7 @@ class SmtpSight:
     address: str = ""
     transcript: str = ""
     seconds: float = 0.0
+    connected: bool = False  # somebody answered the call, whatever was said then
     sender_unknown: str = ""  # what was said, where it was that the sender's domain is not found (4.1.8)
 
     @property
@@ -112,12 +112,12 @@ class SmtpProbe:
         recipient: str | None,
         helo: str | None,
         *,
-        vantage: str = "here",
         patience: Patience | None = None,
         ca_file: str | None = None,
         sender: str = "",
+        way: Way = DIRECT,
     ) -> None:
-        self._server, self._vantage = server, vantage
+        self._server, self._vantage, self._way = server, way.vantage, way
         self._targets = tuple(split_address(target, 25) for target in targets)
         assert self._targets, "a probe needs a target"
         self._recipient, self._helo, self._sender = recipient, helo, sender
@@ -136,16 +136,31 @@ class SmtpProbe:
         places = ", ".join(f"{host}:{port}" for host, port in self._targets)
         return f"{self._recipient} at {places}" if self._recipient else places
 
+    @property
+    def server(self) -> str:
+        return self._server
+
     def probe(self, now: datetime, held: Evidence | None = None) -> Evidence:
         """One look; never raises for anything that a server or a network can do. Keep the object: it remembers broken TLS.
 
         With `held`, a refusal of the recipient that was seen before, the look ends before the recipient, and while all is well until there
         the refusal holds: `rounds.asks_for_recipient` says when.
         """
+        return self.see(now, held)[0]
+
+    def see(self, now: datetime, held: Evidence | None = None) -> tuple[Evidence, bool]:
+        """As `probe`; and whether somebody answered the call, whatever was said then."""
         sight = self.look(ask=held is None)
         if held is not None and sight.seen is ProbeClass.UP:
             told = f"{sight.transcript}\n-: the recipient was not asked for this time: each refusal may count for a ban; what was said before holds"
             sight = replace(sight, seen=held.seen, text=held.text, transcript=told)
+        return self._evidence(sight, now), sight.connected
+
+    def not_tried(self, now: datetime) -> Evidence:
+        """What stands for a look where port 25 is known to be blocked on the way: nobody answered."""
+        return self._evidence(SmtpSight(ProbeClass.DOWN, "port 25 was not tried"), now)
+
+    def _evidence(self, sight: SmtpSight, now: datetime) -> Evidence:
         return Evidence(
             self._server,
             self._vantage,
@@ -171,7 +186,7 @@ class SmtpProbe:
     def _look_at_host(self, host: str, port: int, whole: Deadline, recipient: str | None) -> list[SmtpSight]:
         try:
             context = verifying_context(self._ca_file)
-            addresses = look_up(host, port, whole.sooner(self._patience.look_up))
+            addresses = self._way.look_up(host, port, whole.sooner(self._patience.look_up))
         except CannotLook as error:
             return [SmtpSight(ProbeClass.UNKNOWN, str(error))]
         sights: list[SmtpSight] = []
@@ -214,23 +229,27 @@ class SmtpProbe:
 
     def _converse(self, course: _Course, context: ssl.SSLContext | None, transcript: Transcript) -> SmtpSight | TlsFault:
         try:
-            connection = connect(course.address, course.whole.sooner(self._patience.connect))
+            connection = self._way.connect(course.address, course.whole.sooner(self._patience.connect))
+        except CannotLook as error:
+            return SmtpSight(ProbeClass.UNKNOWN, printable(str(error)))
         except ConnectFailed as error:
             return SmtpSight(ProbeClass.UNKNOWN if error.ours else ProbeClass.DOWN, printable(str(error)))
         wire = SmtpWire(connection, transcript, course.whole)
-        session = _Session(wire, self._patience, self._helo, course.recipient, self._sender)
+        helo = self._helo or own_name(self._way.own_ip(connection))
+        session = _Session(wire, self._patience, helo, course.recipient, self._sender)
         try:
             sight = session.converse(context, course.host)
             self._tls_faults.note_leaf(course.address, wire.leaf())
-            return self._of_their_resolver(sight, course.whole)
+            sight = self._of_their_resolver(sight, course.whole)
         except TlsFault as fault:
             return fault
         except NotMail as fault:
-            return SmtpSight(ProbeClass.UNKNOWN, f"a web server answers at {course.address}, as a captive portal does: {fault}")
+            sight = SmtpSight(ProbeClass.UNKNOWN, f"a web server answers at {course.address}, as a captive portal does: {fault}")
         except WireFault as fault:
-            return SmtpSight(ProbeClass.DOWN, f"{course.address} at {session.stage}: {fault}", tls=session.tls)
+            sight = SmtpSight(ProbeClass.DOWN, f"{course.address} at {session.stage}: {fault}", tls=session.tls)
         finally:
             wire.close()
+        return replace(sight, connected=True)
 
     def _of_their_resolver(self, sight: SmtpSight, whole: Deadline) -> SmtpSight:
         """A sender whose domain "is not found" there, and is found from here, is no fault of this prober."""
@@ -238,7 +257,7 @@ class SmtpProbe:
         if sight.seen is not ProbeClass.PROBE_BLOCKED or not domain or not sight.sender_unknown:
             return sight
         try:
-            look_up(domain, 25, whole.sooner(self._patience.look_up))
+            self._way.look_up(domain, 25, whole.sooner(self._patience.look_up))
         except CannotLook:
             return sight
         text = f"{sight.sender_unknown}; {domain} is found from here, so its resolver does not work"
@@ -248,9 +267,9 @@ class SmtpProbe:
 class _Session:
     """The commands of one session, in their order."""
 
-    def __init__(self, wire: SmtpWire, patience: Patience, helo: str | None, recipient: str | None, sender: str) -> None:
+    def __init__(self, wire: SmtpWire, patience: Patience, helo: str, recipient: str | None, sender: str) -> None:
         self._wire, self._patience, self._sender = wire, patience, sender
-        self._helo, self._recipient = helo or own_name(wire.own_ip), recipient
+        self._helo, self._recipient = helo, recipient
         self._certificate_until: datetime | None = None
         self.stage = Stage.GREETING
         self.tls = "not reached"
@@ -315,6 +334,7 @@ def _combined(sights: Sequence[SmtpSight]) -> SmtpSight:
     if last.seen not in _FINAL:
         last = min(reversed(sights), key=lambda sight: _TELLING.index(sight.seen))
     others = [sight.text for sight in sights if sight is not last and sight.text != last.text]
+    last = replace(last, connected=any(sight.connected for sight in sights))
     return replace(last, text="; ".join([last.text, *(f"before that: {text}" for text in others)])) if others else last
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from failsafe.backup.frames import CHATTER, Frames
+from failsafe.backup.questions import Questions, parse_object
 from failsafe.backup.reach import Reach, Skipped
-from failsafe.dns_ports import Lookup
 from failsafe.errors import ServerSideError
 from failsafe.ports import Channel, MailHost
 
@@ -107,7 +107,7 @@ class Answer:
     body: IO[bytes] | None = None  # rewound; closed when the next answer is asked for
 
 
-class ServerSession:
+class ServerSession(Questions):
     """One conversation with the server's side. Raises ServerSideError, and what the channel raises."""
 
     def __init__(self, host: MailHost, reach: Reach) -> None:
@@ -143,7 +143,7 @@ class ServerSession:
         """Every mailbox with the stamps of its folders and control files; no message is listed."""
         for kind, row in self._ask("list", "mailboxes"):
             if kind == b"J":
-                yield _mailbox(_object(row))
+                yield _mailbox(parse_object(row))
 
     def list_folders(self, targets: Sequence[tuple[str, str]]) -> Iterator[tuple[int, list[Listed] | FolderPass]]:
         """One pass over each (DOMAIN/USER, folder below it): its files in pieces, then its FolderPass; by index into `targets`."""
@@ -155,7 +155,7 @@ class ServerSession:
                 if kind == b"D":
                     yield index, list(_entries(data))
                 elif kind == b"J":
-                    yield index, _pass(_object(data))
+                    yield index, _pass(parse_object(data))
                     index += 1
 
     def read_messages(self, mailbox: str, folder: str, items: Sequence[str]) -> Iterator[Answer]:
@@ -176,7 +176,7 @@ class ServerSession:
 
     def inspect(self) -> list[dict[str, Any]]:
         """Containers and paths that the reach wants looked at."""
-        return [_object(data) for kind, data in list(self._ask("inspect")) if kind == b"J"]
+        return [parse_object(data) for kind, data in list(self._ask("inspect")) if kind == b"J"]
 
     def widen(self, reach: Reach) -> None:
         """Where the program was sent along: from now on this is what it may see."""
@@ -184,13 +184,13 @@ class ServerSession:
 
     def permitted(self) -> dict[str, Any]:
         """What the program installed there may see: root, naming, files, names of commands."""
-        return next(_object(data) for kind, data in list(self._ask("reach", "")) if kind == b"E")
+        return next(parse_object(data) for kind, data in list(self._ask("reach", "")) if kind == b"E")
 
     def list_files(self, number: int) -> Iterator[FileFacts | Skipped | tuple[str, str]]:
         """Files below extra path `number`, what is left out on purpose, and (path, why) of what cannot be taken."""
         for kind, data in self._ask("list", "files", str(number)):
             if kind == b"J":
-                row = _object(data)
+                row = parse_object(data)
                 if "file" in row:
                     yield _file(row["file"])
                 elif "skipped" in row:
@@ -211,27 +211,8 @@ class ServerSession:
                 if size <= limit:
                     sink.write(data)
             elif kind == b"E":
-                end = _object(data)
+                end = parse_object(data)
         return _verdict(end, size, limit)
-
-    def clock(self) -> int:
-        """The server's clock, ns. Unlike `vitals` it starts no program there."""
-        return int(next(_object(data) for kind, data in list(self._ask("vitals", "clock")) if kind == b"E")["now"])
-
-    def vitals(self) -> dict[str, Any]:
-        """Disk and inodes of the roots, load, clock (ns), Postfix's queue length (None: unknown)."""
-        return next(_object(data) for kind, data in list(self._ask("vitals")) if kind == b"E")
-
-    def lookups(self, names: Sequence[str]) -> dict[str, Lookup]:
-        """A records through the server's own resolver; of names that it did not get to, an error. Raises ServerSideError, also from an older helper."""
-        found = next(_object(data) for kind, data in list(self._ask("vitals", "lookups", *names)) if kind == b"E").get("lookups")
-        if not isinstance(found, dict):
-            raise ServerSideError("the helper on the server is older than this", mend="install it anew")
-        return {
-            str(name): Lookup(tuple(sorted(map(str, row[0]))), str(row[1]))
-            for name, row in found.items()
-            if isinstance(row, list) and len(row) == 2 and isinstance(row[0], list)
-        }
 
     # ------------------------------------------------------------ frames
 
@@ -254,7 +235,7 @@ class ServerSession:
             elif kind == b"D":
                 with_body.write(data)
             elif kind == b"J":
-                row = _object(data)
+                row = parse_object(data)
                 head.update(row)
                 if "status" in row:
                     with with_body.rewound() as body:
@@ -280,12 +261,12 @@ class ServerSession:
             if kind == b"X":
                 while self._asked:
                     self._asked -= self._frames.next()[0] in (b"X", b"E")
-                raise ServerSideError(f"{self.host.name}: {_object(data).get('error', 'no reason given')}")
+                raise ServerSideError(f"{self.host.name}: {parse_object(data).get('error', 'no reason given')}")
             yield kind, data
 
     def _hello(self) -> dict[str, Any]:
         kind, data = self._frames.next()
-        hello = _object(data) if kind == b"J" else {}
+        hello = parse_object(data) if kind == b"J" else {}
         if hello.get("hello") != "failsafe":
             raise ServerSideError(f"{self.host.name}: something else than our program answered", mend=CHATTER)
         if hello.get("version") != VERSION:
@@ -339,16 +320,6 @@ def _answer(head: Mapping[str, Any], body: IO[bytes]) -> Answer:
         id=digested,
         body=body if status == "ok" and not digested else None,
     )
-
-
-def _object(data: bytes) -> dict[str, Any]:
-    try:
-        row = json.loads(data)
-    except ValueError as error:
-        raise ServerSideError(f"an answer that is not JSON: {error}") from error
-    if not isinstance(row, dict):
-        raise ServerSideError("an answer that is not an object")
-    return row
 
 
 def _entries(data: bytes) -> Iterator[Listed]:

@@ -851,6 +851,63 @@ def lookup(name):
     return [sorted({row[4][0] for row in rows}), ""]
 
 
+JAILS = 30  # of fail2ban that are looked at
+
+
+def bans(asked):
+    """What fail2ban says of the addresses in `asked` and of the one that we are called from. The first of `asked` names a container, or is empty."""
+    container, addresses = text(asked[0]) if asked else "", [text(address) for address in asked[1:20]]
+    client = os.environ.get("SSH_CONNECTION", "").split(" ")[0]
+    wanted = {client, *addresses} - {""}
+    found = {"client": client, "jails": [], "error": ""}
+    try:
+        prefix = inside(container) if container else []
+        names = after(ask_fail2ban(prefix, "status"), "Jail list:").replace(",", " ").split()
+        for name in names[:JAILS]:
+            banned = after(ask_fail2ban(prefix, "status", name), "Banned IP list:").split()
+            ignored = [
+                line[2:].strip()
+                for line in ask_fail2ban(prefix, "get", name, "ignoreip").splitlines()
+                if line[:2] in ("|-", "`-")
+            ]
+            found["jails"].append({"name": name, "banned": sorted(wanted & set(banned)), "ignored": ignored[:200]})
+    except (Refusal, OSError, subprocess.SubprocessError) as error:
+        found["error"] = reason(error)
+    return found
+
+
+def inside(container):
+    if not re.match(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}\Z", container):
+        raise Refusal("not the name of a container")
+    return [engine(), "exec", container]
+
+
+def ask_fail2ban(prefix, *words):
+    """Only reads: its client's `status` and `get` change nothing."""
+    path = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin:/usr/local/bin"
+    child = subprocess.run(
+        [*prefix, "fail2ban-client", *words],
+        check=False,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        timeout=10,
+        env=dict(os.environ, PATH=path, LC_ALL="C"),
+    )
+    if child.returncode:
+        said = (child.stderr or child.stdout).decode("utf-8", "replace").strip()
+        raise Refusal("fail2ban-client: %s" % (said[-300:] or "it ended with status %d" % child.returncode))
+    return child.stdout.decode("utf-8", "replace")
+
+
+def after(shown, label):
+    """What stands behind a label in one of its lines; "" where it is nowhere."""
+    for line in shown.splitlines():
+        if label in line:
+            return line.split(label, 1)[1]
+    return ""
+
+
 def run_command(frames, words, limit):
     """A named command's output, its exit status and the end of what it said on stderr; ended with its children at the deadline."""
     child = subprocess.Popen(
@@ -1003,12 +1060,18 @@ def inspect(frames, wanted):
 SENDERS = {b"read": send_content, b"digest": send_digest, b"find": lambda *_: "ok"}
 
 
+def answer_vitals(settings, what, fields):
+    if what == b"lookups":
+        return {"lookups": lookups(fields)}
+    if what == b"bans":
+        return {"bans": bans(fields)}
+    return {"now": int(time.time() * 1e9)} if what == b"clock" else vitals(settings)
+
+
 def answer(frames, settings, fields):
     verb, what = fields[0], fields[1] if len(fields) > 1 else b""
     if verb == b"vitals":
-        if what == b"lookups":
-            return {"lookups": lookups(fields[2:])}
-        return {"now": int(time.time() * 1e9)} if what == b"clock" else vitals(settings)
+        return answer_vitals(settings, what, fields[2:])
     if verb == b"inspect":
         inspect(frames, settings["look"])
         return {}

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from failsafe.config.find import default_paths, find_config
 from failsafe.config.schema import Config, Domain
+from failsafe.config.vantages import vantage_faults
 from failsafe.errors import ConfigError
 
 __all__ = ["default_paths", "find_config", "load_config", "parse_config"]
@@ -122,8 +123,7 @@ def _dangling_names(config: Config) -> list[tuple[str, str]]:
             for name in getattr(config, kind)
             if name not in config.mail_server
         ]
-    if config.vantage.get("here") is not None:
-        faults.append(("vantage.here", '"here" always exists and cannot be configured'))
+    faults += vantage_faults(config)
     places: dict[str, str] = {}
     for name, repository in config.repository.items():
         other = places.setdefault(repository.url.rstrip("/"), name)

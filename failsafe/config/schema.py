@@ -23,28 +23,17 @@ from failsafe.config.types import (
     HostPort,
     Rate,
     Share,
-    SshAddress,
     Within,
 )
+from failsafe.config.urls import PlainUrl, holds_password
+from failsafe.config.vantages import Vantage
 from failsafe.failover.domain_checks.block_lists import LISTS
 from failsafe.model import Mode, Strategy
 
 __all__ = ["Config", "EndpointTable", "ImapTable", "MailServer", "Table"]
 
 
-def _holds_password(url: str) -> bool:
-    """Whether a URL has `user:password@`, or a password among its parameters. The configuration goes into every repository: it holds no secret."""
-    return re.search(r"://[^/@:]*:[^/@?]*@|[?&](ssl)?pass(word|wd|phrase)?=", url, re.IGNORECASE) is not None
-
-
-def _without_password(url: str | None) -> str | None:
-    if url is not None and _holds_password(url):
-        raise ValueError("holds a password; the configuration must not")
-    return url
-
-
 Selector = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")]
-PlainUrl = Annotated[str | None, AfterValidator(_without_password)]
 
 
 class Controller(Table):
@@ -53,6 +42,7 @@ class Controller(Table):
     database: str = "sqlite"
     database_password_file: AbsolutePath | None = None
     time_zone: str | None = None
+    network: str | None = Field(default=None, min_length=1)
     limit_download: Rate | None = None
     limit_upload: Rate | None = None
     erase_after: Duration = timedelta(days=90)
@@ -65,7 +55,7 @@ class Controller(Table):
             return value
         if not value.startswith("postgresql+psycopg://"):
             raise ValueError('must be "sqlite" or "postgresql+psycopg://user@host/failsafe"')
-        if _holds_password(value) or re.match(r"postgresql\+psycopg://[^/@:]*:[^@?]*@", value):
+        if holds_password(value) or re.match(r"postgresql\+psycopg://[^/@:]*:[^@?]*@", value):
             raise ValueError("holds a password; put it into a file and name that in database_password_file")
         return value
 
@@ -145,7 +135,7 @@ class RepositoryTable(Table):
     @field_validator("url")
     @classmethod
     def _no_password_in_url(cls, value: str) -> str:
-        if _holds_password(value):
+        if holds_password(value):
             names = (
                 "RESTIC_REST_USERNAME and RESTIC_REST_PASSWORD"
                 if value.lower().startswith("rest:")
@@ -286,26 +276,6 @@ class Probe(Table):
     submission_login: bool = True
     spare_refusals: bool = True
     ca_file: AbsolutePath | None = None
-
-
-class Vantage(Table):
-    kind: Literal["ssh", "uptimerobot", "http"]
-    ssh: SshAddress | None = None
-    ssh_key: AbsolutePath | None = None
-    known_hosts: AbsolutePath | None = None
-    network: str | None = None
-    key_file: AbsolutePath | None = None
-    monitor: str | None = None
-    url: PlainUrl = None
-    up_when: str | None = None
-
-    @model_validator(mode="after")
-    def _enough_to_ask_it(self) -> Vantage:
-        needed = {"ssh": ("ssh",), "uptimerobot": ("key_file", "monitor"), "http": ("url", "up_when")}
-        missing = [key for key in needed[self.kind] if getattr(self, key) is None]
-        if missing:
-            raise ValueError(f"kind {self.kind} needs {', '.join(missing)}")
-        return self
 
 
 class OwnLine(Table):

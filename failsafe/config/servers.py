@@ -74,6 +74,7 @@ class MailServer(Table):
     ssh: SshAddress | None = None
     ssh_key: AbsolutePath | None = None
     known_hosts: AbsolutePath | None = None
+    network: str | None = Field(default=None, min_length=1)
     backup_every: Duration = timedelta(minutes=15)
     exclude_folders: tuple[str, ...] = ()
     extra_paths: tuple[AbsolutePath, ...] = ()

@@ -59,7 +59,11 @@ def report_of(round_: Round, views: Iterable[VantageView]) -> WatchReport:
     views = tuple(views)
     policy, zone = round_.facts.policy, round_.facts.zone
     health = tuple(
-        (str(axis), str(combine(views, policy.quorum if axis is Axis.INBOUND else 1, axis=axis).verdict)) for axis in Axis
+        (
+            str(axis),
+            str(combine(views, policy.quorum if axis is Axis.INBOUND else 1, axis=axis, standing=policy.standing).verdict),
+        )
+        for axis in Axis
     )
     found = zone.agreed or zone.provider or next((answer.mx for answer in zone.answers if answer.mx is not None), None)
     return WatchReport(

@@ -55,7 +55,7 @@ class _Watched:
 class _Sight:
     evidence: Evidence
     interval: timedelta
-    line: OwnLine
+    line: OwnLine | None  # of this machine; None where the look has a line of its own
 
 
 @dataclass(slots=True)
@@ -176,7 +176,7 @@ class Watch:
     def _note(self, sight: _Sight) -> None:
         history, evidence = self.app.history, sight.evidence
         known = history.last_line() is not None
-        if history.record_line(sight.line) and known:
+        if sight.line is not None and history.record_line(sight.line) and known:
             said = "works again" if sight.line.up else "is down"
             text = f"our own line {said}: {sight.line.answered} of {sight.line.asked} references answer"
             self.app.record(Event("own-line.changed", self.app.config.controller.id, text, sight.line.at))
@@ -315,6 +315,8 @@ class Watch:
 
 def _make(app: App, look: Look) -> _Sight:
     """In a thread: our own line, the look, our own line again; evidence through a line that was down says nothing."""
+    if not look.by_our_line:
+        return _Sight(look.see(app.clock.now()), look.interval, None)
     from failsafe.adapters.own_line import OwnLineCheck, patience_within
 
     references = [str(address) for address in app.config.own_line.references]
@@ -323,4 +325,4 @@ def _make(app: App, look: Look) -> _Sight:
     evidence = look.see(app.clock.now())
     after = check.look(app.clock.now(), closely=evidence.seen not in ACCEPTING)
     worse = before if not before.up else after
-    return _Sight(discount(evidence, before, after) if look.by_our_line else evidence, look.interval, worse)
+    return _Sight(discount(evidence, before, after), look.interval, worse)

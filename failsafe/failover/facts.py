@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from failsafe.failover.weigh import Standing
 from failsafe.failover.zone import MxLayout, describe, mx_layout_fault
 from failsafe.model import DomainRecord, Guard, Intent, Mode, MxSet, OwnLine, ServerAnswer, Side, Verdict
 
@@ -17,6 +18,8 @@ class View(Protocol):
     def vantage(self) -> str: ...
     @property
     def verdict(self) -> Verdict: ...
+    @property
+    def reasons(self) -> tuple[str, ...]: ...
     @property
     def since_at(self) -> datetime | None: ...
     @property
@@ -66,6 +69,8 @@ class Policy:
     )
     writable: bool = True  # a DNS provider is configured
     ssh: bool = True  # the primary can be asked over SSH; without it nobody can prove that it is ours
+    standing: Standing = Standing()  # what the vantages' views are worth  # noqa: RUF009 - frozen
+    unban: str = ""  # how a banned vantage is let in again, for this kind of server
 
 
 @dataclass(frozen=True, slots=True)

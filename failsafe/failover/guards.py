@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from failsafe.failover.evidence import against, describe_span, votes
 from failsafe.failover.facts import DomainFacts
+from failsafe.failover.weigh import suspected_bans
 from failsafe.failover.zone import describe, mx_layout_fault
 from failsafe.model import FlipKind, Guard, MxSet, Side, Verdict
 
@@ -128,7 +129,10 @@ def _start_grace(facts: DomainFacts, now: datetime) -> Iterator[Guard]:
         return
     started = f"the controller started {describe_span(now - facts.started_at)} ago"
     # What a vantage saw last before a crash may not have been written: one that saw the primary up must first be heard again.
-    unheard = [view.vantage for view in facts.views if view.last_at is None or view.last_at < facts.started_at]
+    expected = [
+        view for view in facts.views if view.vantage not in facts.policy.standing.near
+    ]  # the silence of those never blocks
+    unheard = [view.vantage for view in expected if view.last_at is None or view.last_at < facts.started_at]
     if not told_before:
         yield Guard("start-grace", f"{started} and has no older evidence")
     elif unheard:
@@ -136,20 +140,22 @@ def _start_grace(facts: DomainFacts, now: datetime) -> Iterator[Guard]:
 
 
 def _banned(facts: DomainFacts, now: datetime) -> Iterator[Guard]:
-    blocked = [view.vantage for view in facts.views if view.blocked]
+    blocked = [view for view in facts.views if view.blocked]
+    shut_out = suspected_bans(facts.views, facts.policy.standing.shallow)
+    mend = facts.policy.unban or "let the probe's address pass (fail2ban, firewall)"
     if blocked and len(votes(facts, now)) < facts.policy.quorum:
-        yield Guard(
-            "monitor-banned",
-            f"the primary refuses our probes from {', '.join(blocked)}",
-            "let the probe's address pass (fail2ban, firewall)",
-        )
+        said = "; ".join(f"{view.vantage}: {', '.join(view.reasons)}" for view in blocked)
+        yield Guard("monitor-banned", f"the primary refuses our probes from {said}", mend)
+    elif shut_out:
+        names = ", ".join(shut_out)
+        yield Guard("monitor-banned", f"{names} cannot reach the primary, and others can: it seems to ban or block {names}", mend)
 
 
 def _no_quorum(facts: DomainFacts, now: datetime) -> Iterator[Guard]:
     policy, said = facts.policy, len(votes(facts, now))
     if policy.vantages < policy.quorum:
         text = f"{policy.vantages} of {policy.quorum} vantages are configured, so nothing is flipped automatically"
-        yield Guard("no-quorum", text, "lower quorum: this version looks from here alone, and asks no [vantage.NAME] yet")
+        yield Guard("no-quorum", text, "add a [vantage.NAME], another place to look from (docs/vantages.md), or lower quorum")
     elif against(facts) and said < policy.quorum:
         yield Guard("no-quorum", f"{said} of {policy.quorum} vantages have said down for {describe_span(policy.down_for)}")
 

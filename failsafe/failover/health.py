@@ -3,7 +3,7 @@
 The rules, in the order in which they matter:
 - unknown is not down: no evidence, old evidence, evidence that says "I cannot look" and evidence gathered while our own line was down are unknown;
 - a vantage that has never seen this target up is no witness: a home line on which port 25 is blocked, or a recipient with a typing error in it,
-  looks exactly like a dead or a lying server, for ever;
+  looks exactly like a dead or a lying server, for ever. (Where the block is known, having seen the server's other doors open is enough: `STANDS`.);
 - a run is unbroken only if its evidence is dense: a gap of more than three intervals ends it;
 - degraded is up, until nothing but degraded, down and lying has been seen for `down_for`: then it is down, since the first of them. It keeps mail
   where it is, both ways: a primary that only says "later" is no reason to go home (`taking_since_at`).
@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from failsafe.model import Axis, Evidence, OwnLine, ProbeClass, Verdict
 
 STALE_AFTER_INTERVALS = 3
+STANDS = "the server answers elsewhere"  # how the text of evidence begins that cannot say up, and yet was seen of a living server
 ACCEPTING = frozenset({ProbeClass.UP, ProbeClass.GREYLISTED})
 FAILING = frozenset({ProbeClass.DOWN, ProbeClass.LYING, ProbeClass.DEGRADED})
 
@@ -72,12 +73,12 @@ class VantageView:
     degraded: bool = False  # the newest evidence is a 4xx to the known-good recipient
 
 
-def discount(evidence: Evidence, before: OwnLine, after: OwnLine) -> Evidence:
-    """Evidence seen through our own line while it was down says nothing, unless it says up: that, a dead line cannot fake."""
+def discount(evidence: Evidence, before: OwnLine, after: OwnLine, *, whose: str = "our own") -> Evidence:
+    """Evidence seen through a line while it was down says nothing, unless it says up: that, a dead line cannot fake."""
     if (before.up and after.up) or evidence.seen in ACCEPTING:
         return evidence
     worse = before if not before.up else after
-    text = f"our own line was down ({worse.answered} of {worse.asked} references answered), so this says nothing: {evidence.text}"
+    text = f"{whose} line was down ({worse.answered} of {worse.asked} references answered), so this says nothing: {evidence.text}"
     return replace(evidence, seen=ProbeClass.UNKNOWN, text=text)
 
 
@@ -94,16 +95,24 @@ def judge(history: Iterable[EvidenceRun], now: datetime, policy: JudgePolicy) ->
 class Judging:
     """Judges one (vantage, axis) while its runs come, each seen once, the oldest first."""
 
-    def __init__(self, policy: JudgePolicy, seen: tuple[_Fold, EvidenceRun | None, set[str]] | None = None) -> None:
+    def __init__(
+        self, policy: JudgePolicy, seen: tuple[_Fold, EvidenceRun | None, set[tuple[str, Verdict]]] | None = None
+    ) -> None:
         """`seen`: what another one knows; see `branch`."""
         self._policy = policy
-        self._fold, self._newest, self._witnessed = seen or (_Fold(policy), None, set())  # the last: targets seen up
+        self._fold, self._newest, self._witnessed = seen or (
+            _Fold(policy),
+            None,
+            set(),
+        )  # the last: what it may witness, of which targets
 
     def see(self, run: EvidenceRun) -> None:
         self._fold.see(run)
         self._newest = run
         if run.evidence.seen in ACCEPTING:
-            self._witnessed.add(run.evidence.target)
+            self._witnessed |= {(run.evidence.target, Verdict.DOWN), (run.evidence.target, Verdict.LYING)}
+        elif run.evidence.text.startswith(STANDS):
+            self._witnessed.add((run.evidence.target, Verdict.DOWN))
 
     def branch(self) -> Judging:
         """Another one that has seen the same."""
@@ -120,7 +129,7 @@ class Judging:
             reasons = (f"nothing was seen for {_spoken(now - newest.last_at)}; the last was: {newest.evidence.text}",)
         elif newest.last_at - now > policy.stale_after:
             verdict, since_at, reasons = Verdict.UNKNOWN, now, ("the clock went back: the newest evidence lies in the future",)
-        elif verdict in {Verdict.DOWN, Verdict.LYING} and newest.evidence.target not in self._witnessed:
+        elif verdict in {Verdict.DOWN, Verdict.LYING} and (newest.evidence.target, verdict) not in self._witnessed:
             verdict = Verdict.UNKNOWN
             reasons = (
                 f"it has never seen {newest.evidence.target or 'this server'} up, so it is no witness: {newest.evidence.text}",

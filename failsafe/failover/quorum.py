@@ -7,10 +7,11 @@ server that has banned it. One that says up is believed, unless it sits in the s
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from failsafe.failover.health import VantageView
+from failsafe.failover.weigh import Standing, suspected_bans, weigh
 from failsafe.model import Axis, Verdict
 
 BAD = frozenset({Verdict.DOWN, Verdict.LYING})
@@ -44,20 +45,15 @@ def combine(
     *,
     axis: Axis = Axis.INBOUND,
     configured: int = 0,
-    near: frozenset[str] = frozenset(),
+    standing: Standing = Standing(),  # noqa: B008 - frozen
 ) -> AxisHealth:
     """The health of one axis.
 
-    `configured` is the number of vantages in the configuration (some may have no evidence yet); `near` names those in the
-    server's own network, which may say down but never up: senders are not in there.
+    `configured` is the number of vantages in the configuration (some may have no evidence yet).
     """
     assert quorum >= 1
-    seen = tuple(
-        sorted(
-            (_without_up(view) if view.vantage in near else view for view in views if view.axis is axis),
-            key=lambda view: view.vantage,
-        )
-    )
+    weighed = weigh((view for view in views if view.axis is axis), standing)
+    seen = tuple(sorted(weighed, key=lambda view: view.vantage))
     up = [view for view in seen if view.verdict is Verdict.UP]
     bad = sorted((view for view in seen if view.verdict in BAD), key=lambda view: (view.since_at is None, view.since_at))
     reasons = [f"{view.vantage} says {view.verdict}: {'; '.join(view.reasons)}" for view in seen]
@@ -72,22 +68,12 @@ def combine(
     vantages = max(configured, len(seen))
     if vantages < quorum:
         reasons.append(f"{vantages} vantage(s) for a quorum of {quorum}: down can never be proved; configure another vantage")
-    return AxisHealth(axis, verdict, since_at, (*reasons, *suspected_bans(seen)), seen, quorum, vantages)
+    return AxisHealth(axis, verdict, since_at, (*reasons, *_bans(seen, standing)), seen, quorum, vantages)
 
 
-def suspected_bans(views: Iterable[VantageView]) -> tuple[str, ...]:
+def _bans(views: tuple[VantageView, ...], standing: Standing) -> tuple[str, ...]:
     """A sentence for each vantage that seems to be shut out by the server (fail2ban, a firewall) rather than seeing an outage."""
-    known = tuple(views)
-    others_see_it = any(view.verdict is Verdict.UP for view in known)
-    return tuple(
-        f"{view.vantage} seems to be banned or blocked there" + ("" if view.blocked else ": others see the server up")
-        for view in known
-        if view.blocked or (others_see_it and view.verdict is Verdict.DOWN)
-    )
-
-
-def _without_up(view: VantageView) -> VantageView:
-    if view.verdict is not Verdict.UP:
-        return view
-    reason = "it sits in the server's own network, so its 'up' does not count"
-    return replace(view, verdict=Verdict.UNKNOWN, reasons=(*view.reasons, reason))
+    blocked = {view.vantage for view in views if view.blocked}
+    shut_out = [name for name in suspected_bans(views, standing.shallow) if name not in blocked]
+    said = [f"{name} seems to be banned or blocked there" for name in sorted(blocked)]
+    return (*said, *(f"{name} seems to be banned or blocked there: others see the server up" for name in shut_out))

@@ -21,6 +21,7 @@ from failsafe.failover.health import FAILING, STALE_AFTER_INTERVALS, EvidenceRun
 from failsafe.failover.memory_journal import MemoryJournal, MemoryStore
 from failsafe.failover.recording import Hindsight, Recording
 from failsafe.failover.runner import FlipRunner
+from failsafe.failover.weigh import weigh
 from failsafe.failover.zone import plan_peace
 from failsafe.model import (
     DomainRecord,
@@ -198,7 +199,8 @@ class _Player:
 
     def _decide(self, now: datetime) -> tuple[datetime, ...]:
         """Decides until nothing changes any more at this moment; gives the times at which somebody's wait is over."""
-        views = tuple(view for tape in self._tapes if (view := tape.view(now)) is not None)
+        seen = (view for tape in self._tapes if (view := tape.view(now)) is not None)
+        views = weigh(seen, self._policy.standing)
         due: tuple[datetime, ...] = ()
         for _ in range(6):
             before = self._record

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from failsafe.app import App
-from failsafe.looks import here
+from failsafe.looks import elsewhere, here
 from failsafe.looks.look import Look
 
-KINDS = (here.inbound, here.access, here.submission)  # each: (app, server) -> looks, none where it is not configured
+# each: (app, server) -> looks, none where it is not configured
+KINDS = (here.inbound, here.access, here.submission, elsewhere.machines, elsewhere.monitors)
 
 
 def looks_of(app: App, server: str) -> tuple[Look, ...]:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING
 
+from failsafe.adapters.way import DIRECT, Way
 from failsafe.app import App
-from failsafe.looks.look import Look
+from failsafe.looks.look import HERE, Look
 from failsafe.looks.sparing import sparing
-from failsafe.model import Axis
+from failsafe.model import Axis, ProbeClass
 
+if TYPE_CHECKING:
+    from failsafe.adapters.smtp import SmtpProbe
+    from failsafe.looks.surroundings import Door
+
+OTHERS_TRIED = 2  # exchanges of the secondary
 ACCESS_EVERY_ROUNDS = 5  # people's access moves no MX: one IMAP login in five rounds is enough, and spares the server's log
 
 
@@ -19,8 +28,42 @@ def inbound_addresses(app: App, server: str) -> list[str]:
     return configured or sorted({f"{name}:25" for domain in domains for name in domain.primary})
 
 
+def other_exchange(app: App, server: str, helo: str | None, *, way: Way = DIRECT) -> SmtpProbe | None:
+    """Tells whether port 25 works at all: an exchange of a secondary, asked without a recipient. None where no domain has one, or the probe is not at port 25."""
+    from failsafe.adapters.smtp import SmtpProbe
+    from failsafe.looks.surroundings import port_patience
+
+    if not any(address.endswith(":25") for address in inbound_addresses(app, server)):
+        return None
+    names = sorted({name for domain in app.config.domain.values() if domain.server == server for name in domain.secondary})
+    targets = [f"{name}:25" for name in names[:OTHERS_TRIED]]
+    patience = port_patience(app.config.probe[server].every)
+    return SmtpProbe(server, targets, None, helo, patience=patience, way=way) if targets else None
+
+
+def side_doors(app: App, server: str) -> list[Door]:
+    """Its other ports, in the order in which they are tried: what a mail server answers to most politely first."""
+    from failsafe.adapters.sockets import split_address
+    from failsafe.looks.surroundings import Door
+
+    table, probe = app.server(server), app.config.probe[server]
+    host = split_address(inbound_addresses(app, server)[0], 25)[0]
+    imap = Door("993", host, 993) if probe.imap is None else Door(str(probe.imap.port), probe.imap.host, probe.imap.port)
+    ssh = [] if table.ssh is None else [Door("SSH", table.ssh.host, table.ssh.port)]
+    return [imap, Door("465", host, 465), *ssh]
+
+
+def _seen_by_imap(app: App, server: str, now: datetime) -> bool:
+    """Whether the look at people's access has just logged in: then nobody need knock at the server's doors."""
+    runs = app.history.newest(server, HERE, Axis.ACCESS)
+    lately = app.config.probe[server].every * ACCESS_EVERY_ROUNDS * 2
+    return bool(runs) and runs[-1].evidence.seen is ProbeClass.UP and timedelta(0) <= now - runs[-1].last_at <= lately
+
+
 def inbound(app: App, server: str) -> Iterator[Look]:
     from failsafe.adapters.smtp import Patience, SmtpProbe
+    from failsafe.looks.bans import banned_now
+    from failsafe.looks.surroundings import InboundLook, Surroundings
 
     table = app.config.probe[server]
     addresses = inbound_addresses(app, server)
@@ -35,7 +78,15 @@ def inbound(app: App, server: str) -> Iterator[Look]:
             ca_file=ca_file,
             sender=table.sender,
         )
-        yield Look(server, Axis.INBOUND, table.every, sparing(app, probe, server), probe.target)
+        around = Surroundings(
+            other_exchange(app, server, table.helo),
+            side_doors(app, server),
+            table.every,
+            stands=partial(_seen_by_imap, app, server),
+            banned=partial(banned_now, app, server),
+        )
+        look = InboundLook(probe, around, sparing(app, probe, server))
+        yield Look(server, Axis.INBOUND, table.every, look.see, probe.target)
 
 
 def access(app: App, server: str) -> Iterator[Look]:

@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 USUAL_DOWN_FOR = timedelta(minutes=15)
 
 
-def sparing(app: App, probe: SmtpProbe, server: str, vantage: str = HERE) -> Callable[[datetime], Evidence]:
-    """`probe.probe`, but that ends before the recipient while that is refused and was asked for often enough (`rounds.asks_for_recipient`)."""
+def sparing(app: App, probe: SmtpProbe, server: str, vantage: str = HERE) -> Callable[[datetime], Evidence | None]:
+    """The refusal that `probe` holds to, so that it ends before the recipient, while that was asked for often enough (`rounds.asks_for_recipient`)."""
     table = app.config.probe[server]
     down_for = min((row.down_for for row in app.config.domain.values() if row.server == server), default=USUAL_DOWN_FOR)
 
-    def see(now: datetime) -> Evidence:
+    def held(now: datetime) -> Evidence | None:
         newest = app.history.newest(server, vantage, Axis.INBOUND)
         run = newest[-1] if newest and newest[-1].evidence.target == probe.target else None
         if run is None or not table.spare_refusals or asks_for_recipient(run, now, table.every, down_for):
-            return probe.probe(now)
-        return probe.probe(now, run.evidence)
+            return None
+        return run.evidence
 
-    return see
+    return held

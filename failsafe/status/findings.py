@@ -92,7 +92,7 @@ def domain_findings(row: DomainRow, domain: DomainStatus, glance: Glance, now: d
                 Severity.WARN,
                 name,
                 text,
-                "lower quorum: this version looks from here alone, and asks no [vantage.NAME] yet",
+                "add a [vantage.NAME], another place to look from (docs/vantages.md), or lower quorum",
             )
         )
     if domain.held_until is not None:

@@ -23,7 +23,7 @@ from failsafe.backup.due import Duty, Window
 if TYPE_CHECKING:
     from failsafe.config.schema import Config
 
-FORMAT = 4  # grows when a field changes, so that an older memory is not read
+FORMAT = 5  # grows when a field changes, so that an older memory is not read
 OFFSITE_EVERY = timedelta(hours=6)  # between snapshots in a repository across a network, where `every` is left out
 DOCTOR_EVERY = timedelta(days=1)  # a failover relies on findings of at most 7 days
 FORGET_EVERY = timedelta(days=1)
@@ -73,6 +73,8 @@ class Roster:
 
 def roster_of(config: Config) -> Roster:
     """The roster of a validated configuration."""
+    from failsafe.config.vantages import vantages_of
+
     controller = config.controller
     domains = tuple(
         DomainRow(
@@ -82,7 +84,7 @@ def roster_of(config: Config) -> Roster:
             table.secondary,
             str(table.mode),
             table.quorum,
-            1,  # "here"; other kinds of vantage have no adapter in this version
+            len(vantages_of(config, table.server)),
             config.probe[table.server].every if table.server in config.probe else timedelta(minutes=1),
         )
         for name, table in config.domain.items()

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from failsafe.failover.health import VantageView
 from failsafe.failover.quorum import combine
+from failsafe.failover.weigh import Standing
 from failsafe.model import Axis, Verdict
 
 START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -53,13 +54,13 @@ def test_a_quorum_of_liars_is_lying() -> None:
 
 
 def test_up_from_inside_the_servers_own_network_does_not_count() -> None:
-    health = combine(views(DOWN, DOWN, UP), 2, near=frozenset({"c"}))
+    health = combine(views(DOWN, DOWN, UP), 2, standing=Standing(near=frozenset({"c"})))
 
     assert health.verdict is DOWN
 
 
 def test_down_from_inside_the_servers_own_network_counts() -> None:
-    assert combine(views(DOWN, DOWN), 2, near=frozenset({"b"})).verdict is DOWN
+    assert combine(views(DOWN, DOWN), 2, standing=Standing(near=frozenset({"b"}))).verdict is DOWN
 
 
 def test_fewer_vantages_than_the_quorum_are_told() -> None:

@@ -1,0 +1,50 @@
+"""Asks a mail server's fail2ban, over SSH, whether it bans us. Nothing is changed there."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from failsafe.app import App
+from failsafe.config.vantages import stack_of
+from failsafe.errors import FailsafeError
+from failsafe.failover.bans import BanList, Stack, parse_bans, unban_words
+
+SECONDS = 20.0  # for the whole: logging in, and each of its jails
+
+
+def ask_bans(app: App, server: str, addresses: Sequence[str] = (), *, seconds: float = SECONDS) -> BanList:
+    """What its fail2ban says of our address and of these. Never raises FailsafeError: `error` says why nobody knows."""
+    if app.server(server).ssh is None:
+        return BanList(error="ssh is not configured, so its fail2ban cannot be asked")
+    stack = stack_of(app.server(server))
+    if stack.layout in ("mailcow", "mailu"):
+        return BanList(error=f"{stack.layout} has a ban list of its own, which is not read")
+    found: list[BanList] = []
+    asker = threading.Thread(
+        target=lambda: found.append(_ask(app, server, stack, addresses)), name=f"fail2ban at {server}", daemon=True
+    )
+    asker.start()
+    asker.join(seconds)
+    return found[0] if found else BanList(error=f"its fail2ban did not answer within {seconds:.0f} s")
+
+
+def _ask(app: App, server: str, stack: Stack, addresses: Sequence[str]) -> BanList:
+    from failsafe.backup.protocol import ServerSession
+    from failsafe.backup.reach import Reach
+
+    try:
+        with ServerSession(app.mail_host(server), Reach("")) as session:
+            return parse_bans(session.bans(stack.container, addresses))
+    except FailsafeError as error:
+        return BanList(error=str(error))
+
+
+def banned_now(app: App, server: str) -> str:
+    """A sentence where its fail2ban bans the address that we come from; "" where it does not, or nobody can say."""
+    known = ask_bans(app, server)
+    jails = known.banning(known.ours)
+    if not jails:
+        return ""
+    again = unban_words(stack_of(app.server(server)), known.ours, jails[0])
+    return f"fail2ban there bans {known.ours} (jail {', '.join(jails)}); to be let in again: {again}"
