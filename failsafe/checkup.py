@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,16 +28,19 @@ from failsafe.backup.protocol import MailboxFacts
 from failsafe.buckets import look_at_bucket
 from failsafe.checkup_people import late_duties, look_at_accounts, look_at_notify
 from failsafe.config.keep import keep_warning
+from failsafe.config.vantages import vantages_of
 from failsafe.dns_ports import Lookups
 from failsafe.domains import Domains
 from failsafe.errors import ExternalError, FailsafeError, ProcessError
 from failsafe.failover.doctor import DomainCheckup, Exchange, is_ready, judge_domain
 from failsafe.failover.doctor_provider import WRITE_PROOF
+from failsafe.failover.doctor_vantages import BanCheckup, VantageCheckup
 from failsafe.failover.domain_checks.published import judge_sending
 from failsafe.failover_drills import last_drill
 from failsafe.kits.gather import look_at_kit
+from failsafe.looks.bans import look_at_bans
 from failsafe.maintenance import rules_of
-from failsafe.model import Finding
+from failsafe.model import Axis, Finding
 from failsafe.ports import MailSource
 from failsafe.providers import look_at_provider
 from failsafe.published import look_at_published, make_lookups
@@ -79,7 +82,8 @@ def run_checkup(app: App, prove: Collection[str] = ()) -> Diagnosis:
     domains, lookups = Domains(app, None, began), make_lookups(app)
     with ThreadPoolExecutor(THREADS, thread_name_prefix="doctor") as pool:
         server_looks = [pool.submit(_server, app, server) for server in servers]
-        domain_looks = [pool.submit(_domain, app, domains, lookups, name, began, name in prove) for name in names]
+        bans = {server: pool.submit(look_at_bans, app, server) for server in servers}  # before those that wait for them
+        domain_looks = [pool.submit(_domain, app, domains, lookups, name, began, prove, bans) for name in names]
         watched = sorted({table.server for table in app.config.domain.values()})
         sending = [pool.submit(look_at_sending, app, server, lookups, began) for server in watched]
         buckets = [pool.submit(look_at_bucket, app, name) for name in sorted(app.config.repository)]
@@ -107,7 +111,15 @@ def run_checkup(app: App, prove: Collection[str] = ()) -> Diagnosis:
 # -- domains -------------------------------------------------------------------------------------------------------------
 
 
-def _domain(app: App, domains: Domains, lookups: Lookups, name: str, now: datetime, prove: bool) -> DomainCheckup:  # noqa: FBT001 - through the pool
+def _domain(
+    app: App,
+    domains: Domains,
+    lookups: Lookups,
+    name: str,
+    now: datetime,
+    prove: Collection[str],
+    bans: Mapping[str, Future[BanCheckup]],
+) -> DomainCheckup:
     facts = domains.gather(name, now, fresh_zone=True)
     table = app.domain(name)
     probe = app.config.probe.get(table.server)
@@ -122,6 +134,7 @@ def _domain(app: App, domains: Domains, lookups: Lookups, name: str, now: dateti
     }
     views = domains.views(name, now)
     may_speak = not any(view.blocked for view in views)
+    inbound = tuple(view for view in views if view.axis is Axis.INBOUND)
     return DomainCheckup(
         facts=facts,
         exchanges=exchanges,
@@ -131,9 +144,10 @@ def _domain(app: App, domains: Domains, lookups: Lookups, name: str, now: dateti
         helo=helo,
         last_write_at=max(written, default=None),
         drill=last_drill(app, name),
-        provider=look_at_provider(app, name, facts.policy.zone, now, prove=prove),
+        provider=look_at_provider(app, name, facts.policy.zone, now, prove=name in prove),
         published=look_at_published(app, name, facts.policy.zone, lookups, now, may_speak=may_speak),
         secondary=look_at_secondary(app, name, now),
+        watch=VantageCheckup(vantages_of(app.config, table.server), inbound, bans[table.server].result()),
     )
 
 

@@ -12,6 +12,9 @@ from dataclasses import dataclass, replace
 from failsafe.failover.health import STANDS
 from failsafe.model import Evidence, ProbeClass
 
+BLOCKED = "port 25 is blocked from here"  # parts of evidence's text, known to the doctor
+WORKS = "port 25 works from here"
+
 
 @dataclass(frozen=True, slots=True)
 class Beside:
@@ -31,8 +34,8 @@ def judge_unreached(evidence: Evidence, beside: Beside) -> Evidence:
     if beside.port_works is None:
         return evidence
     if beside.port_works:
-        return replace(evidence, text=f"{evidence.text}; port 25 works from here ({beside.tried} answers)")
-    blocked = f"port 25 is blocked from here (neither the mail server nor {beside.tried} can be reached on it)"
+        return replace(evidence, text=f"{evidence.text}; {WORKS} ({beside.tried} answers)")
+    blocked = f"{BLOCKED} (neither the mail server nor {beside.tried} can be reached on it)"
     opened = [name for name, is_open in beside.doors if is_open]
     if opened:
         text = f"{STANDS} ({', '.join(opened)}), and whether it takes mail cannot be seen: {blocked}"

@@ -10,10 +10,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from failsafe.failover.bans import Stack
 from failsafe.failover.doctor_provider import CODES as PROVIDER_CODES
 from failsafe.failover.doctor_provider import ProviderCheckup, judge_provider, judge_write
 from failsafe.failover.doctor_secondary import CODES as SECONDARY_CODES
 from failsafe.failover.doctor_secondary import SecondaryCheckup, judge_secondary
+from failsafe.failover.doctor_vantages import CODES as VANTAGE_CODES
+from failsafe.failover.doctor_vantages import BanCheckup, VantageCheckup, judge_vantages
 from failsafe.failover.domain_checks.mx import judge_explicit, judge_target
 from failsafe.failover.domain_checks.published import CODES as PUBLISHED_CODES
 from failsafe.failover.domain_checks.published import Published, judge_published
@@ -21,7 +24,7 @@ from failsafe.failover.drilled import FailoverDrilled
 from failsafe.failover.facts import DomainFacts
 from failsafe.failover.health import VantageView
 from failsafe.failover.zone import describe, mx_layout_fault
-from failsafe.model import Axis, Finding, Mode, ProbeClass, Severity, Side, Verdict
+from failsafe.model import Axis, Finding, ProbeClass, Severity, Side, Verdict
 
 TTL_HIGH = 600  # seconds; a flip reaches careful senders only after that long
 DRILL_VALID = timedelta(days=180)  # a rehearsal older than this is due again
@@ -44,8 +47,7 @@ CODES: dict[str, tuple[bool, str]] = {
     "secondary-resolves": (True, "the secondary exchanges resolve, and none is an alias"),
     "secondary-accepts": (True, "a secondary exchange takes mail for the domain"),
     **SECONDARY_CODES,
-    "vantages": (True, "somebody watches the mail server, and enough to agree on a failover"),
-    "port-25": (False, "the mail server's SMTP port can be reached from here"),
+    **VANTAGE_CODES,
     "probe-identity": (False, "the probe has a recipient and a name of its own"),
     **PUBLISHED_CODES,
 }
@@ -82,6 +84,7 @@ class DomainCheckup:
     provider: ProviderCheckup | None = None  # None where none is configured
     published: Published | None = None  # None where nobody looked
     secondary: SecondaryCheckup = field(default_factory=SecondaryCheckup)
+    watch: VantageCheckup = VantageCheckup((), (), BanCheckup(Stack("")))  # who looks at its server  # noqa: RUF009 - frozen
 
 
 def judge_domain(seen: DomainCheckup, now: datetime) -> tuple[Finding, ...]:
@@ -92,7 +95,8 @@ def judge_domain(seen: DomainCheckup, now: datetime) -> tuple[Finding, ...]:
         *_judge_provider(seen, now),
         _judge_drill(seen, now),
         *_judge_secondaries(seen),
-        *_judge_watching(seen),
+        *judge_vantages(seen.facts.policy, seen.watch),
+        *_judge_identity(seen),
         *_judge_published(seen, now),
     )
 
@@ -264,59 +268,16 @@ def _port_25_works(seen: DomainCheckup) -> bool:
     return any(view.axis is Axis.INBOUND and view.verdict is Verdict.UP for view in seen.views)
 
 
-def _judge_watching(seen: DomainCheckup) -> list[Finding]:
+def _judge_identity(seen: DomainCheckup) -> list[Finding]:
     policy, name = seen.facts.policy, seen.facts.policy.domain
-    findings = [_judge_vantages(seen)]
-    inbound = [view for view in seen.views if view.axis is Axis.INBOUND]
-    blocked = [view for view in inbound if view.blocked]
     if not seen.probe_configured:
-        findings.append(Finding("port-25", SKIPPED, name, "no probe is configured"))
-    elif blocked:
-        text = f"{blocked[0].vantage} is refused or blocked: {'; '.join(blocked[0].reasons)}"
-        findings.append(Finding("port-25", WARN, name, text, "let this address pass at the server, or configure another vantage"))
-    elif _port_25_works(seen):
-        findings.append(Finding("port-25", OK, name, "the primary answers on its SMTP port"))
-    else:
-        text = f"nothing was seen through SMTP: {'; '.join(inbound[0].reasons) if inbound else 'nobody has looked yet'}"
-        findings.append(
-            Finding(
-                "port-25",
-                WARN,
-                name,
-                text,
-                "if the server is up, port 25 is probably blocked on this line: configure another vantage",
-            )
-        )
-    if seen.probe_configured:
-        missing = [key for key, value in (("recipient", seen.recipient), ("helo", seen.helo)) if value is None]
-        mend = f"set {' and '.join(missing)} in [probe.{policy.server}]"
-        text = f"the probe has no {' and no '.join(missing)}: it proves less, and may be taken for a spammer"
-        findings.append(
-            Finding("probe-identity", WARN, name, text, mend)
-            if missing
-            else Finding("probe-identity", OK, name, f"{seen.helo} asks for {seen.recipient}")
-        )
-    return findings
-
-
-def _judge_vantages(seen: DomainCheckup) -> Finding:
-    policy, name = seen.facts.policy, seen.facts.policy.domain
-    if policy.vantages == 0:
-        severity = FAIL if policy.mode is Mode.AUTO else WARN
-        return Finding(
-            "vantages", severity, name, "nobody watches the mail server", f"add [probe.{policy.server}]", blocks_failover=True
-        )
-    if policy.vantages < policy.quorum:
-        text = f"{policy.vantages} of {policy.quorum} vantages are configured, so a failover waits for a person"
-        return Finding(
-            "vantages",
-            WARN,
-            name,
-            text,
-            "lower quorum: this version looks from here alone, and asks no [vantage.NAME] yet",
-            blocks_failover=True,
-        )
-    return Finding("vantages", OK, name, f"{policy.vantages} vantage(s) for a quorum of {policy.quorum}", blocks_failover=True)
+        return []
+    missing = [key for key, value in (("recipient", seen.recipient), ("helo", seen.helo)) if value is None]
+    if not missing:
+        return [Finding("probe-identity", OK, name, f"{seen.helo} asks for {seen.recipient}")]
+    mend = f"set {' and '.join(missing)} in [probe.{policy.server}]"
+    text = f"the probe has no {' and no '.join(missing)}: it proves less, and may be taken for a spammer"
+    return [Finding("probe-identity", WARN, name, text, mend)]
 
 
 def _fault(exchange: Exchange) -> str:

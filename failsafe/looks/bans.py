@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from failsafe.adapters.sockets import CannotLook, Deadline, look_up
 from failsafe.app import App
-from failsafe.config.vantages import stack_of
+from failsafe.config.vantages import looks_at, stack_of
 from failsafe.errors import FailsafeError
 from failsafe.failover.bans import BanList, Stack, parse_bans, unban_words
+from failsafe.failover.doctor_vantages import BanCheckup
 
 SECONDS = 20.0  # for the whole: logging in, and each of its jails
+LOOK_UP_SECONDS = 5.0
 
 
 def ask_bans(app: App, server: str, addresses: Sequence[str] = (), *, seconds: float = SECONDS) -> BanList:
@@ -48,3 +52,26 @@ def banned_now(app: App, server: str) -> str:
         return ""
     again = unban_words(stack_of(app.server(server)), known.ours, jails[0])
     return f"fail2ban there bans {known.ours} (jail {', '.join(jails)}); to be let in again: {again}"
+
+
+def look_at_bans(app: App, server: str) -> BanCheckup:
+    """For the doctor: our address and those of the other machines that look at this server. Keeps our address, to notice a change. Raises StoreError."""
+    stack = stack_of(app.server(server))
+    if server not in app.config.probe:
+        return BanCheckup(stack, BanList(error="no probe is configured"))
+    others = tuple(_machines(app, server))
+    known = ask_bans(app, server, [address for _, found in others for address in found])
+    duty = f"address:{server}"
+    row = app.duties.all().get(duty)
+    before = "" if row is None else str(row.details.get("address", ""))
+    if known.ours and known.ours != before:
+        app.duties.ended(duty, app.clock.now(), ok=True, details={"address": known.ours})
+    return BanCheckup(stack, known, others, before)
+
+
+def _machines(app: App, server: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """(vantage, addresses of its machine) as our resolver knows them; what it connects from is most often the same."""
+    for name, table in sorted(app.config.vantage.items()):
+        if table.ssh is not None and looks_at(app.config, table, server):
+            with contextlib.suppress(CannotLook):
+                yield name, tuple(address.ip for address in look_up(table.ssh.host, 22, Deadline(LOOK_UP_SECONDS)))

@@ -5,10 +5,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from failsafe.failover.bans import BanList, Jail, Stack
+from failsafe.failover.blocked_port import BLOCKED
 from failsafe.failover.doctor import DomainCheckup, Exchange, is_ready, judge_domain
+from failsafe.failover.doctor_vantages import BanCheckup, VantageCheckup
 from failsafe.failover.drilled import FailoverDrilled
 from failsafe.failover.facts import DomainFacts, Policy, Readiness, ZoneReading
-from failsafe.failover.health import VantageView
+from failsafe.failover.health import STANDS, VantageView
+from failsafe.failover.weigh import Standing
 from failsafe.failover.zone import MxLayout
 from failsafe.model import (
     Axis,
@@ -49,6 +53,7 @@ FACTS = DomainFacts(
     started_at=NOW,
 )
 DRILL = FailoverDrilled(NOW - timedelta(days=2), "passed", 0.3, 0.3, 2, None)
+BANS = BanCheckup(Stack("maildir"), BanList("192.0.2.9", (Jail("postfix", (), ("192.0.2.9",)),)))
 WELL = DomainCheckup(
     facts=FACTS,
     exchanges={
@@ -62,11 +67,17 @@ WELL = DomainCheckup(
     last_write_at=NOW - timedelta(days=3),
     drill=DRILL,
     secondary=READY,
+    watch=VantageCheckup(("here",), (UP,), BANS),
 )
 
 
 def finding(seen: DomainCheckup, code: str) -> Finding:
     return next(found for found in judge_domain(seen, NOW) if found.code == code)
+
+
+def watched(*views: VantageView, names: tuple[str, ...] = ("here",), bans: BanCheckup = BANS, quorum: int = 1) -> DomainCheckup:
+    seen = with_policy(vantages=len(names), quorum=quorum, standing=Standing(shallow=frozenset({"robot"})))
+    return replace(seen, watch=VantageCheckup(names, views, bans))
 
 
 def with_zone(zone: ZoneReading) -> DomainCheckup:
@@ -91,7 +102,7 @@ def test_a_healthy_domain_has_only_good_findings_and_is_ready() -> None:
 def test_every_bad_finding_says_how_to_mend_it() -> None:
     sick = [
         with_zone(reading(MxSet(()), MxSet(()))), with_zone(reading(MxSet.of((10, "foreign.example"), ttl_seconds=3600))), with_secondary(addresses=(), error="no such name"),
-        with_secondary(seen=ProbeClass.LYING), with_policy(vantages=0), with_policy(quorum=2), replace(WELL, helo=None, views=()),
+        with_secondary(seen=ProbeClass.LYING), watched(names=()), with_policy(quorum=2), replace(WELL, helo=None, views=()),
     ]  # fmt: skip
     bad = [found for seen in sick for found in judge_domain(seen, NOW) if found.severity in (Severity.FAIL, Severity.WARN)]
     assert len(bad) > len(sick)
@@ -164,11 +175,11 @@ def test_a_primary_that_does_not_resolve_or_is_an_alias_blocks(values: dict[str,
 
 def test_a_line_whose_port_25_is_blocked_is_told_and_blocks_nothing() -> None:
     blocked = VantageView("here", Verdict.UNKNOWN, NOW, NOW, ("550 blocked by a list",), Axis.INBOUND, blocked=True)
-    found = finding(replace(WELL, views=(blocked,)), "port-25")
+    found = finding(watched(blocked), "port-25")
     assert (found.severity, found.blocks_failover) == (Severity.WARN, False)
     assert "550 blocked by a list" in found.text
-    assert finding(replace(WELL, views=()), "port-25").severity is Severity.WARN
-    assert finding(replace(WELL, probe_configured=False), "port-25").severity is Severity.SKIPPED
+    assert finding(watched(), "port-25").severity is Severity.SKIPPED
+    assert finding(watched(names=()), "port-25").severity is Severity.SKIPPED
 
 
 def test_a_secondary_that_refuses_our_recipient_blocks() -> None:
@@ -189,8 +200,62 @@ def test_a_dead_primary_blocks_nothing() -> None:
 
 def test_too_few_vantages_warn_and_none_in_mode_auto_blocks() -> None:
     assert finding(with_policy(quorum=2), "vantages").severity is Severity.WARN
-    assert finding(with_policy(vantages=0), "vantages").severity is Severity.FAIL
-    assert finding(with_policy(vantages=0, mode=Mode.OBSERVE), "vantages").severity is Severity.WARN
+    assert finding(watched(names=()), "vantages").severity is Severity.FAIL
+    nobody = with_policy(mode=Mode.OBSERVE)
+    assert finding(replace(nobody, watch=VantageCheckup((), (), BANS)), "vantages").severity is Severity.WARN
+
+
+def place(name: str, verdict: Verdict, text: str = "seen", *, blocked: bool = False) -> VantageView:
+    return VantageView(name, verdict, NOW, NOW, (text,), Axis.INBOUND, blocked=blocked)
+
+
+def test_another_place_that_says_nothing_is_named_with_its_reason() -> None:
+    found = finding(watched(UP, place("vps2", Verdict.UNKNOWN, "not reachable"), names=("here", "vps2"), quorum=2), "vantages")
+
+    assert (found.severity, "vps2 says nothing: not reachable" in found.text) == (Severity.WARN, True)
+
+
+def test_each_place_that_speaks_smtp_is_judged_for_port_25_and_monitors_are_not() -> None:
+    views = (UP, place("vps2", Verdict.UNKNOWN, f"{STANDS} (SSH): {BLOCKED}"), place("robot", Verdict.UP))
+    seen = watched(*views, names=("here", "robot", "vps2"))
+
+    found = [each for each in judge_domain(seen, NOW) if each.code == "port-25"]
+
+    assert [each.severity for each in found] == [Severity.OK, Severity.WARN]
+    assert "open outbound port 25" in found[1].mend
+
+
+def test_a_ban_that_fail2ban_shows_blocks_with_the_words_that_lift_it() -> None:
+    banned = BanCheckup(Stack("docker-mailserver", "mailserver"), BanList("192.0.2.9", (Jail("postfix", ("192.0.2.9",)),)))
+
+    found = finding(watched(UP, bans=banned), "monitor-banned")
+
+    assert (found.severity, found.blocks_failover) == (Severity.FAIL, True)
+    assert "docker exec mailserver setup fail2ban unban 192.0.2.9" in found.mend
+    assert "docker-data/dms/config/fail2ban-jail.cf" in found.mend
+
+
+def test_a_place_that_alone_cannot_reach_the_server_seems_banned_and_where_enough_are_left_it_only_warns() -> None:
+    views = (place("here", Verdict.DOWN), place("vps2", Verdict.UP), place("vps3", Verdict.UP))
+
+    assert finding(watched(*views, names=("here", "vps2", "vps3"), quorum=2), "monitor-banned").severity is Severity.WARN
+    assert finding(watched(*views, names=("here", "vps2", "vps3"), quorum=3), "monitor-banned").severity is Severity.FAIL
+
+
+def test_an_address_that_fail2ban_may_ban_one_day_is_told_with_the_line_to_write() -> None:
+    changed = BanCheckup(Stack("maildir"), BanList("192.0.2.9", (Jail("postfix", (), ("198.51.100.3",)),)), before="198.51.100.3")
+
+    found = finding(watched(UP, bans=changed), "fail2ban-ignore")
+
+    assert (found.severity, "our address was 198.51.100.3 before" in found.text) == (Severity.WARN, True)
+    assert "ignoreip = 127.0.0.1/8 ::1 198.51.100.3 192.0.2.9" in found.mend
+
+
+def test_where_fail2ban_cannot_be_asked_nothing_is_claimed() -> None:
+    unasked = BanCheckup(Stack("maildir"), BanList(error="ssh is not configured"))
+
+    assert finding(watched(UP, bans=unasked), "fail2ban-ignore").severity is Severity.SKIPPED
+    assert finding(watched(place("here", Verdict.DOWN), bans=unasked), "monitor-banned").severity is Severity.SKIPPED
 
 
 def test_a_probe_without_a_name_or_recipient_is_told() -> None:
