@@ -891,7 +891,7 @@ def ask_fail2ban(prefix, *words):
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        timeout=10,
+        timeout=30,
         env=dict(os.environ, PATH=path, LC_ALL="C"),
     )
     if child.returncode:
