@@ -26,7 +26,7 @@ from failsafe.ports import Channel, MailHost
 
 VERSION = 1
 LONGEST_FRAME = 1 << 16
-HELLO_SECONDS = 15.0  # for the other machine to start Python
+HELLO_SECONDS = 25.0  # for the other machine to start Python
 GRACE_SECONDS = 5.0  # for an answer to come back, beyond the time that was given for the work there
 NO_ROUTE = frozenset({"ENETUNREACH", "EADDRNOTAVAIL", "EAFNOSUPPORT"})
 

@@ -22,7 +22,8 @@ ssh_key = "{NAS_SSH_KEY}"
 known_hosts = "{NAS_KNOWN_HOSTS}"
 helo = "mail.sender.test"
 """
-PACE: dict[str, Any] = {"probe_every": "3s", "down_for": "6s", "up_for": "4s", "quorum": 2, "extra": VPS2}
+PACE: dict[str, Any] = {"probe_every": "4s", "down_for": "8s", "up_for": "4s", "quorum": 2, "extra": VPS2}
+PATIENCE = 150  # seconds, with a busy machine: each look from there starts a Python
 NO_PORT_25 = "nft add table inet line; nft add chain inet line out '{ type filter hook output priority 0; }'; nft add rule inet line out tcp dport 25 drop"
 
 
@@ -44,11 +45,11 @@ def guards(trial: Trial) -> dict[str, str]:
 def test_where_both_places_see_the_primary_dead_mail_moves_by_itself_and_comes_home(trial: Trial) -> None:
     watch_from_both(trial)
     trial.lab.primary.power_off()
-    trial.comes_to("failed-over")
+    trial.comes_to("failed-over", PATIENCE)
     assert trial.zone() == (OUTAGE, 1), trial.told()
     assert "vps2 says down" in trial.hears_of("failover.planned")
     trial.lab.primary.boot()
-    trial.comes_to("normal")
+    trial.comes_to("normal", PATIENCE)
 
     assert trial.zone() == (PEACE, 2), trial.told()
 
@@ -84,7 +85,7 @@ def test_where_our_line_blocks_port_25_we_say_nothing_of_mail_and_still_see_a_pr
         trial.awaits(lambda: trial.rows(blocked) != [], "it is recognised that port 25 is blocked")
         assert trial.changes() == 0
         trial.lab.primary.power_off()
-        trial.comes_to("failed-over")
+        trial.comes_to("failed-over", PATIENCE)
     finally:
         trial.nas.sh("nft delete table inet line")
 
