@@ -106,7 +106,9 @@ def _delegation(app: App, domain: str, zone: str, lookups: Lookups) -> Delegatio
     try:
         return DelegationSeen(provider.name_servers(zone), registry=registry)
     except (DnsError, SecretError) as error:
-        return DelegationSeen(provider_error=f"the provider does not tell its name servers: {error}", registry=registry)
+        return DelegationSeen(
+            provider_error=f"the provider does not tell its name servers: {error}", provider_mend=error.mend, registry=registry
+        )
 
 
 def _signed(app: App, domain: str, zone: str, kind: str, name: str, registry: Delegated, lookups: Lookups) -> Signed:

@@ -66,7 +66,7 @@ def main(folder: Path) -> None:
         note_a_greeting(app)
         found["whole"] = told(run_checkup(app))
         asked = len(Web.asked)
-        few = make_app(folder, sshd, ("good.org", "unlisted.org", "listed.org"))
+        few = make_app(folder, sshd, ("good.org", "unlisted.org", "listed.org", "onprimary.org"))
         for address in (PRIMARY, OTHER_PRIMARY):
             ip("address", "del", f"{address}/32", "dev", "lo")
         found["primary_dead"] = told(run_checkup(few))

@@ -91,7 +91,8 @@ def test_a_listed_nameless_address_is_found_and_lists_that_cannot_be_believed_ar
 def test_a_primary_that_is_wholly_dead_leaves_every_domain_as_ready_as_it_was(found: dict[str, Any]) -> None:
     dead = found["primary_dead"]["ready"]
     assert dead == {domain: found["whole"]["ready"][domain] for domain in dead}
-    assert dead == {"good.org": True, "listed.org": True, "unlisted.org": False}
+    assert dead == {"good.org": True, "listed.org": True, "onprimary.org": True, "unlisted.org": False}
+    assert "cannot be fetched: no connection" in text_of(found["primary_dead"], "onprimary.org", "mta-sts")
 
 
 @pytest.mark.lab

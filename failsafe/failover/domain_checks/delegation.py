@@ -25,6 +25,7 @@ class DelegationSeen:
 
     provider: tuple[str, ...] = ()
     provider_error: str = ""
+    provider_mend: str = ""
     registry: Delegated = Delegated()
     skipped: str = ""
 
@@ -32,7 +33,7 @@ class DelegationSeen:
 def judge_delegation(name: str, zone: str, seen: DelegationSeen) -> Finding:
     why = seen.skipped or seen.provider_error or seen.registry.error
     if why:
-        return Finding("ns-delegation", Severity.SKIPPED, name, why, blocks_failover=True)
+        return Finding("ns-delegation", Severity.SKIPPED, name, why, seen.provider_mend, blocks_failover=True)
     ours, theirs = set(seen.provider), set(seen.registry.names)
     mend = f"at the registrar, set the name servers of {zone} to exactly: {', '.join(seen.provider)}"
     if not theirs:
