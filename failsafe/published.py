@@ -27,6 +27,8 @@ from failsafe.failover.domain_checks.registration import Registration, parse_reg
 from failsafe.failover.domain_checks.spf import read_spf
 from failsafe.failover.domain_checks.tls_rpt import TlsRptSeen
 from failsafe.model import Side
+from failsafe.secondaries.known import provider_of
+from failsafe.secondary import refused_until
 
 Kept = TypeVar("Kept")
 
@@ -68,7 +70,9 @@ def look_at_published(app: App, domain: str, zone: str, lookups: Lookups, now: d
         signed = pool.submit(_signed, app, domain, zone, "MX", domain, registry, lookups)
         helo = None if app.config.probe.get(table.server) is None else app.config.probe[table.server].helo
         sides = [*((name, Side.PRIMARY) for name in table.primary), *((name, Side.SECONDARY) for name in table.secondary)]
-        tlsa = [pool.submit(_tlsa, name, side, lookups, helo if may_speak else None) for name, side in sides]
+        duties = app.duties.all()
+        welcome = {name for name, _side in sides if may_speak and refused_until(duties, name, now) is None}
+        tlsa = [pool.submit(_tlsa, name, side, lookups, helo if name in welcome else None) for name, side in sides]
         return Published(
             delegation=delegation.result(),
             signed=signed.result(),
@@ -86,9 +90,14 @@ def look_at_published(app: App, domain: str, zone: str, lookups: Lookups, now: d
 
 
 def needs_of(app: App, domain: str) -> SecondaryNeeds:
-    """As configured."""
+    """As configured; where nothing is, what is known of the secondary's provider. A fact that nobody knows stays unknown."""
     table = app.domain(domain)
-    return SecondaryNeeds(table.secondary_spf, table.secondary_dkim)
+    spf, dkim, provider = table.secondary_spf, table.secondary_dkim, provider_of(table.secondary)
+    if provider is not None and spf is None and provider.spf_include.value is not None:
+        spf = (provider.spf_include.value,)
+    if provider is not None and dkim is None:
+        dkim = provider.dkim_selectors.value
+    return SecondaryNeeds(spf, dkim)
 
 
 # -- the zone ------------------------------------------------------------------------------------------------------------
