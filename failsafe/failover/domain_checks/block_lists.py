@@ -21,11 +21,12 @@ _ANSWERS = ipaddress.ip_network("127.0.0.0/8")
 # Addresses of lines that should not send by themselves, home lines most of all; of no weight for a server that sends through a relay, and still
 # refused by most receivers.
 POLICY_CODES = ("127.0.0.10", "127.0.0.11")
-LISTS = ("zen.spamhaus.org", "bl.spamcop.net", "b.barracudacentral.org")  # the default of [doctor] block_lists
+# None of these asks for a registration; more can be configured.
+LISTS = ("zen.spamhaus.org", "bl.spamcop.net", "psbl.surriel.com")  # the default of [doctor] block_lists
 WHERE = {
     "zen.spamhaus.org": "https://check.spamhaus.org",
     "bl.spamcop.net": "https://www.spamcop.net/bl.shtml",
-    "b.barracudacentral.org": "https://www.barracudacentral.org/rbl/removal-request",
+    "psbl.surriel.com": "https://psbl.org/remove",
 }
 
 

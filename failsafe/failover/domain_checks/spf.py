@@ -53,6 +53,7 @@ class _Walk:
     voids: int = 0
     fault: str = ""
     error: str = ""
+    path: tuple[str, ...] = ()  # of includes, from the domain down to where the walk is
 
     def go(self, terms: Sequence[Term]) -> None:
         has_all = any(term.name == "all" for term in terms)
@@ -68,7 +69,10 @@ class _Walk:
                 self._count_void(term)
 
     def _include(self, term: Term) -> None:
-        if "%" in term.value or term.value in self.names:
+        if "%" in term.value:
+            return
+        if term.value in self.path:
+            self.fault = self.fault or f"{term.value} includes itself"
             return
         self.names.add(term.value)
         found = self.asked.ask(term.value, "TXT")
@@ -80,10 +84,13 @@ class _Walk:
             self.voids += not found.records
             self.fault = self.fault or f"{term.name} {term.value} has {len(records) or 'no'} SPF record{'s' if records else ''}"
             return
+        above, self.path = self.path, (*self.path, term.value)
         try:
             self.go(parse_spf(records[0]))
         except ValueError as error:
             self.fault = self.fault or f"{term.value}: {error}"
+        finally:
+            self.path = above
 
     def _count_void(self, term: Term) -> None:
         kinds = ("MX",) if term.name == "mx" else ("A", "AAAA")

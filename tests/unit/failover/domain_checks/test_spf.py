@@ -80,7 +80,13 @@ def test_what_is_included_counts_with_what_it_includes_itself() -> None:
 
 def test_a_ring_of_includes_ends() -> None:
     ring = {"one.example": ("v=spf1 include:two.example ~all",), "two.example": ("v=spf1 include:one.example ~all",)}
-    assert found("v=spf1 include:one.example ~all", **ring).lookups == 3
+    seen = found("v=spf1 include:one.example ~all", **ring)
+    assert (seen.lookups, seen.fault) == (3, "one.example includes itself")
+
+
+def test_what_is_included_twice_costs_twice() -> None:
+    inner = {"deep.example": ("v=spf1 a mx -all",), "b.example": ("v=spf1 include:deep.example -all",)}
+    assert found("v=spf1 include:deep.example include:b.example ~all", **inner).lookups == 7
 
 
 def test_an_endless_chain_of_includes_ends() -> None:
