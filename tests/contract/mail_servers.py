@@ -111,6 +111,7 @@ def make_certificates(folder: Path) -> Certificates:
 LISTENERS: dict[str, tuple[str, ...]] = {
     "good": (),
     "manners": (),  # for the test that reads the log: nobody else connects here
+    "courtesy": (),  # the same, for those who only ask for the certificate
     "no-tls": ("smtpd_tls_security_level=none",),
     "expired": ("smtpd_tls_chain_files={folder}/expired.pem",),
     "other-name": ("smtpd_tls_chain_files={folder}/other-name.pem",),
