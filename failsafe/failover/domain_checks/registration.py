@@ -42,10 +42,10 @@ def parse_registration(domain: str, body: bytes, asked_at: datetime) -> Registra
         statuses = tuple(str(each).lower() for each in found.get("status", ()))
         dates = [event["eventDate"] for event in found.get("events", ()) if event.get("eventAction") == "expiration"]
         ends_at = datetime.fromisoformat(dates[0]) if dates else None
-    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+        if ends_at is not None:
+            ends_at = ends_at.replace(tzinfo=UTC) if ends_at.tzinfo is None else ends_at.astimezone(UTC)
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError):
         raise ValueError("the registry's answer cannot be read") from None
-    if ends_at is not None:
-        ends_at = ends_at.replace(tzinfo=UTC) if ends_at.tzinfo is None else ends_at.astimezone(UTC)
     return Registration(domain, ends_at, statuses, asked_at=asked_at)
 
 
