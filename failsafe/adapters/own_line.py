@@ -105,6 +105,10 @@ def _leaf(connection: socket.socket, host: str, context: ssl.SSLContext, deadlin
             return ""
     except ssl.SSLCertVerificationError:
         return UNVERIFIED
+    except ssl.SSLError as error:
+        return (
+            "" if "ALERT" in (error.reason or "") else None
+        )  # it refuses in the words of TLS: a server that wants to be called by name
     except (OSError, ValueError):
         return None
 

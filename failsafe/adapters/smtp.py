@@ -32,7 +32,7 @@ from failsafe.adapters.tls_faults import TlsFaults
 from failsafe.adapters.turns import turn
 from failsafe.adapters.way import DIRECT, Way
 from failsafe.errors import ConfigError
-from failsafe.mail.replies import CERTIFICATE_FAULT, Reply, Stage, classify, printable, temporary
+from failsafe.mail.replies import CERTIFICATE_FAULT, STARTTLS_FAULT, Reply, Stage, classify, printable, temporary
 from failsafe.model import Axis, Evidence, ProbeClass
 
 
@@ -82,6 +82,7 @@ class SmtpSight:
 _PLAIN = re.compile(r"[!-;=?-~]+")  # printable ASCII without spaces and angle brackets
 TLS_VERIFIED = "verified"
 TLS_NOT_OFFERED = "not offered"
+_TLS_TOLD = re.compile(rf"; but ({CERTIFICATE_FAULT}|{STARTTLS_FAULT}): ([^;]+)")
 # A sender stops here: the message is taken, or refused by somebody who was asked properly.
 _FINAL = frozenset({ProbeClass.UP, ProbeClass.GREYLISTED, ProbeClass.LYING, ProbeClass.PROBE_BLOCKED, ProbeClass.BANNED})
 _TELLING = (ProbeClass.DEGRADED, ProbeClass.DOWN, ProbeClass.UNKNOWN)  # which failure is told where several addresses failed
@@ -139,6 +140,12 @@ class SmtpProbe:
     @property
     def server(self) -> str:
         return self._server
+
+    def remember(self, text: str) -> None:
+        """The text of evidence that an earlier process left: TLS that was broken then is not tried anew for that."""
+        told = _TLS_TOLD.search(text)
+        if told is not None:
+            self._tls_faults.tell(TlsFault(told[2], certificate=told[1] == CERTIFICATE_FAULT))
 
     def probe(self, now: datetime, held: Evidence | None = None) -> Evidence:
         """One look; never raises for anything that a server or a network can do. Keep the object: it remembers broken TLS.
@@ -212,7 +219,7 @@ class SmtpProbe:
         if isinstance(second, TlsFault):
             second = self._attempt(course, None)
         assert isinstance(second, SmtpSight)
-        what = CERTIFICATE_FAULT if first.certificate else "STARTTLS is offered and does not work"
+        what = CERTIFICATE_FAULT if first.certificate else STARTTLS_FAULT
         seen = second.seen
         if seen is ProbeClass.LYING and not first.certificate:
             seen = ProbeClass.DOWN  # it insists on a TLS that does not work: senders wait, they do not bounce

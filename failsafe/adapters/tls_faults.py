@@ -26,9 +26,17 @@ class TlsFaults:
 
     def __init__(self) -> None:
         self._known: dict[Address, _Memory] = {}
+        self._forgotten: set[Address] = set()
+        self._told: TlsFault | None = None
+
+    def tell(self, fault: TlsFault) -> None:
+        """What was found before this process began; it counts for every address of which nothing else is known."""
+        self._told = fault
 
     def recall(self, address: Address) -> TlsFault | None:
         """The fault, as long as it is not time to look again."""
+        if address not in self._known and address not in self._forgotten:
+            return self._told
         return self._known[address].fault if self.waits(address) > 0 else None
 
     def keep(self, address: Address, fault: TlsFault) -> None:
@@ -45,6 +53,7 @@ class TlsFaults:
     def forget(self, address: Address) -> None:
         """After a handshake that went well."""
         self._known.pop(address, None)
+        self._forgotten.add(address)
 
     def note_leaf(self, address: Address, leaf: str) -> None:
         """After a handshake with any certificate: another one than before is worth a look at the next time."""

@@ -27,6 +27,7 @@ LOGIN_REFUSED = "login refused"  # how the text of such evidence begins, whateve
 # When a recipient that is refused is asked for again, after the first refusal. Each refusal may count for a ban, and six of a week are a week's ban.
 ASKED_AGAIN_INTERVALS = (0.75, 2.25)
 ASKED_AGAIN = timedelta(hours=3)
+HANDSHAKE_AGAIN_HOURS = (1, 7, 43)
 ASKED_AGAIN_LATER = timedelta(days=7, hours=1)  # fail2ban with docker-mailserver remembers for a week
 
 _FOR_NOW = re.compile(r"at [A-Za-z ]+: 4\d\d ")  # as mail/replies.py writes it
@@ -126,6 +127,20 @@ def _refused_pause(history: Iterable[EvidenceRun], now: datetime) -> timedelta:
 def _withheld_pause(history: Iterable[EvidenceRun], now: datetime) -> timedelta:
     recent = (run for run in history if now - run.last_at < ASKED_AGAIN_LATER and CERTIFICATE_FAULT in run.evidence.text)
     return WITHHELD_LOGIN_PAUSE if sum(run.count for run in recent) < WITHHELD_LOGIN_AT_FIRST else REFUSED_PROBER_PAUSE
+
+
+def repeats_handshake(run: EvidenceRun, now: datetime, interval: timedelta) -> bool:
+    """Whether TLS that went wrong is tried again, after a start of ours that remembers nothing but `run`, the newest thing seen.
+
+    As adapters/tls_faults.py does it: an hour after the first time, then ever more rarely; and always after a gap.
+    """
+    if not timedelta(0) <= now - run.last_at <= interval * STALE_AFTER_INTERVALS:
+        return True
+    before, after = run.last_at - run.first_at, now - run.first_at
+    if any(before < timedelta(hours=hours) <= after for hours in HANDSHAKE_AGAIN_HOURS):
+        return True
+    begun = timedelta(hours=HANDSHAKE_AGAIN_HOURS[-1])
+    return after > begun and (before - begun) // REFUSED_PROBER_PAUSE != (after - begun) // REFUSED_PROBER_PAUSE
 
 
 def _still(until: datetime, now: datetime) -> datetime | None:

@@ -14,6 +14,7 @@ from enum import StrEnum
 from failsafe.model import ProbeClass
 
 CERTIFICATE_FAULT = "its certificate does not verify"  # stands in the text of such evidence
+STARTTLS_FAULT = "STARTTLS is offered and does not work"  # likewise
 BANNED_BY_REPLY = "this prober is banned, the server says"  # how the text of such evidence begins
 TEXT_LIMIT = 200  # characters of a server's words that are repeated to a person
 

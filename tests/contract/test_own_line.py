@@ -57,10 +57,12 @@ def test_a_reference_whose_name_does_not_resolve_has_not_answered(reference: str
 
 
 @contextmanager
-def tls_reference(certificate: Path) -> Iterator[str]:
-    """Speaks TLS with this certificate; its port counts as one for TLS."""
+def tls_reference(certificate: Path, *, refuses: bool = False) -> Iterator[str]:
+    """Speaks TLS with this certificate; `refuses` whoever does not call it by name."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate)
+    if refuses:
+        context.sni_callback = lambda _socket, _name, _context: ssl.AlertDescription.ALERT_DESCRIPTION_HANDSHAKE_FAILURE
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
@@ -88,6 +90,11 @@ def test_what_speaks_no_tls_on_a_port_for_it_has_not_answered(monkeypatch: pytes
 def test_one_certificate_for_everybody_is_a_portals(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with tls_reference(make_self_signed(tmp_path)) as port:
         assert look_closely(monkeypatch, f"127.0.0.1:{port}", f"localhost:{port}").answered == 0
+
+
+def test_a_reference_that_refuses_in_the_words_of_tls_has_answered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with tls_reference(make_self_signed(tmp_path), refuses=True) as port:
+        assert look_closely(monkeypatch, f"127.0.0.1:{port}").up
 
 
 def test_certificates_that_this_machine_cannot_verify_count_where_each_has_its_own(

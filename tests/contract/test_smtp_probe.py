@@ -443,6 +443,29 @@ def test_broken_tls_is_not_tried_again_at_every_look() -> None:
     assert [("STARTTLS" in talk.heard) for talk in server.talks] == [True, False, False]
 
 
+def test_broken_tls_that_an_earlier_process_saw_is_not_tried_again_by_the_next() -> None:
+    with ScriptedServer(offering_tls(garbage)) as server:
+        first = SmtpProbe("vps", [server.target], KNOWN_GOOD, HELO, patience=SHORT).look()
+        later = SmtpProbe("vps", [server.target], KNOWN_GOOD, HELO, patience=SHORT)
+        later.remember(first.text)
+        second = later.look()
+
+    assert second.text == first.text
+    assert [("STARTTLS" in talk.heard) for talk in server.talks] == [True, False, False]
+
+
+def test_a_certificate_that_an_earlier_process_saw_is_told_in_the_same_words_and_not_tried_again(postfix: Postfix) -> None:
+    target, authority = postfix.target("expired"), str(postfix.certificates.authority)
+    first = SmtpProbe("vps", [target], KNOWN_GOOD, HELO, ca_file=authority).look()
+    later = SmtpProbe("vps", [target], KNOWN_GOOD, HELO, ca_file=authority)
+    later.remember(first.text)
+    broken = postfix.log_of("expired").count("lost connection after STARTTLS")
+    second = later.look()
+
+    assert second.text == first.text
+    assert postfix.log_of("expired").count("lost connection after STARTTLS") == broken
+
+
 def test_a_server_that_insists_on_its_broken_tls_is_down() -> None:
     with ScriptedServer(offering_tls(garbage, rcpt="530 5.7.0 Must issue a STARTTLS command first")) as server:
         assert look(server.target, patience=SHORT).seen is ProbeClass.DOWN

@@ -19,6 +19,7 @@ from failsafe.failover.rounds import (
     may_probe,
     next_run_at,
     quiet_until,
+    repeats_handshake,
 )
 from failsafe.mail.replies import CERTIFICATE_FAULT
 from failsafe.model import Axis, Evidence, ProbeClass
@@ -147,6 +148,19 @@ def test_a_refused_recipient_is_asked_for_when_it_matters_and_five_times_a_week(
 def test_what_fail2ban_does_not_count_is_asked_for_every_time() -> None:
     for text in ("mail is put off at RCPT TO: 451 4.3.5 Server configuration problem", "the recipient is accepted (250)"):
         assert len(asked(text, 30 * MINUTE, seen=ProbeClass.DEGRADED)) == 31
+
+
+def test_a_broken_handshake_is_repeated_five_times_in_a_week_also_by_processes_that_live_for_one_look() -> None:
+    held = run(ProbeClass.UP, NOW, f"accepted; but {CERTIFICATE_FAULT}: expired")
+    at, hours = NOW, [0.0]
+    while at < NOW + timedelta(days=7):
+        at += MINUTE
+        if repeats_handshake(held, at, MINUTE):
+            hours.append((at - NOW).total_seconds() / 3600)
+        held = replace(held, last_at=at)
+
+    assert hours == [0, 1, 7, 43, 127]
+    assert repeats_handshake(held, at + timedelta(hours=1), MINUTE)  # nobody looked meanwhile
 
 
 def test_after_a_gap_the_recipient_is_asked_for_again() -> None:
