@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from failsafe.failover.evidence import LYING_SHARE
 from failsafe.failover.health import STALE_AFTER_INTERVALS, EvidenceRun
 from failsafe.mail.replies import BANNED_BY_REPLY, CERTIFICATE_FAULT, is_counted
 from failsafe.model import Axis, ProbeClass
@@ -25,7 +26,7 @@ WITHHELD_LOGIN_PAUSE = timedelta(
 WITHHELD_LOGIN_AT_FIRST = 4  # the others as those of a prober that is refused
 LOGIN_REFUSED = "login refused"  # how the text of such evidence begins, whatever the adapter
 # When a recipient that is refused is asked for again, after the first refusal. Each refusal may count for a ban, and six of a week are a week's ban.
-ASKED_AGAIN_INTERVALS = (0.75, 2.25)
+ASKED_AGAIN_SOON = 0.75  # of an interval
 ASKED_AGAIN = timedelta(hours=3)
 HANDSHAKE_AGAIN_HOURS = (1, 7, 43)
 ASKED_AGAIN_LATER = timedelta(days=7, hours=1)  # fail2ban with docker-mailserver remembers for a week
@@ -101,8 +102,9 @@ def login_quiet_until(logins: Iterable[EvidenceRun], now: datetime, login_change
 def asks_for_recipient(run: EvidenceRun | None, now: datetime, interval: timedelta, down_for: timedelta) -> bool:
     """Whether a look goes as far as the recipient. `run` is the newest thing seen.
 
-    Always, unless the recipient is refused in words that may count for a ban. Then at most five times in a week, when it matters most: twice at once,
-    once before `down_for` is over, and once after a while. Between them a look ends before the recipient, and what was seen holds.
+    Always, unless the recipient is refused in words that may count for a ban. Then at most five times in a week, when it matters most: at the next look,
+    before a quorum believes in lies, before `down_for` is over, and once after a while. Between them a look ends before the recipient, and what was
+    seen holds.
     """
     if (
         run is None
@@ -110,7 +112,8 @@ def asks_for_recipient(run: EvidenceRun | None, now: datetime, interval: timedel
         or not timedelta(0) <= now - run.last_at <= interval * STALE_AFTER_INTERVALS
     ):
         return True
-    moments = [interval * part for part in ASKED_AGAIN_INTERVALS] + [max(down_for - interval, interval * 4), ASKED_AGAIN]
+    lies_believed = max(down_for / LYING_SHARE, interval * 2) - interval * JITTER
+    moments = (interval * ASKED_AGAIN_SOON, lies_believed, max(down_for - interval, interval * 4), ASKED_AGAIN)
     before, after = run.last_at - run.first_at, now - run.first_at
     if any(before < moment <= after for moment in moments):
         return True
