@@ -11,6 +11,16 @@ from failsafe.model import DomainState, Severity, Side, Verdict
 from failsafe.status.values import Status
 
 
+def _level(verdict: str) -> int:
+    return {Verdict.UP: 1, Verdict.UNKNOWN: -1}.get(Verdict(verdict), 0)
+
+
+def _tell_vantages(levels: Gauge, status: Status) -> None:
+    for domain in status.domains:
+        for each in domain.vantages:
+            levels.labels(domain.domain, each.vantage).set(_level(each.verdict))
+
+
 def render_metrics(status: Status) -> str:
     """The text exposition format, version 0.0.4. An unknown instant has no sample: absence is what alerts should look for."""
     registry = CollectorRegistry()
@@ -32,7 +42,9 @@ def render_metrics(status: Status) -> str:
             state.labels(domain.domain, str(each)).set(domain.state is each)
         serving.labels(domain.domain).set(domain.serving is Side.SECONDARY)
         for axis, verdict in domain.health.items():
-            health.labels(domain.domain, axis).set({Verdict.UP: 1, Verdict.UNKNOWN: -1}.get(Verdict(verdict), 0))
+            health.labels(domain.domain, axis).set(_level(verdict))
+
+    _tell_vantages(gauge("vantage_up", "What each vantage says of inbound mail, likewise.", "domain", "vantage"), status)
 
     backup_ok = gauge("backup_ok", "1 if the last backup was proven complete and none is overdue.", "server")
     point = gauge("recovery_point_timestamp_seconds", "When the last complete backup began.", "server")

@@ -96,6 +96,7 @@ def test_metrics_are_parsed_by_prometheus_own_parser() -> None:
     assert samples["failsafe_backup_ok", (("server", "vps"),)] == 1
     assert samples["failsafe_domain_state", (("domain", "example.org"), ("state", "normal"))] == 1
     assert samples["failsafe_health_up", (("axis", "delivery"), ("domain", "example.org"))] == -1
+    assert samples["failsafe_vantage_up", (("domain", "example.org"), ("vantage", "here"))] == 1
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
