@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from failsafe.store.glance import Glance
     from failsafe.store.history import HistoryStore
     from failsafe.store.lease import LeaseStore
+    from failsafe.store.vitals import VitalsStore
 
 
 HOLDER = "holder"  # below state_dir, where this machine took over from a lost one
@@ -143,6 +144,12 @@ class App:
         from failsafe.store.history import HistoryStore
 
         return HistoryStore(self.store)
+
+    @cached_property
+    def vitals(self) -> VitalsStore:
+        from failsafe.store.vitals import VitalsStore
+
+        return VitalsStore(self.store)
 
     def record(self, event: Event) -> None:
         """One event: a row (with its notice in the outbox) and a log line."""

@@ -30,6 +30,7 @@ from failsafe.backup.pull import PullOptions, PullReport, pull
 from failsafe.backup.report import BackupReport
 from failsafe.backup.snapshot import host_of, read_tags
 from failsafe.backup.stretch import Care
+from failsafe.canaries import canary_filter
 from failsafe.errors import ArchiveError, ExternalError, FailsafeError, Refused
 from failsafe.model import Result, SnapshotInfo
 from failsafe.own_state import carry_own_files, own_files_or_less
@@ -194,6 +195,7 @@ def _pull(
         same_clock=table.ssh is None,
         controller=lambda: own_files_or_less(app, narrate),
         erase_after=app.config.controller.erase_after,
+        leave_out=canary_filter(app.state_dir),
     )
     source = app.mail_source(server)
     with Inventory.open(app.inventory_file(server)) as inventory:

@@ -33,10 +33,12 @@ from failsafe.dns_ports import Lookups
 from failsafe.domains import Domains
 from failsafe.errors import ExternalError, FailsafeError, ProcessError
 from failsafe.failover.doctor import DomainCheckup, Exchange, is_ready, judge_domain
+from failsafe.failover.doctor_inside import judge_inside
 from failsafe.failover.doctor_provider import WRITE_PROOF
 from failsafe.failover.doctor_vantages import BanCheckup, VantageCheckup
 from failsafe.failover.domain_checks.published import judge_sending
 from failsafe.failover_drills import last_drill
+from failsafe.inside_checkup import look_at_inside
 from failsafe.kits.gather import look_at_kit
 from failsafe.looks.bans import look_at_bans
 from failsafe.maintenance import rules_of
@@ -86,10 +88,12 @@ def run_checkup(app: App, prove: Collection[str] = ()) -> Diagnosis:
         domain_looks = [pool.submit(_domain, app, domains, lookups, name, began, prove, bans) for name in names]
         watched = sorted({table.server for table in app.config.domain.values()})
         sending = [pool.submit(look_at_sending, app, server, lookups, began) for server in watched]
+        inside_looks = [pool.submit(look_at_inside, app, server, began) for server in servers]
         buckets = [pool.submit(look_at_bucket, app, name) for name in sorted(app.config.repository)]
         machine = _machine(app, began)
         server_facts = [look.result() for look in server_looks]
         domain_facts = [look.result() for look in domain_looks]
+        inside_facts = [look.result() for look in inside_looks]
     now = app.clock.now()
     shared = (*judge_machine(machine), judge_clock(server_facts), *late_duties(app, now))
     by_domain = {name: judge_domain(facts, now) for name, facts in zip(names, domain_facts, strict=True)}
@@ -97,6 +101,7 @@ def run_checkup(app: App, prove: Collection[str] = ()) -> Diagnosis:
         *(finding for found in by_domain.values() for finding in found),
         *(finding for facts in server_facts for finding in judge_server(facts, now)),
         *(finding for look in sending for finding in judge_sending(look.result())),
+        *(finding for facts in inside_facts for finding in judge_inside(facts, now)),
         *(finding for facts in _repositories(app) for finding in (judge_repository(facts, now), judge_retention(facts))),
         *(judge_drill(facts, now) for facts in _drills(app)),
         *(finding for look in buckets for finding in look.result()),
@@ -228,7 +233,7 @@ def _server(app: App, name: str) -> ServerCheckup:
         mend=f"failsafe backup {name} lists all of it, and is incomplete until it is mended",
         sources=found.shown,
         lacking=tuple(f"{one.name}: {one.why}" for one in missing[:LACKING]),
-        spaces=tuple(_space(root) for root in vitals.get("roots", ()) if isinstance(root, dict)),
+        spaces=tuple(_space(root) for root in vitals.get("spaces") or vitals.get("roots") or () if isinstance(root, dict)),
         clock_offset=_offset(vitals.get("now"), asked_at),
     )
 
@@ -267,7 +272,7 @@ def _changed(base: ServerCheckup, **values: Any) -> ServerCheckup:
 
 
 def _space(root: dict[str, Any]) -> Space:
-    return Space(int(root["bytes_free"]), int(root["bytes"]), int(root["inodes_free"]), int(root["inodes"]))
+    return Space(int(root["bytes_free"]), int(root["bytes"]), int(root["inodes_free"]), int(root["inodes"]), str(root["path"]))
 
 
 def _offset(nanoseconds: Any, asked_at: datetime) -> timedelta | None:

@@ -6,5 +6,6 @@ from collections.abc import Mapping
 
 from failsafe.backup.doctor import CODES as BACKUP_CODES
 from failsafe.failover.doctor import CODES as DOMAIN_CODES
+from failsafe.failover.doctor_inside import CODES as INSIDE_CODES
 
-CODES: Mapping[str, tuple[bool, str]] = {**DOMAIN_CODES, **BACKUP_CODES}
+CODES: Mapping[str, tuple[bool, str]] = {**DOMAIN_CODES, **INSIDE_CODES, **BACKUP_CODES}

@@ -11,10 +11,13 @@ from failsafe.app import App
 from failsafe.config.vantages import HERE, near, stack_of, vantages_of
 from failsafe.errors import DnsError
 from failsafe.failover.bans import ADDRESS, let_in
+from failsafe.failover.canary import CANARY_LOOKS
 from failsafe.failover.decide import Decision, Order, decide, still_wanted
-from failsafe.failover.facts import DomainFacts, Policy, PrimaryProof, ZoneReading
+from failsafe.failover.delivery import CANARY, INSIDE, INSIDE_ROUNDS, is_undelivered
+from failsafe.failover.delivery import witnesses as witnesses_of
+from failsafe.failover.facts import DomainFacts, Policy, PrimaryProof, View, ZoneReading
 from failsafe.failover.gather import read_zone
-from failsafe.failover.health import EvidenceRun, JudgePolicy, VantageView, judge_all
+from failsafe.failover.health import EvidenceRun, JudgePolicy, VantageView, judge, judge_all
 from failsafe.failover.readiness import judge_readiness
 from failsafe.failover.runner import Ending, FlipRunner
 from failsafe.failover.weigh import Standing, weigh
@@ -131,6 +134,25 @@ class Domains:
         known = {HERE, *vantages_of(self.app.config, server)}
         return tuple(run for run in runs if self._is_of_today(run.evidence, known))
 
+    def _canary_runs(self, server: str) -> list[EvidenceRun]:
+        return [run for run in self.evidence(server) if run.evidence.vantage == CANARY]
+
+    def _delivery(self, policy: Policy, now: datetime) -> tuple[View, ...]:
+        """The views of delivery that may count as lost; each vantage has its own pace."""
+        canary = self.app.config.canary.get(policy.server)
+        intervals = {
+            INSIDE: policy.probe_every * INSIDE_ROUNDS,
+            CANARY: canary.every / CANARY_LOOKS if canary is not None else None,
+        }
+        slack = timedelta(0) if self._watching else FLUSH_EVERY
+        runs = [run for run in self.evidence(policy.server) if run.evidence.axis is Axis.DELIVERY]
+        views = (
+            judge([run for run in runs if run.evidence.vantage == name], now, JudgePolicy(interval, policy.down_for, slack))
+            for name, interval in intervals.items()
+            if interval is not None
+        )
+        return witnesses_of(view for view in views if view is not None)
+
     def _is_of_today(self, evidence: Evidence, vantages: set[str]) -> bool:
         if evidence.axis is Axis.INBOUND and evidence.vantage not in vantages:  # it has left the configuration
             return False
@@ -143,7 +165,8 @@ class Domains:
         views = tuple(view for view in self.views(domain, now) if view.axis is Axis.INBOUND)
         unfinished = self.journal.unfinished(domain)
         calm = record.state is DomainState.NORMAL and unfinished is None and record.attempted is None
-        trouble = any(view.verdict in ("down", "lying") for view in views)
+        delivery = self._delivery(policy, now) if record.serving is Side.PRIMARY else ()
+        trouble = any(view.verdict in ("down", "lying") for view in (*views, *delivery))
         zone = self._zone(policy, now, record.epoch, fresh=fresh_zone or not calm or trouble)
         return DomainFacts(
             policy=policy,
@@ -160,6 +183,8 @@ class Domains:
             proof_of_life_at=self._alive_at(policy.server) if record.state in _LEAVING else None,
             store_suspect=self._store_guards(policy.server, STORE_GUARDS) if record.serving is Side.SECONDARY else "",
             store_lost=self._store_guards(policy.server, STORE_LOST) if record.serving is Side.SECONDARY else "",
+            delivery=delivery,
+            undelivered=record.serving is Side.SECONDARY and is_undelivered(self._canary_runs(policy.server)),
         )
 
     def _store_guards(self, server: str, codes: tuple[str, ...]) -> str:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from failsafe.app import App
+from failsafe.canaries import canary_filter
 from failsafe.errors import FailsafeError
 from failsafe.logs import get_log
 
@@ -45,11 +46,11 @@ def _look(app: App, server: str, session: ServerSession, since: datetime) -> dat
     from failsafe.mail.received import judge_arrival
 
     ahead = datetime.fromtimestamp(session.clock() / _NS, UTC) - app.clock.now()  # of its clock before ours
-    own, ours = own_names(app, server), canary_addresses(app, server)
+    own, ours, is_ours = own_names(app, server), canary_addresses(app, server), canary_filter(app.state_dir)
     for box, directory, item in _newest(session, int((since + ahead).timestamp() * _NS), ours):
         for answer in session.read_messages(box.path, box.place(directory), [item]):
             head = b"" if answer.body is None else answer.body.read(HEAD_BYTES)
-            found = None if _is_canary(head, ours) else judge_arrival(head, own)
+            found = None if is_ours(head) or _is_canary(head, ours) else judge_arrival(head, own)
             if found is not None and since < found.at - ahead <= app.clock.now() + timedelta(minutes=1):
                 return found.at - ahead
     return None

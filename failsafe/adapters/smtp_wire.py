@@ -155,6 +155,18 @@ class SmtpWire:
         with contextlib.suppress(OSError):
             self._socket.close()
 
+    def send_message(self, message: bytes, seconds: float) -> Reply:
+        """A whole message with CRLF after a 354 to DATA; dots at the beginnings of lines are doubled (RFC 5321 4.5.2). Raises WireFault."""
+        dotted = b"\r\n".join(b"." + line if line.startswith(b".") else line for line in message.split(b"\r\n"))
+        ending = b".\r\n" if dotted.endswith(b"\r\n") else b"\r\n.\r\n"
+        deadline = self._session.sooner(seconds)
+        self._socket.settimeout(max(deadline.left, 0.001))
+        try:
+            self._socket.sendall(dotted + ending)
+        except OSError as error:
+            raise WireFault(f"the connection broke while we spoke: {_reason(error)}") from error
+        return self.read_reply(deadline.left)
+
     def _read_line(self, deadline: Deadline) -> bytes:
         while b"\n" not in self._buffer:
             if len(self._buffer) > LINE_BYTES:

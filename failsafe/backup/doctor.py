@@ -19,6 +19,7 @@ LEAST_FREE_BYTES = (
     256 << 20
 )  # on the server: Postfix's queue_minfree with room for a day; here: staging's segments and restic's temporary files
 LEAST_FREE_SHARE = 0.05
+LOW_SHARE = 0.10  # on the server: time to look
 LEAST_INODES_SHARE = 0.05
 CLOSED_SHOWN = 10  # mailboxes named in a finding
 CLOCK_WARN = timedelta(seconds=30)
@@ -29,7 +30,7 @@ CODES: dict[str, tuple[bool, str]] = {
     "ssh-access": (False, "the mail on the server can be read, over SSH, on this machine or over IMAP; every mailbox opens"),
     "ssh-helper": (False, "our SSH key can do nothing on the server but read mail"),
     "sources": (False, "where the layout's mail, configuration, keys and databases were found, and which were not"),
-    "disk": (False, "room and inodes where the server's mail lies"),
+    "disk": (False, "room and inodes where the server's mail, its queue and its logs lie"),
     "domain-missing": (False, "every domain with accounts on the server is configured here"),
     "credential-writes": (False, "logins that lie here could also delete mail"),
     "recovery-point": (False, "the age of the last complete backup"),
@@ -61,6 +62,7 @@ class Space:
     bytes_total: int
     inodes_free: int | None = None
     inodes_total: int | None = None
+    path: str = "where the mail lies"
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,14 +241,22 @@ def _judge_disk(seen: ServerCheckup) -> Finding:
     mend = "make room on the mail server: a full disk refuses mail"
     for space in seen.spaces:
         if space.bytes_free < LEAST_FREE_BYTES or space.bytes_free < space.bytes_total * LEAST_FREE_SHARE:
-            return Finding("disk", FAIL, seen.server, f"only {space.bytes_free >> 20} MiB are free where the mail lies", mend)
+            return Finding("disk", FAIL, seen.server, f"only {space.bytes_free >> 20} MiB are free {_at(space)}", mend)
         if space.inodes_free is not None and space.inodes_total and space.inodes_free < space.inodes_total * LEAST_INODES_SHARE:
-            return Finding("disk", FAIL, seen.server, f"only {space.inodes_free} inodes are free where the mail lies", mend)
+            return Finding("disk", FAIL, seen.server, f"only {space.inodes_free} inodes are free {_at(space)}", mend)
+    for space in seen.spaces:
+        if space.bytes_free < space.bytes_total * LOW_SHARE:
+            text = f"{space.bytes_free / space.bytes_total:.0%} of the room is left {_at(space)} ({space.bytes_free >> 20} MiB)"
+            return Finding("disk", WARN, seen.server, text, mend)
     if not seen.spaces:
         return Finding("disk", SKIPPED, seen.server, "the server did not say")
     return Finding(
         "disk", OK, seen.server, f"{min(space.bytes_free for space in seen.spaces) >> 20} MiB are free where the mail lies"
     )
+
+
+def _at(space: Space) -> str:
+    return f"at {space.path}" if space.path.startswith("/") else space.path
 
 
 def _judge_recovery_point(seen: ServerCheckup, now: datetime) -> Finding:

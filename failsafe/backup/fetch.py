@@ -86,9 +86,11 @@ class Fetcher:
         progress: Progress,
         stretch: Stretch,
         checkpoint: Callable[[], None],
+        leave_out: Callable[[bytes], bool] = lambda _: False,
     ) -> None:
+        """`leave_out`: whether a small message is none that anybody wants to keep (a canary)."""
         self.session, self.inventory, self.staging, self.progress = session, inventory, staging, progress
-        self._stretch, self._checkpoint = stretch, checkpoint
+        self._stretch, self._checkpoint, self._leave_out = stretch, checkpoint, leave_out
         self.new = self.moved = 0
         self.missing: list[tuple[int, Missing]] = []
         self.left: list[tuple[Target, Wanted]] = []  # files that had gone when they were asked for
@@ -167,7 +169,11 @@ class Fetcher:
                 if wanted.size > PIECE:
                     self._stored(target, wanted, writer.add(_pieces(answer.body)))
                     continue
-                held.append((wanted, answer.body.read()))
+                data = answer.body.read()
+                if self._leave_out(data):
+                    self._advance(wanted.size)
+                    continue
+                held.append((wanted, data))
                 room -= wanted.size
                 if room <= 0 or len(held) == TOGETHER:
                     self._add(writer, target, held)

@@ -55,6 +55,7 @@ class PullOptions:
     file_limit: int = 256 << 20  # bytes of one file of extra paths
     total_limit: int = 1 << 30  # bytes of one extra path or command
     erased: Erased = field(default_factory=Erased)  # mailboxes that are on the server and are not to be archived
+    leave_out: Callable[[bytes], bool] = lambda _: False  # of messages read as files: those that are nobody's mail (canaries)
     erase_after: timedelta = ERASE_AFTER  # a message that nothing names any more leaves its segment within this time
 
     def wanted(self, *, reads_mail: bool = True) -> Wanted:
@@ -252,7 +253,7 @@ class _Pull(PullRun):
         super().__init__(work)
         staging, inventory = self.staging, self.inventory
         self.session = session
-        self.fetcher = Fetcher(session, inventory, staging, self.progress, self.stretch, self.checkpoint)
+        self.fetcher = Fetcher(session, inventory, staging, self.progress, self.stretch, self.checkpoint, self.options.leave_out)
         self.extras = self._extras(session)
         self.belongings = Belongings(inventory, staging, self.options.layout, source)
         self.belongings.tell(staging.newest(), self.narrate)

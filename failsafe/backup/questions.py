@@ -44,6 +44,13 @@ class Questions(ABC):
         """What fail2ban says of these addresses and of ours, in that container or ("") on the server itself (failover/bans.py)."""
         return self._answer_to("vitals", "bans", container, *addresses)
 
+    def all_vitals(self, log_position: str, awaited: Sequence[str]) -> dict[str, Any]:
+        """File systems, queue, services, certificates, what the mail log says since `log_position`; failover/vitals.py reads it.
+
+        `awaited`: addresses of which is told how many messages of the queue are for them. An older program there says less.
+        """
+        return self._answer_to("vitals", "all", json.dumps({"log": log_position, "awaited": list(awaited)}))
+
 
 def parse_object(data: bytes) -> dict[str, Any]:
     """Raises ServerSideError."""

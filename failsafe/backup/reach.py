@@ -50,6 +50,7 @@ class Reach:
     skip: tuple[str, ...] = ()  # folders of the root that are no domains
     stock: tuple[Stock, ...] = ()
     look: Look = Look()
+    postfix: str = ""  # the container that Postfix runs in; "" where it runs on the machine itself
 
     def settings(self) -> dict[str, Any]:
         """As serverside.py reads them."""
@@ -61,6 +62,7 @@ class Reach:
             "commands": dict(self.commands),
             "command_seconds": self.command_seconds,
             "stock": {stock.name: stock.container for stock in self.stock},
+            "postfix": self.postfix,
             "look": {
                 "containers": list(self.look.containers),
                 "services": list(self.look.services),

@@ -28,7 +28,7 @@ from failsafe.config.types import (
 from failsafe.config.urls import PlainUrl, holds_password
 from failsafe.config.vantages import Vantage
 from failsafe.failover.domain_checks.block_lists import LISTS
-from failsafe.model import Mode, Strategy
+from failsafe.model import Endpoint, Mode, Strategy
 
 __all__ = ["Config", "EndpointTable", "ImapTable", "MailServer", "Table"]
 
@@ -251,13 +251,22 @@ class Domain(Table):
         return self
 
 
+MailAddress = Annotated[str, Field(pattern=r"^[!-;=?A-~]+@[A-Za-z0-9.-]+$", max_length=254)]
+
+
 class Canary(Table):
     every: Duration = timedelta(minutes=15)
     smtp: Address
+    ca_file: AbsolutePath | None = None
     user: str
     password_file: AbsolutePath
-    from_: str = Field(alias="from")
-    to: str
+    from_: MailAddress = Field(alias="from")
+    to: MailAddress
+
+    def endpoint(self) -> Endpoint:
+        """Port 465 begins with TLS, all others with STARTTLS; never without."""
+        tls = "implicit" if self.smtp.port == 465 else "starttls"
+        return Endpoint(self.smtp.host, self.smtp.port, tls, None if self.ca_file is None else str(self.ca_file))
 
 
 class ProbeImap(EndpointTable):

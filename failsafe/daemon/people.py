@@ -8,11 +8,12 @@ from datetime import datetime, timedelta
 from failsafe.adapters.notify import failures
 from failsafe.app import App
 from failsafe.backup.freshness import Overdue, may_send_heartbeat
+from failsafe.daemon.digest import is_due, tell_the_day
 from failsafe.daemon.remind import reminder_due
 from failsafe.errors import FailsafeError
 from failsafe.events import Event
 from failsafe.failover.incident import Waiting, bundle_notices
-from failsafe.failover.notices import BOUNCED, GOES_PRIMARY, QUEUED, thread_of
+from failsafe.failover.notices import BOUNCED, GOES_PRIMARY, LOST, QUEUED, thread_of
 from failsafe.failover.ways_out import with_way_out
 from failsafe.logs import get_log
 from failsafe.model import DomainState, Finding, Notice, Severity, Verdict
@@ -43,6 +44,7 @@ class People:
     _outbox_at: datetime | None = None
     _looked_at: datetime | None = None
     _beat_at: datetime | None = None
+    _day_at: datetime | None = None
 
     @classmethod
     def of(cls, app: App) -> People:
@@ -52,7 +54,7 @@ class People:
         """Never raises for what the outside does. `leader` False: another controller speaks."""
         if not leader:
             return
-        for part in (self._outbox, self._late_and_lasting, self._heartbeat):
+        for part in (self._outbox, self._late_and_lasting, self._day, self._heartbeat):
             try:
                 part(now)
             except FailsafeError as error:
@@ -124,6 +126,14 @@ class People:
         reminded = self.app.events.last("domain.reminded", domain.domain)
         if reminder_due(since, None if reminded is None else reminded.at, now):
             self.app.record(reminder(domain, since, thread_of(record), now))
+
+    def _day(self, now: datetime) -> None:
+        """The digest. Gathering it reads much, so it is asked for first whether it is due."""
+        if self.app.config.notify.digest_at is None or not _due(self._day_at, LOOK_EVERY, now):
+            return
+        self._day_at = now
+        if is_due(self.app, now):
+            tell_the_day(self.app, self.status(now), now)
 
     # -- the heartbeat ---------------------------------------------------------------------------------------------------
 
@@ -200,8 +210,15 @@ def ending_credentials(status: Status, now: datetime) -> list[Event]:
 def lasts(domain: DomainStatus) -> bool:
     """Whether a person should hear of it again: also an outage that nothing was done about, and a failback that waits for someone."""
     if domain.state is DomainState.SUSPECT:
-        return domain.health["inbound"] in (Verdict.DOWN, Verdict.LYING)
+        return not {Verdict.DOWN, Verdict.LYING}.isdisjoint((domain.health["inbound"], domain.health["delivery"]))
     return domain.state in (DomainState.FAILED_OVER, DomainState.RECOVERING, DomainState.HALTED)
+
+
+def _losing(domain: DomainStatus) -> str:
+    """Of a suspected primary."""
+    if domain.health["inbound"] == Verdict.LYING:
+        return BOUNCED
+    return LOST if domain.health["inbound"] == Verdict.UP and domain.health["delivery"] == Verdict.DOWN else QUEUED
 
 
 def reminder(domain: DomainStatus, since: datetime, thread: str, now: datetime) -> Event:
@@ -209,7 +226,7 @@ def reminder(domain: DomainStatus, since: datetime, thread: str, now: datetime) 
     name = domain.domain
     losing, goes, must_do, severity = {
         DomainState.SUSPECT: (
-            BOUNCED if domain.health["inbound"] == Verdict.LYING else QUEUED, GOES_PRIMARY, f"failsafe failover {name}", Severity.FAIL
+            _losing(domain), GOES_PRIMARY, f"failsafe failover {name}", Severity.FAIL
         ),
         DomainState.HALTED: (
             "Not known: a person must look.", f"To the {domain.serving}, as far as is known.",

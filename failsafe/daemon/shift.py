@@ -111,4 +111,5 @@ class Shift:
         self._tidied_at = now
         self.app.events.tidy(now)
         self.app.history.tidy(now)
+        self.app.vitals.tidy(now)
         self.app.duties.ended("tidy", now, ok=True)

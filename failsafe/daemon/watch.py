@@ -20,6 +20,7 @@ from failsafe.app import App
 from failsafe.daemon.drifting import DriftWatch
 from failsafe.daemon.public import tell_public
 from failsafe.daemon.report import WatchReport, report_of
+from failsafe.daemon.trouble import tell_trouble
 from failsafe.domains import Domains, Round
 from failsafe.errors import FailsafeError, LeaseLost
 from failsafe.events import Event
@@ -29,7 +30,6 @@ from failsafe.failover.health import ACCEPTING, discount
 from failsafe.failover.rounds import Probe, due_probes, next_run_at
 from failsafe.logs import get_log
 from failsafe.looks.every import looks_of
-from failsafe.looks.here import ACCESS_EVERY_ROUNDS
 from failsafe.looks.look import Look
 from failsafe.looks.past import probe_of
 from failsafe.model import Axis, DomainState, Evidence, OwnLine
@@ -128,6 +128,7 @@ class Watch:
         self._collect_proofs(now)
         if write:
             self.app.history.flush(now)
+            self.app.vitals.flush(now)
 
     def forget_decision_times(self) -> None:
         """Every domain is decided at the next step."""
@@ -181,7 +182,10 @@ class Watch:
             text = f"our own line {said}: {sight.line.answered} of {sight.line.asked} references answer"
             self.app.record(Event("own-line.changed", self.app.config.controller.id, text, sight.line.at))
         first = not history.newest(evidence.server, evidence.vantage, evidence.axis)
-        if history.record(evidence, sight.interval) and not first:
+        changed = history.record(evidence, sight.interval)
+        if changed:
+            tell_trouble(self.app, evidence)
+        if changed and not first:
             text = f"{evidence.vantage} sees {evidence.axis} {evidence.seen}: {evidence.text}"
             self.app.record(Event("probe.changed", evidence.server, text, evidence.at, {"target": evidence.target}))
 
@@ -301,16 +305,21 @@ class Watch:
         ):
             return
         self.app.duties.ended(f"watch:{domain}", now, ok=True, details=report.to_json())
-        self.app.history.flush(now)  # both every ten minutes, so both at once: the disk wakes once
+        self.app.history.flush(now)  # all every ten minutes, so all at once: the disk wakes once
+        self.app.vitals.flush(now)
         self._told[domain] = _Told(report, now)
 
     def _axis_views(self, round_: Round, now: datetime) -> Iterable[Any]:
         from failsafe.failover.health import JudgePolicy, judge_all
 
-        policy = round_.facts.policy
-        slow = JudgePolicy(policy.probe_every * ACCESS_EVERY_ROUNDS, policy.down_for)
-        runs = [run for run in self.domains.evidence(policy.server) if run.evidence.axis is not Axis.INBOUND]
-        return (*round_.facts.views, *judge_all(runs, now, slow))
+        policy, views = round_.facts.policy, list(round_.facts.views)
+        runs = self.domains.evidence(policy.server)
+        for look in (
+            each.look for each in self._watched if each.look.server == policy.server and each.look.axis is not Axis.INBOUND
+        ):
+            alike = [run for run in runs if (run.evidence.vantage, run.evidence.axis) == (look.vantage, look.axis)]
+            views += judge_all(alike, now, JudgePolicy(look.interval, policy.down_for))  # each at its own pace
+        return views
 
 
 def _make(app: App, look: Look) -> _Sight:

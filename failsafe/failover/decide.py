@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from failsafe.errors import Refused
+from failsafe.failover.delivery import lost_delivery
 from failsafe.failover.evidence import (
     against,
     describe_span,
@@ -202,6 +203,8 @@ def _due(facts: DomainFacts, kind: FlipKind, trigger: Trigger, guards: tuple[Gua
         unlist = facts.policy.unlist_lying
         waits = f"it refuses for good (5xx) whom it should take: that is believed after {describe_span(lying_for(facts.policy))}"
         reasons = (*reasons, waits)
+    if kind is FlipKind.FAILOVER and lost_delivery(facts):
+        reasons = (*reasons, "the primary takes mail, and it does not arrive: that its way in is open says nothing")
     plan = None
     if facts.zone.agreed is not None and not any(guard.code == "drift" for guard in guards):
         try:
@@ -244,6 +247,8 @@ def why_not_automatic(facts: DomainFacts, kind: FlipKind) -> tuple[str, ...]:
         reasons.append(f"{policy.vantages} vantage(s) for a quorum of {policy.quorum}: auto behaves as manual")
     if kind is FlipKind.FAILBACK and not policy.auto_failback:
         reasons.append("failback is manual: a person applies it")
+    if kind is FlipKind.FAILBACK and facts.undelivered:
+        reasons.append("mail was lost at the primary, and no canary has arrived there since: a person applies it")
     if kind is FlipKind.FAILBACK and not policy.ssh:
         reasons.append("ssh is not configured, so nobody can prove that the primary is ours: a person applies it")
     return tuple(reasons)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from failsafe.failover.delivery import voices
 from failsafe.failover.facts import DomainFacts, Policy, View
 from failsafe.model import FlipKind, Intent, Verdict
 
@@ -18,11 +19,11 @@ LONGEST_RECOVERY = timedelta(
 
 def against(facts: DomainFacts) -> tuple[View, ...]:
     """The views that say down or lying."""
-    return tuple(view for view in facts.views if view.verdict in AGAINST)
+    return tuple(view for view in voices(facts) if view.verdict in AGAINST)
 
 
 def for_it(facts: DomainFacts) -> tuple[View, ...]:
-    return tuple(view for view in facts.views if view.verdict is Verdict.UP)
+    return tuple(view for view in voices(facts) if view.verdict is Verdict.UP)
 
 
 def judge_well(facts: DomainFacts) -> bool:
@@ -108,7 +109,7 @@ def lasting(view: View, span: timedelta, now: datetime) -> bool:
 def describe_views(facts: DomainFacts, now: datetime) -> tuple[str, ...]:
     """`here says down for 16 min`, one sentence a vantage."""
     said = []
-    for view in facts.views:
+    for view in voices(facts):
         since = "" if view.since_at is None else f" for {describe_span(now - view.since_at)}"
         said.append(f"{view.vantage} says {view.verdict}{since}")
     return tuple(said) or ("no vantage has looked yet",)

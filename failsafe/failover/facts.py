@@ -163,6 +163,8 @@ class DomainFacts:
     proof_of_life_at: datetime | None = None  # newest message that the primary received from outside, canaries left out
     store_suspect: str = ""  # why the primary's mail store is not trusted; "" if it is
     store_lost: str = ""  # the same, where the last pull found it empty or made anew
+    delivery: tuple[View, ...] = ()  # of lost delivery, while mail goes to the primary (delivery.witnesses)
+    undelivered: bool = False  # mail goes to the secondary, and the last canary of the primary was lost there
 
     @property
     def mode(self) -> Mode:

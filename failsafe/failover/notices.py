@@ -6,6 +6,7 @@ from datetime import datetime
 
 from failsafe.events import Event
 from failsafe.failover.decide import Decision, Order, why_not_automatic
+from failsafe.failover.delivery import lost_delivery
 from failsafe.failover.facts import DomainFacts
 from failsafe.failover.halt import explain_halt
 from failsafe.failover.machine import Trigger, step
@@ -16,6 +17,7 @@ from failsafe.model import DomainRecord, FlipKind, Guard, Intent, Mode, NewInten
 
 QUEUED = "no: senders keep it for hours to days (some give up after 24 hours)"
 BOUNCED = "yes: the primary refuses it for good, so senders get it back as undeliverable"
+LOST = "yes, it seems: the primary takes it, and it does not arrive"
 PASSING = frozenset({"dwell", "start-grace", "proof-of-life"})  # guards that end by themselves: nobody has to do anything
 GOES_PRIMARY = "to the primary, which may not take it"
 DONE_NAMES = {FlipKind.FAILOVER: "failover.done", FlipKind.FAILBACK: "failback.done", FlipKind.ADOPT_MX: "mx.adopted"}
@@ -234,6 +236,8 @@ def coming_event(facts: DomainFacts, decision: Decision, now: datetime) -> Event
 
 def losing_mail(facts: DomainFacts) -> str:
     """While mail still goes to a primary that does not take it."""
+    if lost_delivery(facts):
+        return LOST
     return BOUNCED if any(view.verdict is Verdict.LYING for view in facts.views) else QUEUED
 
 

@@ -79,6 +79,7 @@ def build_status(roster: Roster, glance: Glance, now: datetime) -> Status:
         overdue,
         full_at,
         glance.all("event"),
+        glance.all("vital"),
     )
 
 

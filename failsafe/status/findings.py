@@ -41,7 +41,8 @@ def _state_mend(row: DomainRow, domain: DomainStatus) -> str:
         by_itself = row.mode == "auto"
         return "look after the primary; " + ("mail goes back by itself" if by_itself else f"then failsafe failback {row.domain}")
     helpless = row.mode != "auto" or row.vantages < row.quorum or any(guard.code not in PASSING for guard in domain.guards)
-    if domain.state is DomainState.SUSPECT and helpless and domain.health["inbound"] in (Verdict.DOWN, Verdict.LYING):
+    bad = not {Verdict.DOWN, Verdict.LYING}.isdisjoint((domain.health["inbound"], domain.health["delivery"]))
+    if domain.state is DomainState.SUSPECT and helpless and bad:
         return f"failsafe failover {row.domain}"
     return "nothing yet; failsafe events"
 
@@ -84,6 +85,7 @@ def domain_findings(row: DomainRow, domain: DomainStatus, glance: Glance, now: d
         findings.append(
             Finding("access", Severity.WARN, name, "people cannot read their mail (IMAP is down)", "look at the mail server")
         )
+    findings += _inner_findings(domain)
     if domain.mode == "auto" and row.vantages < row.quorum:
         text = f"{row.vantages} of {row.quorum} vantages are configured, so mode auto behaves as manual"
         findings.append(
@@ -98,6 +100,16 @@ def domain_findings(row: DomainRow, domain: DomainStatus, glance: Glance, now: d
     if domain.held_until is not None:
         findings.append(Finding("held", Severity.WARN, name, "flips are on hold", f"failsafe release {name}"))
     return findings
+
+
+def _inner_findings(domain: DomainStatus) -> list[Finding]:
+    """What is wrong behind a way in that is open."""
+    texts = {
+        "delivery": "mail that the server takes waits there or does not arrive",
+        "host": "the mail server is short of something (room, a service, a certificate)",
+    }
+    bad = [axis for axis in texts if domain.health.get(axis) in ("down", "lying")]
+    return [Finding(axis, Severity.WARN, domain.domain, texts[axis], "failsafe events") for axis in bad]
 
 
 def server_findings(server: ServerStatus, roster: Roster, now: datetime) -> list[Finding]:

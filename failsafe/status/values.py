@@ -109,3 +109,4 @@ class Status:
     overdue: tuple[Overdue, ...] = ()
     disk_full_at: datetime | None = None  # where staging lies; None: not within a year, or not known yet
     events: tuple[Row, ...] = field(default=())
+    vitals: tuple[Row, ...] = ()  # the newest of each mail server and source

@@ -35,6 +35,7 @@ _QUERIES = {
     "doctor_run": "select at, findings, ready from doctor_run order by id desc limit 1",
     "lease": "select holder, expires_at from lease where name = 'controller'",
     "notice": "select count(*) as waiting, min(created_at) as oldest_at from notice where delivered_at is null",
+    "vital": "select server, source, at, numbers from vital where id in (select max(id) from vital group by server, source)",
     "first_event": "select min(at) as at from event",
     "event": f"select id, at, name, subject, text from event order by id desc limit {EVENTS_SHOWN}",  # noqa: S608 - a constant
 }
@@ -44,7 +45,7 @@ _INSTANTS = frozenset(
         "oldest_at", "planned_at", "since_at", "started_at",
     }
 )  # fmt: skip
-_JSON = frozenset({"details", "report", "findings", "ready"})
+_JSON = frozenset({"details", "report", "findings", "ready", "numbers"})
 
 
 @dataclass(frozen=True, slots=True)

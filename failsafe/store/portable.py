@@ -46,7 +46,7 @@ DUTIES = frozenset({"backup", "snapshot", "check", "forget", "prune", "drill"})
 ROUTINE = frozenset(
     {
         "backup.done", "backup.part", "backup.failed", "backup.incomplete", "backup.recovered", "controller.started", "controller.stopped",
-        "doctor.done", "domain.reminded", "duty.overdue", "notice.failed", "repository.forgotten", "repository.pruned",
+        "digest.made", "doctor.done", "domain.reminded", "duty.overdue", "notice.failed", "repository.forgotten", "repository.pruned",
     }
 )  # fmt: skip
 

@@ -156,6 +156,17 @@ own_line = Table(
     Column("count", Integer, nullable=False),
 )
 
+vital = Table(  # what a mail server said of itself, and how long its canaries took; some days of it
+    "vital",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("server", Text, nullable=False),
+    Column("source", Text, nullable=False),  # inside | canary
+    Column("at", Instant, nullable=False),
+    Column("numbers", Json, nullable=False),
+)
+Index("ix_vital_server", vital.c.server, vital.c.source, vital.c.at)
+
 duty = Table(  # when each repeated piece of work was last begun, ended and last went well; what is due is derived from this
     "duty",
     metadata,

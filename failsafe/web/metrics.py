@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from failsafe import __version__
 from failsafe.model import DomainState, Severity, Side, Verdict
 from failsafe.status.values import Status
+from failsafe.web.vitals_metrics import add_vitals
 
 
 def _level(verdict: str) -> int:
@@ -67,6 +68,7 @@ def render_metrics(status: Status) -> str:
             check.labels(repository.repository).set(repository.last_check_at.timestamp())
     _drills(gauge, status)
     _failover_drills(gauge, status)
+    add_vitals(gauge, status)
     return generate_latest(registry).decode()
 
 

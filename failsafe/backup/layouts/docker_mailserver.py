@@ -85,7 +85,8 @@ def _from_path(wanted: Wanted, sight: Sight, container: Container | None) -> Sou
         trees += [Tree(mount.source, optional=True) for mount in container.mounts if mount.destination.startswith(TLS)]
     elif wanted.container:
         shown.append(f"{no_container(wanted.container, sight)[0]}; its mounts are not known, {path} is read all the same")
-    return Source(Reach(f"{path}/mail-data", distinct(trees)), shown=tuple(shown), left_out=_left_out(f"{path}/mail-state"))
+    reach = Reach(f"{path}/mail-data", distinct(trees), postfix=container.name if container is not None else "")
+    return Source(reach, shown=tuple(shown), left_out=_left_out(f"{path}/mail-state"))
 
 
 def _from_container(container: Container) -> Source:
@@ -118,7 +119,8 @@ def _from_container(container: Container) -> Source:
         shown.append(
             f"container {container.name}: not taken along, name them in extra_paths if you need them: {', '.join(others)}"
         )
-    return Source(Reach(mail.source, distinct(trees)), tuple(lacking), tuple(shown), _left_out(state.source if state else ""))
+    reach = Reach(mail.source, distinct(trees), postfix=container.name)
+    return Source(reach, tuple(lacking), tuple(shown), _left_out(state.source if state else ""))
 
 
 def _state(path: str, *, optional: bool) -> list[Tree]:

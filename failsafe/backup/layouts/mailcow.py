@@ -53,14 +53,19 @@ def judge_mailcow(wanted: Wanted, sight: Sight) -> Source:
     shown += tell(dovecot, mounts)
     crypt, lack = _crypt(dovecot)
     lacking += lack
-    queue = postfix.mount(QUEUE) if (postfix := sight.service(POSTFIX)) is not None else None
+    postfix = sight.service(POSTFIX)
+    queue = postfix.mount(QUEUE) if postfix is not None else None
     if queue is not None:
         trees.append(Tree(queue.source, QUEUE_LEFT_OUT, optional=True))
         shown += tell(postfix, [queue]) if postfix is not None else []
     stock, lack = _stock(sight)
-    reach = Reach(vmail.source if vmail else "", distinct([*crypt, *trees]), skip=SKIP, stock=stock)
+    reach = Reach(vmail.source if vmail else "", distinct([*crypt, *trees]), skip=SKIP, stock=stock, postfix=_name(postfix))
     fault = "" if vmail else f"container {dovecot.name} mounts nothing at {VMAIL}"
     return Source(reach, (*lacking, *lack), tuple(shown), LEFT_OUT, fault, _mend(fault))
+
+
+def _name(container: Container | None) -> str:
+    return "" if container is None else container.name
 
 
 def _one_project(wanted: Wanted, sight: Sight) -> Sight:

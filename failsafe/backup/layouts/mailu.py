@@ -82,7 +82,9 @@ def _from_path(path: str, wanted: Wanted, sight: Sight) -> Source:
     if wanted.container and not sight.containers:
         shown.append(f"{no_container(wanted.container, sight)[0]}; {path} is read all the same")
     trees += [*beside, *compose_files(sight.containers)]
-    return Source(Reach(f"{path}/mail", distinct(trees), naming=NAMING), tuple(lacking), tuple(shown), LEFT_OUT)
+    smtp = sight.service("smtp") if sight.containers else None
+    reach = Reach(f"{path}/mail", distinct(trees), naming=NAMING, postfix=smtp.name if smtp is not None else "")
+    return Source(reach, tuple(lacking), tuple(shown), LEFT_OUT)
 
 
 def _from_containers(wanted: Wanted, sight: Sight) -> Source:
@@ -111,7 +113,9 @@ def _from_containers(wanted: Wanted, sight: Sight) -> Source:
         )
     folders = sorted({one.folder for one in sight.containers if one.folder})
     trees += [*files, *(Tree(f"{folder}/mailu.env", optional=True) for folder in folders)]
-    return Source(Reach(mail.source, distinct(trees), naming=NAMING), tuple(lacking), tuple(shown), LEFT_OUT)
+    smtp = sight.service("smtp")
+    reach = Reach(mail.source, distinct(trees), naming=NAMING, postfix=smtp.name if smtp is not None else "")
+    return Source(reach, tuple(lacking), tuple(shown), LEFT_OUT)
 
 
 def _tree(part: Part, path: str, *, optional: bool) -> Tree:

@@ -44,6 +44,15 @@ def test_an_outage_that_nothing_was_done_about_is_told_again() -> None:
     assert told(DomainState.SUSPECT, "lying").losing_mail.startswith("yes:")
 
 
+def test_mail_that_is_taken_and_does_not_arrive_is_told_again() -> None:
+    found = domain(DomainState.SUSPECT, "up")
+    lost = replace(found, health={**found.health, "delivery": "down"})
+    assert lasts(lost)
+    notice = reminder(lost, SINCE, "thread", NOW).notice
+    assert notice is not None
+    assert notice.losing_mail.startswith("yes, it seems")
+
+
 @pytest.mark.parametrize("inbound", ["up", "unknown"])
 def test_a_suspicion_without_evidence_is_not(inbound: str) -> None:
     assert not lasts(domain(DomainState.SUSPECT, inbound))

@@ -1,0 +1,146 @@
+"""Lost delivery moves mail only with the quorum, refuted by one canary that arrives; a queue that waits never does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from failsafe.failover.canary import Arrival, CanaryBook, book_of_json, book_to_json, is_lost, judge_canary
+from failsafe.failover.decide import Order, decide
+from failsafe.failover.delivery import CANARY, INSIDE, is_undelivered, lost_delivery, witnesses
+from failsafe.failover.facts import DomainFacts
+from failsafe.failover.health import EvidenceRun
+from failsafe.failover.machine import Trigger
+from failsafe.failover.notices import LOST, losing_mail
+from failsafe.mail.canary import Canary
+from failsafe.model import Axis, DomainState, Evidence, ProbeClass, Verdict
+from tests.unit.failover.world import NOW, Scene, minutes, record, view
+
+UP, DOWN, UNKNOWN = Verdict.UP, Verdict.DOWN, Verdict.UNKNOWN
+EVERY = minutes(15)
+
+
+def losing(
+    lasts: float = 20, *, inside: Verdict = DOWN, canary: Verdict = DOWN, state: DomainState = DomainState.SUSPECT
+) -> DomainFacts:
+    """Both probes say up; canaries are lost, and do not wait in the queue."""
+    seen = (view(CANARY, canary, lasts), view(INSIDE, inside, lasts))
+    return replace(Scene.peace(), record=record(state, lasts), delivery=witnesses(seen))
+
+
+def test_mail_that_is_taken_and_lost_moves_the_mx_though_the_way_in_is_up() -> None:
+    decision = decide(losing(), NOW)
+
+    assert (decision.trigger, decision.orders) == (Trigger.PRIMARY_DOWN, (Order.FLIP,)), decision
+    assert any("does not arrive" in reason for reason in decision.reasons)
+    assert losing_mail(losing()) == LOST
+
+
+def test_it_begins_as_a_suspicion() -> None:
+    assert decide(losing(1, state=DomainState.NORMAL), NOW).trigger is Trigger.PRIMARY_SUSPECT
+
+
+def test_it_waits_for_down_for() -> None:
+    assert Order.FLIP not in decide(losing(14), NOW).orders
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        losing(inside=UNKNOWN),
+        losing(inside=UP),
+        losing(canary=UNKNOWN),
+        losing(canary=UP),
+    ],
+    ids=["nobody can look inside", "inside nothing is missed", "the canary could not be sent", "the canary arrives"],
+)
+def test_one_witness_alone_is_not_the_quorum(facts: DomainFacts) -> None:
+    assert lost_delivery(facts) == ()
+    assert Order.FLIP not in decide(facts, NOW).orders
+    assert decide(facts, NOW).trigger is Trigger.PRIMARY_WELL
+
+
+def test_with_a_quorum_of_one_the_canary_is_enough() -> None:
+    facts = losing(inside=UNKNOWN)
+    assert Order.FLIP in decide(replace(facts, policy=replace(facts.policy, quorum=1)), NOW).orders
+
+
+def test_with_a_quorum_of_one_a_canary_that_arrives_refutes_what_inside_says() -> None:
+    facts = losing(canary=UP)
+    assert lost_delivery(replace(facts, policy=replace(facts.policy, quorum=1))) == ()
+
+
+def test_mail_that_waits_in_the_queue_is_no_witness_however_long() -> None:
+    waits = replace(view(INSIDE, DOWN, 600), degraded=True)
+    facts = replace(Scene.peace(), delivery=witnesses((waits,)))
+    assert lost_delivery(replace(facts, policy=replace(facts.policy, quorum=1))) == ()
+    assert decide(facts, NOW).trigger is None
+
+
+def test_the_way_home_from_lost_delivery_waits_for_a_person_or_a_canary_at_the_primary() -> None:
+    home = Scene.recovered() if hasattr(Scene, "recovered") else None
+    if home is None:
+        home = replace(Scene.peace(), record=record(DomainState.RECOVERING, 600))
+    from failsafe.failover.decide import why_not_automatic
+    from failsafe.model import FlipKind
+
+    assert why_not_automatic(home, FlipKind.FAILBACK) == ()
+    assert any("canary" in reason for reason in why_not_automatic(replace(home, undelivered=True), FlipKind.FAILBACK))
+
+
+# -- the book -------------------------------------------------------------------------------------------------------------
+
+
+def canary(ago: float) -> Canary:
+    return Canary("vps", f"{int(ago):016x}", NOW - minutes(ago))
+
+
+def arrival(ago: float, place: str = "") -> Arrival:
+    return Arrival(canary(ago), NOW - minutes(ago), place)
+
+
+@pytest.mark.parametrize(
+    ("book", "seen"),
+    [
+        (CanaryBook(), ProbeClass.UNKNOWN),
+        (CanaryBook(sent=(canary(5),)), ProbeClass.UNKNOWN),
+        (CanaryBook(sent=(canary(100),)), ProbeClass.UNKNOWN),  # none ever arrived: the way itself may be wrong
+        (CanaryBook(newest=arrival(20)), ProbeClass.UP),
+        (CanaryBook(newest=arrival(40), sent=(canary(29),)), ProbeClass.UP),
+        (CanaryBook(newest=arrival(45), sent=(canary(31),)), ProbeClass.DOWN),
+        (CanaryBook(newest=arrival(45), sent=(canary(31),), refused="451"), ProbeClass.UNKNOWN),
+        (CanaryBook(newest=arrival(10), sent=(canary(31),)), ProbeClass.UP),  # one was overtaken: not lost delivery
+        (CanaryBook(newest=arrival(10, "imap.away.example:993")), ProbeClass.UNKNOWN),
+    ],
+)
+def test_what_a_book_of_canaries_says(book: CanaryBook, seen: ProbeClass) -> None:
+    assert judge_canary(book, NOW, EVERY)[0] is seen
+    assert book_of_json("vps", book_to_json(book)) == book
+
+
+def test_what_later_ones_have_overtaken_is_counted_once_and_forgotten() -> None:
+    book = CanaryBook(newest=arrival(10), sent=(canary(40), canary(31), canary(20), canary(5))).settle(NOW, EVERY)
+    assert (book.lost, [each.sent_at for each in book.sent]) == (2, [NOW - minutes(20), NOW - minutes(5)])
+    assert book.settle(NOW, EVERY) == book
+
+
+def test_a_late_one_that_turns_up_ends_the_loss() -> None:
+    lost = CanaryBook(newest=arrival(70), sent=(canary(55), canary(40)))
+    assert is_lost(lost, NOW, EVERY)
+    assert not is_lost(lost.note_found(arrival(40)), NOW, EVERY)
+    assert not is_lost(replace(lost, away=True), NOW, EVERY)
+
+
+def test_a_late_older_one_does_not_end_it() -> None:
+    assert is_lost(CanaryBook(newest=arrival(70), sent=(canary(55), canary(40))).note_found(arrival(55)), NOW, EVERY)
+
+
+def run(seen: ProbeClass, ago: float) -> EvidenceRun:
+    return EvidenceRun.of(Evidence("vps", CANARY, Axis.DELIVERY, seen, NOW - minutes(ago), ""))
+
+
+def test_undelivered_is_what_the_last_canary_of_the_primary_knew() -> None:
+    assert is_undelivered([run(ProbeClass.UP, 90), run(ProbeClass.DOWN, 60), run(ProbeClass.UNKNOWN, 5)])
+    assert not is_undelivered([run(ProbeClass.DOWN, 60), run(ProbeClass.UP, 5)])
+    assert not is_undelivered([])
