@@ -6,6 +6,7 @@ The chain is checked from the DS down. What lies above (root, top-level domain) 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from failsafe.adapters.dns_wire import split_address
@@ -23,6 +24,8 @@ QUERY_SECONDS = 3.0
 SERVERS_TRIED = 4
 LONGEST_CLIMB = 10  # labels
 DNS_PORT = 53
+
+_WORST_FIRST = (Signing.BOGUS, Signing.SECURE, Signing.UNKNOWN, Signing.UNSIGNED)
 
 Server = tuple[str, int]
 
@@ -49,22 +52,27 @@ def signing_of(zone: str, name: str, kind: str, servers: Sequence[str], lookups:
 
     `servers`: names or addresses of the zone's authoritative servers.
     """
-    import dns.exception
-
     above = lookups.ask(zone, "DS")
     if above.unknown:
         return Signed(Signing.UNKNOWN, above.error)
     if not above.records:
         return Signed(Signing.UNSIGNED, "the registry has no DS record of it")
-    error = "none of its name servers has an address"
-    for server in _places(servers, lookups)[:SERVERS_TRIED]:
-        try:
-            return _checked(server, zone, name, kind, above.records)
-        except DnsError as fault:
-            error = str(fault)
-        except (dns.exception.DNSException, ValueError, KeyError) as fault:
-            error = f"{server[0]} gives keys or signatures that cannot be read ({type(fault).__name__})"
-    return Signed(Signing.UNKNOWN, error)
+    with ThreadPoolExecutor(SERVERS_TRIED) as pool:
+        asked = _places(servers, lookups)[:SERVERS_TRIED]
+        found = list(pool.map(lambda server: _checked_at(server, zone, name, kind, above.records), asked))
+    ranked = sorted(found, key=lambda each: _WORST_FIRST.index(each.signing))  # one server with old signatures is enough to fail
+    return ranked[0] if ranked else Signed(Signing.UNKNOWN, "none of its name servers has an address")
+
+
+def _checked_at(server: Server, zone: str, name: str, kind: str, ds_texts: Sequence[str]) -> Signed:
+    import dns.exception
+
+    try:
+        return _checked(server, zone, name, kind, ds_texts)
+    except DnsError as fault:
+        return Signed(Signing.UNKNOWN, str(fault))
+    except (dns.exception.DNSException, ValueError, KeyError) as fault:
+        return Signed(Signing.UNKNOWN, f"{server[0]} gives keys or signatures that cannot be read ({type(fault).__name__})")
 
 
 def _checked(server: Server, zone: str, name: str, kind: str, ds_texts: Sequence[str]) -> Signed:

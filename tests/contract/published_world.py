@@ -29,7 +29,7 @@ import dns.query
 from tests.lab.pki import Authority
 from tests.support import wait_until
 
-RESOLVER, HOSTING, ABOVE, NOBODY = "127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"
+RESOLVER, HOSTING, ABOVE, NOBODY, SECOND = "127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"
 PRIMARY, SECONDARY, OTHER_PRIMARY, WEB = "198.51.100.7", "198.51.100.8", "198.51.100.9", "198.51.100.80"
 SECRET = base64.b64encode(b"0" * 32).decode()
 AWAY = "mx.away.example"
@@ -51,6 +51,7 @@ class Planted:
     ds: str = "own"  # own | none | foreign
     served_by: str = HOSTING  # as the registry says
     ends: str = "2099-01-01T00:00:00Z"
+    second: bool = False  # a second name server has the zone, too, and does not sign it
     server: str = "vps"
     mail: str = PRIMARY
 
@@ -75,6 +76,7 @@ WORLD: Mapping[str, Planted] = {
     "good.org": Planted(),
     "unsigned.org": Planted({"dane": "warn"}, signed=False, ds="none"),
     "bogus.org": Planted({"dnssec": "fail", "dane": "fail"}, ds="foreign"),
+    "half.org": Planted({"dnssec": "fail", "dane": "fail"}, also(f"@ IN NS ns2\nns2 IN A {SECOND}"), second=True),
     "stale.org": Planted({"dane": "fail"}, lambda text: re.sub(r"TLSA 3 1 1 \w+", f"TLSA 3 1 1 {'00' * 32}", text)),
     "moved.org": Planted({"ns-delegation": "fail"}, served_by="elsewhere"),
     "unlisted.org": Planted({"mta-sts": "fail"}, policy=POLICY.replace("mx: mx.away.example\n", "")),
@@ -403,6 +405,7 @@ def world(folder: Path) -> Iterator[None]:
             name: (zone_text(name, planted, key, str(record_for(shown))), planted.signed) for name, planted in WORLD.items()
         }
         stack.enter_context(knot(folder / "hosting", HOSTING, hosted))
+        stack.enter_context(knot(folder / "second", SECOND, {"half.org": (hosted["half.org"][0], False)}))
         stack.enter_context(
             knot(folder / "above", ABOVE, {name: (text, False) for name, text in with_delegations(above_text(key)).items()})
         )
@@ -425,6 +428,8 @@ def with_delegations(zones: dict[str, str]) -> dict[str, str]:
         name, place = domain.partition(".")[0], NOBODY if planted.served_by == "elsewhere" else HOSTING
         server = "ns9" if planted.served_by == "elsewhere" else "ns1"
         rows += [f"{name} IN NS {server}.{domain}.", f"{server}.{domain}. IN A {place}"]
+        if planted.second:
+            rows += [f"{name} IN NS ns2.{domain}.", f"ns2.{domain}. IN A {SECOND}"]
         if planted.ds != "none":
             rows.append(f"{name} IN DS {ds_of('good.org' if planted.ds == 'foreign' else domain)}")
     return zones | {"org": zones["org"] + "\n".join(rows) + "\n"}

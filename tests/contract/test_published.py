@@ -17,6 +17,7 @@ from tests.contract.dns_servers import missing
 from tests.contract.published_world import WORLD
 from tests.contract.unbounds import missing_unbound
 
+pytestmark = [pytest.mark.lab, pytest.mark.first]
 ROOT = Path(__file__).parents[2]
 NAMESPACES = ["unshare", "--net", "--mount"]
 JUDGED = {*CODES, "mx-explicit", "mx-target", "mx-layout"} - {"ptr", "helo", "dnsbl"}  # of a domain; those three are of a server
@@ -50,13 +51,11 @@ def text_of(look: dict[str, Any], subject: str, code: str) -> str:
     return next(str(text) for who, what, _severity, text, *_ in look["findings"] if (who, what) == (subject, code))
 
 
-@pytest.mark.lab
 @pytest.mark.parametrize("domain", WORLD)
 def test_each_planted_fault_is_found_with_its_severity_and_nothing_else(found: dict[str, Any], domain: str) -> None:
     assert {code: severity for code, severity in faults(found["whole"], domain).items() if code in JUDGED} == WORLD[domain].found
 
 
-@pytest.mark.lab
 def test_a_good_domain_is_all_green(found: dict[str, Any]) -> None:
     seen = {
         code: severity for who, code, severity, *_ in found["whole"]["findings"] if who in ("good.org", "vps") and code in CODES
@@ -64,12 +63,10 @@ def test_a_good_domain_is_all_green(found: dict[str, Any]) -> None:
     assert seen == dict.fromkeys(CODES, "ok")
 
 
-@pytest.mark.lab
 def test_every_fault_says_how_to_mend_it(found: dict[str, Any]) -> None:
     assert [row[:4] for row in found["whole"]["findings"] if row[1] in JUDGED and row[2] in ("fail", "warn") and not row[5]] == []
 
 
-@pytest.mark.lab
 def test_a_listed_nameless_address_is_found_and_lists_that_cannot_be_believed_are_not(found: dict[str, Any]) -> None:
     assert {code: severity for code, severity in faults(found["whole"], "vps2").items() if code in CODES} == {
         "ptr": "fail",
@@ -87,7 +84,6 @@ def test_a_listed_nameless_address_is_found_and_lists_that_cannot_be_believed_ar
     )
 
 
-@pytest.mark.lab
 def test_a_primary_that_is_wholly_dead_leaves_every_domain_as_ready_as_it_was(found: dict[str, Any]) -> None:
     dead = found["primary_dead"]["ready"]
     assert dead == {domain: found["whole"]["ready"][domain] for domain in dead}
@@ -95,12 +91,10 @@ def test_a_primary_that_is_wholly_dead_leaves_every_domain_as_ready_as_it_was(fo
     assert "cannot be fetched: no connection" in text_of(found["primary_dead"], "onprimary.org", "mta-sts")
 
 
-@pytest.mark.lab
 def test_the_registry_is_not_asked_twice_a_day(found: dict[str, Any]) -> None:
     assert found["registry_asked_again"] == []
 
 
-@pytest.mark.lab
 def test_where_no_name_can_be_looked_up_nothing_new_is_a_fault_but_what_cannot_be_written(found: dict[str, Any]) -> None:
     """The name server that died is also the one that a flip would be written to."""
     assert {code for _who, code in blocking(found["names_dead"]) - blocking(found["whole"])} == {"provider-write"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -82,7 +83,7 @@ TEXT = st.one_of(
 TEXTS = st.lists(TEXT, max_size=3).map(tuple)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(TEXTS, TEXTS)
 @example(("v=spf1 include:%{ include:example.org exists: a//",), ())
 def test_records_of_text(own: tuple[str, ...], others: tuple[str, ...]) -> None:
@@ -110,7 +111,7 @@ def test_records_of_text(own: tuple[str, ...], others: tuple[str, ...]) -> None:
         dkim_key_bits(*key_of(own))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(TEXTS, TEXT)
 def test_policies(records: tuple[str, ...], policy: str) -> None:
     seen = StsSeen((*records, "v=STSv1; id=1")[-2:], policy=policy)
@@ -135,13 +136,11 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(JSON)
 @example({"events": [{"eventAction": "expiration", "eventDate": "0001-01-01T00:00:00+23:59"}]})
 @example({"services": [[["org"], None]]})
 def test_answers_of_registries(found: object) -> None:
-    import json
-
     body = json.dumps(found).encode()
     with suppress(ValueError):
         assert judge_registration(NAME, parse_registration(NAME, body, NOW), NOW).text
