@@ -88,6 +88,7 @@ smtpd_relay_restrictions = permit_sasl_authenticated, reject_unauth_destination
 """
 
 MASTER_CF = """\
+127.0.0.1:{inbound} inet n - n - - smtpd
 127.0.0.1:{submission} inet n - n - - smtpd
   -o smtpd_tls_security_level=encrypt
   -o smtpd_sasl_auth_enable=yes
@@ -115,7 +116,7 @@ class CanaryWorld:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.certificates = make_certificates(folder)
-        self.submission, self.imaps, self.lmtp = free_port(), free_port(), free_port()
+        self.inbound, self.submission, self.imaps, self.lmtp = free_port(), free_port(), free_port(), free_port()
         for name in ("spool", "data", "dovecot-run", "home"):
             (folder / name).mkdir()
         shutil.chown(folder / "data", "postfix")
@@ -123,7 +124,7 @@ class CanaryWorld:
         lines = [f"{user}:{{PLAIN}}{PASSWORD}:5000:5000::{folder}/home::\n" for user in (PROBE, SENDER)]
         (folder / "users").write_text("".join(lines))
         (folder / "dovecot.conf").write_text(DOVECOT.format(folder=folder, imaps=self.imaps, lmtp=self.lmtp))
-        (folder / "master.cf").write_text(MASTER_CF.format(submission=self.submission))
+        (folder / "master.cf").write_text(MASTER_CF.format(inbound=self.inbound, submission=self.submission))
         self._transport(f"lmtp:inet:127.0.0.1:{self.lmtp}")
         self.password = folder / "password"
         self.password.write_text(PASSWORD + "\n")
