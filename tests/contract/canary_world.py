@@ -117,11 +117,13 @@ class CanaryWorld:
         self.folder = folder
         self.certificates = make_certificates(folder)
         self.inbound, self.submission, self.imaps, self.lmtp = free_port(), free_port(), free_port(), free_port()
-        for name in ("spool", "data", "dovecot-run", "home"):
+        for name in ("spool", "data", "dovecot-run", "home", "other"):
             (folder / name).mkdir()
         shutil.chown(folder / "data", "postfix")
-        os.chown(folder / "home", 5000, 5000)
-        lines = [f"{user}:{{PLAIN}}{PASSWORD}:5000:5000::{folder}/home::\n" for user in (PROBE, SENDER)]
+        homes = {PROBE: folder / "home", SENDER: folder / "other"}
+        for home in homes.values():
+            os.chown(home, 5000, 5000)
+        lines = [f"{user}:{{PLAIN}}{PASSWORD}:5000:5000::{home}::\n" for user, home in homes.items()]
         (folder / "users").write_text("".join(lines))
         (folder / "dovecot.conf").write_text(DOVECOT.format(folder=folder, imaps=self.imaps, lmtp=self.lmtp))
         (folder / "master.cf").write_text(MASTER_CF.format(inbound=self.inbound, submission=self.submission))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -18,9 +19,10 @@ from failsafe.failover.rounds import LOGIN_REFUSED
 from failsafe.looks.canary import CanaryLook
 from failsafe.looks.inside import Inside
 from failsafe.mail.canary import Canary
-from failsafe.model import Evidence, ProbeClass
+from failsafe.model import DomainState, Evidence, ProbeClass, Side
+from failsafe.store.journal import Journal
 from tests.contract.canary_world import PROBE, SENDER, CanaryWorld, canary_world
-from tests.contract.configs import MAIL_HERE
+from tests.contract.configs import MAIL_HERE, domain_table
 from tests.support import wait_until
 
 STRANGER = b"From: x@example.net\r\nX-Failsafe-Canary: 1 vps 0123456789abcdef 1796000000 " + b"0" * 64 + b"\r\n\r\nfeigned\r\n"
@@ -37,13 +39,13 @@ def world() -> Iterator[CanaryWorld]:
 class Watcher:
     """A controller of its own, whose clock the test moves."""
 
-    def __init__(self, folder: Path, world: CanaryWorld, *, user: str = SENDER) -> None:
+    def __init__(self, folder: Path, world: CanaryWorld, *, user: str = SENDER, mailbox: str = PROBE, more: str = "") -> None:
         (folder / "state").mkdir(mode=0o700)
         (folder / "mail").mkdir()
         text = f"""{MAIL_HERE.format(folder=folder)}
 [probe.vps]
 recipient = "{PROBE}"
-imap = {{ host = "localhost", port = {world.imaps}, tls = "implicit", ca_file = "{world.certificates.authority}", user = "{PROBE}", password_file = "{world.password}" }}
+imap = {{ host = "localhost", port = {world.imaps}, tls = "implicit", ca_file = "{world.certificates.authority}", user = "{mailbox}", password_file = "{world.password}" }}
 [canary.vps]
 smtp = "localhost:{world.submission}"
 ca_file = "{world.certificates.authority}"
@@ -51,6 +53,7 @@ user = "{user}"
 password_file = "{world.password}"
 from = "{SENDER}"
 to = "{PROBE}"
+{more}
 """
         self.app = App(parse_config(text.encode(), "failsafe.toml"), folder / "failsafe.toml")
         self.now = SystemClock().now()
@@ -159,3 +162,65 @@ def test_the_key_is_made_once_and_recognises_what_was_sealed_before(watcher: Wat
     canary = Canary("vps", "0123456789abcdef", at)
     assert read_canary(canary.write(key, SENDER, PROBE), key) == canary
     assert read_canary(canary.write(b"x" * 32, SENDER, PROBE), key) is None
+
+
+def away(watcher: Watcher) -> None:
+    """Mail of the canary's domain goes to the secondary."""
+    journal = Journal(watcher.app.store, watcher.app.leases.acquire("nas", watcher.now))
+    record = journal.load("example.org", watcher.now)
+    journal.change(record, replace(record, state=DomainState.FAILED_OVER, serving=Side.SECONDARY), [])
+
+
+def test_during_a_failover_it_is_looked_for_at_the_secondary_and_says_nothing_of_the_primary(
+    world: CanaryWorld, watcher: Watcher, tmp_path: Path
+) -> None:
+    account = f'{{ mailbox = "{PROBE}", user = "{PROBE}", password_file = "{world.password}" }}'
+    home = f"""{domain_table("example.org")}
+[domain."example.org".homecoming]
+host = "localhost"
+port = {world.imaps}
+tls = "implicit"
+ca_file = "{world.certificates.authority}"
+accounts = [{account}]
+"""
+    (tmp_path / "other").mkdir()
+    other = Watcher(tmp_path / "other", world, mailbox=SENDER, more=home)  # the primary's mailbox is another one, and stays empty
+    away(other)
+
+    assert other.sees().seen is ProbeClass.UNKNOWN
+    wait_until(world.mails, 30, "the canary arrives at the secondary")
+    evidence = other.sees(minutes=5)
+
+    assert evidence.seen is ProbeClass.UNKNOWN
+    assert f"arrived at localhost:{world.imaps}" in evidence.text, evidence.text
+    assert world.mails() == []
+    row = other.app.vitals.newest("vps", "canary")
+    assert row is not None and row.numbers["place"] == f"localhost:{world.imaps}"
+
+
+def test_during_a_failover_without_an_account_at_the_secondary_that_is_said_and_nothing_counts_as_lost(
+    world: CanaryWorld, watcher: Watcher, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    other = Watcher(tmp_path / "other", world, mailbox=SENDER, more=domain_table("example.org"))
+    away(other)
+
+    texts = {other.sees(minutes=15).text for _ in range(4)}
+
+    assert len(texts) == 1
+    assert "not looked for" in texts.pop()
+    assert len(read_book(other.app.state_dir, "vps").sent) <= 1
+
+
+def test_a_canary_that_turns_up_at_the_primary_meanwhile_is_told_as_up(
+    world: CanaryWorld, watcher: Watcher, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    other = Watcher(tmp_path / "other", world, more=domain_table("example.org"))
+    other.sees()
+    away(other)
+    wait_until(world.mails, 30, "a late canary arrives at the primary")
+
+    evidence = other.sees(minutes=5)
+
+    assert evidence.seen is ProbeClass.UP, evidence.text
