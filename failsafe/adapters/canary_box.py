@@ -15,6 +15,7 @@ from failsafe.model import Endpoint
 from failsafe.secrets import Secret
 
 ANSWER_SECONDS = 20.0
+HEAD_BYTES = 64 * 1024  # of one header field; a canary's has 150
 LOOKED_AT = 200  # messages with our header in one folder, the newest; strangers may send some
 JUNK_NAMES = frozenset({"junk", "spam", "inbox.junk", "inbox.spam", "inbox/junk", "inbox/spam", "junk email", "[gmail]/spam"})
 _FIELD = f"BODY.PEEK[HEADER.FIELDS ({HEADER.upper()})]"
@@ -36,16 +37,16 @@ class CanaryBox:
     def __init__(self, endpoint: Endpoint, user: str, password: Secret) -> None:
         self._where = f"{endpoint.host}:{endpoint.port}"
         with self._faults("connect"):
-            self._client = connect(endpoint, Meter(answer_seconds=ANSWER_SECONDS))
+            self._client = connect(endpoint, Meter(answer_seconds=ANSWER_SECONDS, literal_bytes=HEAD_BYTES))
         try:
             with self._faults(f"log in as {user}"):
                 self._client.login(user, password.reveal())
         except MailError as error:
             hang_up(self._client)
+            said = words_of(error.__cause__).replace(password.reveal(), "…")  # a server may repeat what it heard
             if error.transient:
-                raise
-            text = f"{self._where} does not let {user} in: {words_of(error.__cause__).replace(password.reveal(), '…')}"
-            raise MailError(text, transient=False, credential=True) from None
+                raise MailError(f"{self._where} broke off the login of {user}: {said}") from None
+            raise MailError(f"{self._where} does not let {user} in: {said}", transient=False, credential=True) from None
         except BaseException:
             hang_up(self._client)
             raise

@@ -40,6 +40,7 @@ class Meter:
     limit: int | None = None  # of what comes
     limit_upload: int | None = None
     answer_seconds: float = field(default_factory=lambda: ANSWER_SECONDS)
+    literal_bytes: int = LITERAL_BYTES
     commands: int = 0
     received: int = 0
     sent: int = 0
@@ -100,8 +101,8 @@ class _Bounded(imaplib.IMAP4):
         return self._simple_command("APPEND", mailbox, flags, date_time)
 
     def read(self, size: int) -> bytes:
-        if size > LITERAL_BYTES:
-            raise self.abort(f"the server announced {size} bytes at once; at most {LITERAL_BYTES} are read")
+        if size > self.meter.literal_bytes:
+            raise self.abort(f"the server announced {size} bytes at once; at most {self.meter.literal_bytes} are read")
         stream, pieces, left = self._stream(), [], size
         while left and (piece := stream.read1(min(left, PIECE))):
             pieces.append(piece)

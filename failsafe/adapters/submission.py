@@ -93,8 +93,7 @@ class Submission:
             self._say(wire, _base64(self._user.encode()), 334, what="AUTH")
             self._say(wire, _base64(secret.encode()), what="AUTH")
         else:
-            told = b"\0".join((b"", self._user.encode(), secret.encode()))
-            self._say(wire, f"AUTH PLAIN {_base64(told)}", what="AUTH")
+            self._say(wire, f"AUTH PLAIN {_plain_login(self._user, secret)}", what="AUTH")
 
     def _say(self, wire: SmtpWire, command: str, code: int | None = None, *, what: str = "") -> Reply:
         return self._take(wire.command(command, REPLY_SECONDS), what or command.partition(":")[0], code)
@@ -104,10 +103,22 @@ class Submission:
             return reply
         refused = what == "AUTH" and reply.code in CREDENTIAL_CODES
         raise MailError(
-            f"{self._at.host}:{self._at.port} answers {what} with {printable(reply.said)}",
+            f"{self._at.host}:{self._at.port} answers {what} with {self._masked(printable(reply.said))}",
             transient=reply.code < 500,
             credential=refused,
         )
+
+    def _masked(self, text: str) -> str:
+        """A server may repeat what it heard."""
+        secret = self._password.reveal()
+        for form in (_plain_login(self._user, secret), _base64(secret.encode()), secret):
+            text = text.replace(form, "…")
+        return text
+
+
+def _plain_login(user: str, secret: str) -> str:
+    """RFC 4616."""
+    return _base64(b"\0".join((b"", user.encode(), secret.encode())))
 
 
 def _secured(connection: socket.socket, context: ssl.SSLContext, host: str) -> socket.socket:
