@@ -100,7 +100,11 @@ MUTATIONS = (
     Mutation("proof of life proves nothing", 44, (_without("_FAILOVER", "_proof_of_life"),)),
     Mutation("any primary is ours", 3, ((guards, "_FAILBACK", ()), (decide, "restore_required", lambda _: ""))),
     Mutation("no quorum is asked for", 0, ((evidence, "votes_needed", lambda _: 1), _without("_FAILOVER", "_no_quorum"))),
-    Mutation("one that gets through is not believed", 44, ((decide, "judge_down", _down_whoever_says_up),)),
+    Mutation(
+        "one that gets through is not believed",
+        44,
+        ((decide, "judge_down", _down_whoever_says_up), _without("_FAILOVER", "_banned")),
+    ),
     Mutation("down_for is not waited for", 0, ((evidence, "votes", _at_once), (guards, "votes", _at_once))),
     Mutation("up_for is not waited for", 0, ((decide, "judge_recovered", lambda facts, _: evidence.judge_well(facts)),)),
     Mutation("a primary that flaps is believed at once", scenes.flapping_for_hours, ((evidence, "FLAPS_WITHIN", timedelta(0)),)),

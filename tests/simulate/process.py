@@ -73,6 +73,8 @@ class Process(Dormancy):
                 controller=SimpleNamespace(id=machine.name),
                 domain={DOMAIN: SimpleNamespace(server=SERVER)},
                 mail_server={SERVER: None},
+                probe={SERVER: None},
+                vantage={name: SimpleNamespace(kind="ssh", server=None) for name in scenario.vantages if name != HERE},
             ),
             domain=lambda _: SimpleNamespace(server=SERVER),
             zone=lambda _: self.ports.zone,
