@@ -134,9 +134,6 @@ class Domains:
         known = {HERE, *vantages_of(self.app.config, server)}
         return tuple(run for run in runs if self._is_of_today(run.evidence, known))
 
-    def _canary_runs(self, server: str) -> list[EvidenceRun]:
-        return [run for run in self.evidence(server) if run.evidence.vantage == CANARY]
-
     def _delivery(self, policy: Policy, now: datetime) -> tuple[View, ...]:
         """The views of delivery that may count as lost; each vantage has its own pace."""
         canary = self.app.config.canary.get(policy.server)
@@ -184,7 +181,7 @@ class Domains:
             store_suspect=self._store_guards(policy.server, STORE_GUARDS) if record.serving is Side.SECONDARY else "",
             store_lost=self._store_guards(policy.server, STORE_LOST) if record.serving is Side.SECONDARY else "",
             delivery=delivery,
-            undelivered=record.serving is Side.SECONDARY and is_undelivered(self._canary_runs(policy.server)),
+            undelivered=record.serving is Side.SECONDARY and is_undelivered(self.evidence(policy.server)),
         )
 
     def _store_guards(self, server: str, codes: tuple[str, ...]) -> str:

@@ -21,7 +21,7 @@ _SAID = {  # subject, is mail being lost, what to do
     "delivery.waits": ("mail waits in the queue", "no: it is safe in the server's queue, and nothing is flipped", "look at the queue there: postqueue -p"),
     "delivery.lost": (
         "mail does not arrive",
-        "it seems so: the server takes mail that is found neither in the mailbox nor elsewhere",
+        "perhaps: messages that a third party took for it are found nowhere",
         "send yourself a message from outside and look for it in the mail log; to move mail: failsafe failover --server {0}",
     ),
 }  # fmt: skip

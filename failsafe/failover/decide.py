@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from failsafe.errors import Refused
-from failsafe.failover.delivery import lost_delivery
+from failsafe.failover.delivery import delivery_decides
 from failsafe.failover.evidence import (
     against,
     describe_span,
@@ -203,7 +203,7 @@ def _due(facts: DomainFacts, kind: FlipKind, trigger: Trigger, guards: tuple[Gua
         unlist = facts.policy.unlist_lying
         waits = f"it refuses for good (5xx) whom it should take: that is believed after {describe_span(lying_for(facts.policy))}"
         reasons = (*reasons, waits)
-    if kind is FlipKind.FAILOVER and lost_delivery(facts):
+    if kind is FlipKind.FAILOVER and delivery_decides(facts):
         reasons = (*reasons, "the primary takes mail, and it does not arrive: that its way in is open says nothing")
     plan = None
     if facts.zone.agreed is not None and not any(guard.code == "drift" for guard in guards):

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from failsafe.failover.facts import DomainFacts, View
-from failsafe.failover.health import EvidenceRun
-from failsafe.model import ProbeClass, Verdict
+from failsafe.failover.health import ACCEPTING, EvidenceRun
+from failsafe.model import Axis, ProbeClass, Verdict
 
 CANARY, INSIDE = "canary", "inside"  # vantages
 INSIDE_ROUNDS = 5  # rounds of probes between two looks from inside: one SSH session in five minutes
@@ -30,13 +30,30 @@ def lost_delivery(facts: DomainFacts) -> tuple[View, ...]:
     return lost if len(lost) >= facts.policy.quorum and not arrives else ()
 
 
+def delivery_decides(facts: DomainFacts) -> bool:
+    """Whether mail is lost behind a way in that is not down itself. Where it is, canaries cannot arrive, and that says no more."""
+    against = [view for view in facts.views if view.verdict in _AGAINST]
+    way_in_is_up = any(view.verdict is Verdict.UP for view in facts.views)
+    needed = max(1, min(facts.policy.quorum, facts.policy.vantages))
+    return bool(lost_delivery(facts)) and (way_in_is_up or len(against) < needed)
+
+
 def voices(facts: DomainFacts) -> tuple[View, ...]:
     """The views that a decision goes by."""
-    return lost_delivery(facts) or facts.views
+    return lost_delivery(facts) if delivery_decides(facts) else facts.views
 
 
 def is_undelivered(runs: Iterable[EvidenceRun]) -> bool:
-    """Of a canary's whole history: whether the last that it knew of the primary is that mail is lost there."""
-    told = [run for run in runs if run.evidence.seen in (ProbeClass.UP, ProbeClass.DOWN)]
+    """Of a server's whole history: whether the last that a canary knew of the primary is that mail is lost there, while a probe saw its way in up."""
+    known = tuple(runs)
+    told = [run for run in known if run.evidence.vantage == CANARY and run.evidence.seen in (ProbeClass.UP, ProbeClass.DOWN)]
     newest = max(told, key=lambda run: run.last_at, default=None)
-    return newest is not None and newest.evidence.seen is ProbeClass.DOWN
+    if newest is None or newest.evidence.seen is ProbeClass.UP:
+        return False
+    return any(
+        run.evidence.axis is Axis.INBOUND
+        and run.evidence.seen in ACCEPTING
+        and run.first_at <= newest.last_at
+        and run.last_at >= newest.first_at
+        for run in known
+    )

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from failsafe.events import Event
 from failsafe.failover.decide import Decision, Order, why_not_automatic
-from failsafe.failover.delivery import lost_delivery
+from failsafe.failover.delivery import delivery_decides
 from failsafe.failover.facts import DomainFacts
 from failsafe.failover.halt import explain_halt
 from failsafe.failover.machine import Trigger, step
@@ -236,7 +236,7 @@ def coming_event(facts: DomainFacts, decision: Decision, now: datetime) -> Event
 
 def losing_mail(facts: DomainFacts) -> str:
     """While mail still goes to a primary that does not take it."""
-    if lost_delivery(facts):
+    if delivery_decides(facts):
         return LOST
     return BOUNCED if any(view.verdict is Verdict.LYING for view in facts.views) else QUEUED
 

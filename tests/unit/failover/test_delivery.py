@@ -136,11 +136,24 @@ def test_a_late_older_one_does_not_end_it() -> None:
     assert is_lost(CanaryBook(newest=arrival(70), sent=(canary(55), canary(40))).note_found(arrival(55)), NOW, EVERY)
 
 
-def run(seen: ProbeClass, ago: float) -> EvidenceRun:
-    return EvidenceRun.of(Evidence("vps", CANARY, Axis.DELIVERY, seen, NOW - minutes(ago), ""))
+def run(seen: ProbeClass, ago: float, vantage: str = CANARY, axis: Axis = Axis.DELIVERY) -> EvidenceRun:
+    return EvidenceRun.of(Evidence("vps", vantage, axis, seen, NOW - minutes(ago), ""))
 
 
 def test_undelivered_is_what_the_last_canary_of_the_primary_knew() -> None:
-    assert is_undelivered([run(ProbeClass.UP, 90), run(ProbeClass.DOWN, 60), run(ProbeClass.UNKNOWN, 5)])
-    assert not is_undelivered([run(ProbeClass.DOWN, 60), run(ProbeClass.UP, 5)])
+    way_in = run(ProbeClass.UP, 60, "here", Axis.INBOUND)
+    assert is_undelivered([way_in, run(ProbeClass.UP, 90), run(ProbeClass.DOWN, 60), run(ProbeClass.UNKNOWN, 5)])
+    assert not is_undelivered([way_in, run(ProbeClass.DOWN, 60), run(ProbeClass.UP, 5)])
     assert not is_undelivered([])
+
+
+def test_canaries_that_could_not_arrive_at_a_dead_way_in_keep_nobody_from_going_home() -> None:
+    before = run(ProbeClass.UP, 90, "here", Axis.INBOUND)
+    assert not is_undelivered([before, run(ProbeClass.DOWN, 60, "here", Axis.INBOUND), run(ProbeClass.DOWN, 60)])
+
+
+def test_a_way_in_that_is_down_decides_itself_since_when_it_is() -> None:
+    down = (view("here", DOWN, 40), view("vps2", DOWN, 40))
+    facts = replace(losing(1), views=down)
+    assert Order.FLIP in decide(facts, NOW).orders
+    assert losing_mail(facts) != LOST
