@@ -17,7 +17,7 @@ from failsafe.backup.layouts import Wanted
 from failsafe.backup.source import open_source
 from failsafe.clock import SystemClock
 from failsafe.config.load import parse_config
-from failsafe.failover.vitals import Vitals, parse_vitals
+from failsafe.failover.vitals import Vitals, judge_host, judge_queue, parse_vitals
 from failsafe.looks.every import looks_of
 from failsafe.looks.inside import Inside
 from failsafe.model import Axis, ProbeClass
@@ -28,6 +28,7 @@ from tests.contract.canary_world import PROBE, CanaryWorld, canary_world
 from tests.contract.configs import domain_table
 from tests.contract.conftest import Sshd
 from tests.contract.mailstore import Store
+from tests.contract.stacks import DockerMailserver, WithPath
 
 LOG = """\
 Nov 22 11:59:01 mail postfix/smtpd[11]: connect from mx.sender.example[198.51.100.7]
@@ -199,3 +200,37 @@ def test_certificates_are_found_where_postfix_says(tmp_path: Path, tools: Path, 
 
     assert found.names == ("localhost",)
     assert timedelta(days=29) < found.until - SystemClock().now() < timedelta(days=31)
+
+
+def in_stack(host: WithPath, wanted: Wanted) -> Vitals:
+    with open_source(host, wanted) as (session, _):
+        seen = parse_vitals(session.all_vitals("", ()))
+    assert seen is not None
+    return seen
+
+
+def test_the_queue_of_a_postfix_in_a_container_is_asked_there(tmp_path: Path) -> None:
+    stack = DockerMailserver(tmp_path)
+    stack.build()
+    folder = stack.engine().install()
+    row = {"queue_name": "active", "arrival_time": 1_700_000_000, "recipients": [{"address": "x@example.org"}]}
+    program(folder / "tools", "postqueue", f"echo '{json.dumps(row)}'")
+
+    seen = in_stack(WithPath(folder), Wanted("docker-mailserver", "", "mailserver"))
+
+    assert seen.queue is not None
+    assert seen.queue.oldest_at("active") == datetime.fromtimestamp(1_700_000_000, UTC)
+    assert seen.containers == {"mailserver": "running"}
+    assert judge_queue(seen.queue, SystemClock().now())[0] is ProbeClass.DEGRADED
+
+
+def test_a_container_that_does_not_run_is_told(tmp_path: Path) -> None:
+    stack = DockerMailserver(tmp_path)
+    stack.build()
+
+    seen = in_stack(WithPath(stack.engine(running=False).install()), Wanted("docker-mailserver", str(stack.path), "mailserver"))
+
+    assert seen.queue is None
+    judged, text = judge_host(seen, (), SystemClock().now())
+    assert judged is not ProbeClass.UP
+    assert "container mailserver is exited" in text
