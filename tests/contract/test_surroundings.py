@@ -92,7 +92,7 @@ def test_where_port_25_is_blocked_an_open_door_is_knocked_at_once_and_the_port_l
 
     assert {evidence.seen for evidence in seen} == {ProbeClass.UNKNOWN}
     assert "port 25 is blocked from here" in seen[0].text
-    assert knocks == [1]
+    assert wait_until(lambda: knocks, 10, "the door has noticed the knock") == [1]
 
 
 def test_where_port_25_is_blocked_a_login_just_made_spares_the_doors() -> None:

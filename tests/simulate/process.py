@@ -74,6 +74,7 @@ class Process(Dormancy):
                 domain={DOMAIN: SimpleNamespace(server=SERVER)},
                 mail_server={SERVER: None},
                 probe={SERVER: None},
+                canary={},
                 vantage={name: SimpleNamespace(kind="ssh", server=None) for name in scenario.vantages if name != HERE},
             ),
             domain=lambda _: SimpleNamespace(server=SERVER),
