@@ -151,7 +151,7 @@ def _domain(
         drill=last_drill(app, name),
         provider=look_at_provider(app, name, facts.policy.zone, now, prove=name in prove),
         published=look_at_published(app, name, facts.policy.zone, lookups, now, may_speak=may_speak),
-        secondary=look_at_secondary(app, name, now),
+        secondary=look_at_secondary(app, name, lookups, now),
         watch=VantageCheckup(vantages_of(app.config, table.server), inbound, bans[table.server].result()),
     )
 

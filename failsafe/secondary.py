@@ -9,6 +9,7 @@ from typing import Any
 
 from failsafe.app import App
 from failsafe.config.schema import Account, CatchAll, Domain, Homecoming
+from failsafe.dns_ports import Lookups
 from failsafe.errors import ArchiveError, SecretError
 from failsafe.failover.doctor_secondary import HomecomingLogin, RecipientsAsked, SecondaryCheckup
 from failsafe.failover.rounds import LOGIN_REFUSED, REFUSED_PROBER_PAUSE
@@ -23,11 +24,11 @@ MOST_LOGINS = 20  # in one run
 REFUSING = (ProbeClass.PROBE_BLOCKED, ProbeClass.BANNED)
 
 
-def look_at_secondary(app: App, domain: str, now: datetime) -> SecondaryCheckup:
+def look_at_secondary(app: App, domain: str, lookups: Lookups, now: datetime) -> SecondaryCheckup:
     """Raises StoreError."""
     table = app.domain(domain)
     provider = provider_of(table.secondary)
-    texts, texts_error = _texts(provider, domain)
+    texts, texts_error = _texts(provider, domain, lookups)
     addresses, unaskable, unknown = _recipients(app, domain, table)
     asked = None if unknown else _ask(app, domain, table, addresses, now)
     return SecondaryCheckup(
@@ -42,13 +43,12 @@ def look_at_secondary(app: App, domain: str, now: datetime) -> SecondaryCheckup:
     )
 
 
-def _texts(provider: SecondaryProvider | None, domain: str) -> tuple[tuple[str, ...] | None, str]:
+def _texts(provider: SecondaryProvider | None, domain: str, lookups: Lookups) -> tuple[tuple[str, ...] | None, str]:
     wanted = None if provider is None else provider.verification.value
     if wanted is None or not wanted.is_needed:
         return (), ""
-    from failsafe.adapters.text_records import look_up_texts
-
-    return look_up_texts(wanted.place(domain))
+    found = lookups.ask(wanted.place(domain), "TXT")
+    return (None, found.error) if found.unknown else (found.records, "")
 
 
 # -- an exchange that refuses this machine ---------------------------------------------------------------------------------

@@ -119,6 +119,8 @@ def _judge_zone(seen: DomainCheckup) -> list[Finding]:
         judge_explicit(name, found, zone),
         Finding("mx-layout", OK, name, f"the layout fits the strategy {policy.layout.strategy}", blocks_failover=True)
         if layout is None
+        else Finding("mx-layout", SKIPPED, name, "there is no MX record that could fit", "", blocks_failover=True)
+        if not found
         else Finding("mx-layout", FAIL, name, layout, f"failsafe adopt-mx {name} --dry-run", blocks_failover=True),
         _judge_drift(seen),
         _judge_agreement(seen),
@@ -163,7 +165,8 @@ def _judge_agreement(seen: DomainCheckup) -> Finding:
     if lame:
         mend = "let both UDP and TCP pass to port 53: resolvers use both (RFC 7766)"
         return Finding("ns-agree", WARN, name, f"half an answer from {'; '.join(lame[:4])}", mend)
-    if zone.disagreement:
+    heard = [answer.mx for answer in zone.answers if answer.mx is not None]
+    if not all(mx.same_records(heard[0]) for mx in heard):  # that the provider differs from all of them is drift
         return Finding(
             "ns-agree",
             WARN,
