@@ -2,6 +2,7 @@
 
 import base64
 import json
+import select
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -148,6 +149,8 @@ class Clinic(Controller):
         assert self._doctor.stdin is not None
         assert self._doctor.stdout is not None
         print(what, file=self._doctor.stdin, flush=True)
+        ready, _, _ = select.select([self._doctor.stdout], [], [], PATIENCE)
+        assert ready, f"the doctor on the NAS gave no answer within {PATIENCE} s"
         return json.loads(self._doctor.stdout.readline())
 
     # -- what faults are planted with ------------------------------------------------------------------------------------
@@ -225,6 +228,7 @@ class Clinic(Controller):
             host.sh(f"umount {folder}; umount /mnt/small")
 
 
+PATIENCE = 150  # seconds
 NO_TABLE = "\n"
 LONG_AGO = "2020-01-01T00:00:00.000000Z"
 MX = f"add {DOMAIN}. {TTL} MX 10 mx1.{DOMAIN}."

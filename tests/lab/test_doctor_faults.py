@@ -174,7 +174,11 @@ FAULTS = (
         {("vantages", FAIL), OLD_KIT},
     ),
     Fault("two are wanted, one looks", lambda c: c.configured(("quorum = 1", "quorum = 2")), {("vantages", WARN), OLD_KIT}),
-    Fault("nothing was ever seen", lambda c: c.remembered("delete from evidence"), {("port-25", WARN)}),
+    Fault(
+        "nothing was seen, and no port 25 answers",
+        lambda c: together(c.remembered("delete from evidence"), stopped(c.lab.secondary, "postfix")),
+        {("port-25", WARN)},
+    ),
     Fault(
         "the probe has no name", lambda c: c.configured(('helo = "nas.example.test"\n', "")), {("probe-identity", WARN), OLD_KIT}
     ),
@@ -277,6 +281,11 @@ FAULTS = (
 )
 
 NOT_PLANTED = {
+    "fail2ban-ignore": "the lab's primary has no fail2ban: tests/unit/failover, and the real one in tests/contract",
+    "monitor-banned": "as fail2ban-ignore",
+    "canary": "the lab has no third party's submission: tests/unit/failover, tests/contract",
+    "queue": "of what is seen from inside: tests/unit",
+    "certificate": "of what is seen from inside: tests/unit",
     "ptr": "of public addresses alone: tests/contract/test_published.py looks at a good one, tests/unit/failover plants each fault",
     "tld-reputation": "what is known of top-level domains is a list in the code, and example.test is not on it: tests/unit/failover",
     "dnsbl": "as ptr; tests/contract/test_published.py lists an address",
@@ -338,4 +347,4 @@ def test_every_code_of_the_doctor_has_a_planted_fault_or_a_reason_why_not() -> N
     here = {code for fault in FAULTS for code, _ in fault.found}
     there = {code for planted in WORLD.values() for code in planted.found}  # in tests/contract/test_published.py
     assert (here | there) & set(NOT_PLANTED) == set()
-    assert here | there | set(NOT_PLANTED) == set(CODES)
+    assert set(CODES) - here - there - set(NOT_PLANTED) == set()
