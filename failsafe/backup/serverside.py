@@ -1141,6 +1141,7 @@ def ask_fail2ban(prefix, *words):
     )
     if child.returncode:
         said = (child.stderr or child.stdout).decode("utf-8", "replace").strip()
+        said = re.sub(r"^\S+ \S+ fail2ban\s+\[\d+\]: [A-Z]+\s+", "", said)  # it speaks as in its log
         raise Refusal("fail2ban-client: %s" % (said[-300:] or "it ended with status %d" % child.returncode))
     return child.stdout.decode("utf-8", "replace")
 
