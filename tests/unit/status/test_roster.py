@@ -1,10 +1,11 @@
 """The roster: the same from memory as from the file, and never older than the file."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from failsafe.backup.due import LastRun, plan_due
 from failsafe.config.load import load_config
 from failsafe.errors import ConfigError
 from failsafe.status.roster import from_json, read_roster, roster_of, to_json
@@ -67,3 +68,15 @@ def test_a_damaged_memory_is_made_anew(tmp_path: Path) -> None:
     memory.write_text('{"digest": 7')
     assert read_roster(file) == before
     assert "roster" in memory.read_text()
+
+
+def test_the_doctor_looks_by_itself_once_a_day_and_a_whole_day_after_it_ended(tmp_path: Path) -> None:
+    duties = roster_of(load_config(write(tmp_path))).duties
+    now = datetime(2026, 11, 22, 17, 0, tzinfo=UTC)
+
+    def due(hours: float) -> list[str]:
+        ended = now - timedelta(hours=hours)
+        last = {duty.name: LastRun(ended, ended, ended) for duty in duties}
+        return [duty.name for duty in plan_due(duties, last, now, UTC) if duty.name == "doctor"]
+
+    assert (due(20), due(25)) == ([], ["doctor"])
