@@ -32,6 +32,15 @@ def free_port() -> int:
         return int(taken.getsockname()[1])
 
 
+def free_ports(count: int) -> list[int]:
+    """All different: none is given back before the last is taken."""
+    with contextlib.ExitStack() as stack:
+        taken = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in taken:
+            each.bind(("127.0.0.1", 0))
+        return [int(each.getsockname()[1]) for each in taken]
+
+
 def answers(port: int) -> bool:
     with socket.create_connection(("127.0.0.1", port), 2):
         return True
@@ -189,7 +198,8 @@ class Postfix:
         self.folder, self._listeners = folder, listeners
         self.inside: tuple[str, ...] = ()  # words before a command, which put it into surroundings of its own
         self.certificates = make_certificates(folder)
-        self.ports = {name: free_port() for name in [*listeners, "postscreen"]}
+        names = [*listeners, "postscreen"]
+        self.ports = dict(zip(names, free_ports(len(names)), strict=True))
         for name in ("spool", "data"):
             (folder / name).mkdir()
         shutil.chown(folder / "data", "postfix")
