@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.contract.mail_servers import answers, free_port, make_certificates
+from tests.contract.mail_servers import POSTFIX_ALONE, answers, free_port, make_certificates
 from tests.support import wait_until
 
 PROBE = "failsafe-probe@example.org"
@@ -63,21 +63,9 @@ userdb {{
 }}
 """
 
-MAIN_CF = """\
-compatibility_level = 3.6
-queue_directory = {folder}/spool
-data_directory = {folder}/data
-mail_owner = postfix
-setgid_group = postdrop
-myhostname = localhost
-inet_protocols = ipv4
-inet_interfaces = 127.0.0.1
-mynetworks = 192.0.2.0/24
-maillog_file = {folder}/mail.log
-maillog_file_prefixes = {folder}
-alias_maps =
-alias_database =
-mydestination =
+MAIN_CF = (
+    POSTFIX_ALONE
+    + """\
 virtual_mailbox_domains = example.org
 virtual_mailbox_maps = inline:{{ {probe}=here }}
 virtual_transport = {transport}
@@ -86,6 +74,7 @@ smtpd_sasl_type = dovecot
 smtpd_sasl_path = {folder}/auth
 smtpd_relay_restrictions = permit_sasl_authenticated, reject_unauth_destination
 """
+)
 
 MASTER_CF = """\
 127.0.0.1:{inbound} inet n - n - - smtpd

@@ -131,7 +131,7 @@ LISTENERS: dict[str, tuple[str, ...]] = {
     "strict-helo": ("smtpd_helo_restrictions=reject_non_fqdn_helo_hostname",),
 }  # fmt: skip
 
-MAIN_CF = """\
+POSTFIX_ALONE = """\
 compatibility_level = 3.6
 queue_directory = {folder}/spool
 data_directory = {folder}/data
@@ -146,6 +146,10 @@ maillog_file_prefixes = {folder}
 alias_maps =
 alias_database =
 mydestination =
+"""  # a Postfix of its own below a folder, beside others
+MAIN_CF = (
+    POSTFIX_ALONE
+    + """\
 virtual_mailbox_domains = {domain}
 virtual_mailbox_maps = inline:{{ {recipient}=here }}
 smtpd_tls_security_level = may
@@ -158,6 +162,7 @@ postscreen_greet_wait = 2s
 postscreen_greet_action = enforce
 postscreen_greet_banner = please wait
 """
+)
 
 MASTER_CF = """\
 {postscreen} inet n - n - 1 postscreen
