@@ -69,6 +69,10 @@ class ProviderZone(DnsZone, Protocol):
         """When the credential ends; None if never. Raises DnsError where the provider does not tell, SecretError."""
         ...
 
+    def other_zones(self, zone: str) -> tuple[str, ...] | None:
+        """Zones beside this one that the credential reaches; None where the provider does not tell. Raises DnsError, SecretError."""
+        ...
+
     def name_servers(self, zone: str) -> tuple[str, ...]:
         """The names of the servers on which the provider publishes this zone. Raises DnsError, SecretError."""
         ...

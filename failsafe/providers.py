@@ -31,6 +31,11 @@ def look_at_provider(app: App, domain: str, zone_name: str, now: datetime, *, pr
         ends_at = provider.credential_ends()
     except (DnsError, SecretError) as error:
         ends_error = str(error)
+    beside, beside_error = None, ""
+    try:
+        beside = provider.other_zones(zone_name)
+    except (DnsError, SecretError) as error:
+        beside_error = str(error)
     return ProviderCheckup(
         promises=provider.promises,
         ttl_seconds=None if table.ttl is None else int(table.ttl.total_seconds()),
@@ -39,8 +44,15 @@ def look_at_provider(app: App, domain: str, zone_name: str, now: datetime, *, pr
         protected_mend=protected_mend,
         ends_at=ends_at,
         ends_error=ends_error,
+        beside=None if beside is None else tuple(each for each in beside if not _is_ours(app, each)),
+        beside_error=beside_error,
         proof=_prove(app, domain, zone_name, now) if prove else _remembered(app, domain),
     )
+
+
+def _is_ours(app: App, zone: str) -> bool:
+    """Whether a configured domain lies in it: one credential may serve several."""
+    return any(domain == zone or domain.endswith(f".{zone}") for domain in app.config.domain)
 
 
 def _prove(app: App, domain: str, zone_name: str, now: datetime) -> Proof:

@@ -146,6 +146,11 @@ class CloudflareZone:
         with self._api.client() as client:
             return self._api.token_expires(client)
 
+    def other_zones(self, zone: str) -> tuple[str, ...] | None:  # noqa: ARG002 - the zone is known by its id
+        """A token sees the zones that it was made for. Raises DnsError, SecretError."""
+        with self._api.client() as client:
+            return self._api.other_zones(client)
+
     def name_servers(self, zone: str) -> tuple[str, ...]:  # noqa: ARG002 - the zone is known by its id
         """Those that Cloudflare gave this zone, with its own names for them (vanity) where there are any. Raises DnsError, SecretError."""
         with self._api.client() as client:

@@ -25,6 +25,7 @@ PER_PAGE, MOST_PAGES = 100, 10
 CHANGED_CODES = frozenset(
     {81044, 81053, 81054, 81057, 81058}
 )  # record missing, CNAME in the way, record exists, identical record exists
+ZONES_NAMED = 20  # of other zones that a token sees; that there are any is what matters
 CREDENTIAL_CODES = frozenset({6003, 6111, 9106, 9109, 10000, 10001})
 ROUTED_CODES = frozenset({1046, 890190})  # the MX records belong to Email Routing
 TTL_CODES = frozenset({9021})
@@ -119,6 +120,20 @@ class CloudflareApi:
             _explain_connection(error, self._base_url)
         except (cloudflare.CloudflareError, DnsError) as error:
             raise OutcomeUnknown(f"Cloudflare's answer to the change of {what} makes no sense: {_short(error)}") from error
+
+    def other_zones(self, client: cloudflare.Cloudflare) -> tuple[str, ...] | None:
+        """Names of the other zones that this token sees, ZONES_NAMED at most; None where it sees not even its own. Raises DnsError."""
+        import cloudflare
+
+        try:
+            raw: Any = client.zones.with_raw_response.list(per_page=ZONES_NAMED + 1)
+            found = {str(zone["id"]): normal_name(str(zone["name"])) for zone in _envelope(raw.http_response, list)["result"]}
+        except cloudflare.APIStatusError as error:
+            _explain_status(error, "the zones of the token", written=False)
+        except (cloudflare.CloudflareError, KeyError, TypeError) as error:
+            raise DnsError(f"Cloudflare does not tell which zones the token sees: {_short(error)}") from error
+        others = sorted(name for zone_id, name in found.items() if zone_id != self._zone_id)
+        return tuple(others[:ZONES_NAMED]) if found else None
 
     def name_servers(self, client: cloudflare.Cloudflare) -> tuple[str, ...]:
         """Raises DnsError, also where the token may not read the zone itself."""

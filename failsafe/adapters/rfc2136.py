@@ -111,6 +111,9 @@ class Rfc2136Zone:
     def credential_ends(self) -> None:
         """A TSIG key has no end; None."""
 
+    def other_zones(self, zone: str) -> None:
+        """RFC 2136 does not tell what a key may write; None."""
+
     def name_servers(self, zone: str) -> tuple[str, ...]:
         """Those that the zone itself names there. Raises DnsError, SecretError."""
         import dns.flags

@@ -114,6 +114,9 @@ class Route53Zone:
     def credential_ends(self) -> None:
         """Amazon's keys have no end; None."""
 
+    def other_zones(self, zone: str) -> None:
+        """To see a hosted zone there is not to write it, and what a key may do it is not told; None."""
+
     def name_servers(self, zone: str) -> tuple[str, ...]:
         """The zone's delegation set. Raises DnsError, SecretError."""
         client = self._api.client()

@@ -16,6 +16,7 @@ CODES: dict[str, tuple[bool, str]] = {
     "provider-write": (True, "the DNS provider can be read, and took a change of the live records within 90 days"),
     "provider-cas": (False, "the provider refuses a change made from a stale reading (`doctor --prove-cas` shows it)"),
     "provider-token-expiry": (False, "when the DNS provider's credential ends"),
+    "provider-token-scope": (False, "the DNS provider's credential reaches no zone but those that are configured"),
     "zone-locked": (True, "no record that a flip changes is protected (locked) at the provider"),
 }
 
@@ -45,6 +46,8 @@ class ProviderCheckup:
     protected_mend: str = ""
     ends_at: datetime | None = None  # None: never
     ends_error: str = ""
+    beside: tuple[str, ...] | None = None  # zones that the credential reaches and no [domain] is in; None: not told
+    beside_error: str = ""
     proof: Proof | None = None
 
 
@@ -92,7 +95,7 @@ def judge_write(
 
 
 def judge_provider(name: str, seen: ProviderCheckup, now: datetime) -> tuple[Finding, ...]:
-    return _judge_cas(name, seen), _judge_protected(name, seen), _judge_end(name, seen, now)
+    return _judge_cas(name, seen), _judge_protected(name, seen), _judge_end(name, seen, now), _judge_scope(name, seen)
 
 
 def _judge_cas(name: str, seen: ProviderCheckup) -> Finding:
@@ -148,3 +151,16 @@ def _judge_end(name: str, seen: ProviderCheckup, now: datetime) -> Finding:
         return Finding("provider-token-expiry", FAIL, name, f"the credential ended on {seen.ends_at:%Y-%m-%d}", mend)
     text = f"the credential ends on {seen.ends_at:%Y-%m-%d}, in {left.days} days"
     return Finding("provider-token-expiry", WARN if left < ENDS_SOON else OK, name, text, mend if left < ENDS_SOON else "")
+
+
+def _judge_scope(name: str, seen: ProviderCheckup) -> Finding:
+    if seen.beside_error or seen.beside is None:
+        why = seen.beside_error or "the provider does not tell"
+        mend = "look there yourself: it should be let write this one zone, best its MX records and failsafe's own names alone"
+        return Finding("provider-token-scope", SKIPPED, name, f"what else the credential may do is not known: {why}", mend)
+    if not seen.beside:
+        return Finding("provider-token-scope", OK, name, "the credential reaches no zone but those that are configured here")
+    named = ", ".join(seen.beside[:3]) + (f" and {len(seen.beside) - 3} more" if len(seen.beside) > 3 else "")
+    text = f"the credential also reaches {named}: who takes it from this machine can change the mail of those too"
+    mend = f"make another one there, for the zone of {name} alone (Cloudflare: Zone DNS Edit and Zone Read, Zone Resources: Specific zone)"
+    return Finding("provider-token-scope", WARN, name, text, mend)

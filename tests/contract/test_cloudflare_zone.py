@@ -208,6 +208,16 @@ def test_a_token_that_does_not_tell_its_end_is_no_error_of_the_zone(server: Clou
     assert zone.read(DOMAIN, DOMAIN) == PEACE
 
 
+def test_a_token_that_sees_other_zones_names_them_and_one_that_is_told_of_none_says_nothing(
+    server: CloudflareServer, zone: CloudflareZone
+) -> None:
+    assert zone.other_zones(DOMAIN) == ()
+    server.zones_beside = ("shop.example", "Blog.example")
+    assert zone.other_zones(DOMAIN) == ("blog.example", "shop.example")
+    server.tells_zones = False
+    assert zone.other_zones(DOMAIN) is None
+
+
 def test_a_ttl_outside_the_documented_range_is_refused_whole(server: CloudflareServer, zone: CloudflareZone) -> None:
     with pytest.raises(DnsError, match="9021") as caught:
         zone.apply(change(desired=MxSet(OUTAGE.records, 30)))

@@ -142,6 +142,10 @@ def test_nothing_is_locked_and_no_credential_ends_where_nothing_is_said_of_it(pr
     assert provider.zone.credential_ends() is None
 
 
+def test_a_credential_of_this_zone_alone_reaches_no_other_where_that_is_told(provider: Provider) -> None:
+    assert not provider.zone.other_zones(ZONE)
+
+
 def test_a_provider_names_the_servers_on_which_it_publishes_the_zone(provider: Provider) -> None:
     assert provider.zone.name_servers(ZONE) == (f"ns1.{ZONE}",)
 

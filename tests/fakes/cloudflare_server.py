@@ -20,6 +20,7 @@ from tests.fakes.listening import listening
 
 TOKEN = "a-token-that-only-tests-know"
 ACCOUNT_ID = "01a7362d577a6c3019a474fd6f485823"
+ZONES = "/client/v4/zones"
 ZONE_ID = "023e105f4ecef8ad9ca31a8372d0c353"
 TTL_RANGE = range(60, 86_401)
 COMMENT_LIMIT = 100
@@ -51,6 +52,8 @@ class CloudflareServer:
         self.lenient = False  # deletes of records that are not there are passed over
         self.routed = 0  # the code with which Email Routing refuses changes of MX records
         self.token_owner, self.token_ends = "user", ""  # "user", "account" or "nobody" (that may be asked)
+        self.zones_beside: tuple[str, ...] = ()  # that the token sees, too
+        self.tells_zones = True  # a token without Zone Read is told of none, its own neither
         self.records: dict[str, Record] = {}
         self._chance = random.Random(7)
         self._ticks = 0
@@ -99,6 +102,12 @@ class CloudflareServer:
             ends = {"expires_on": self.token_ends} if self.token_ends else {}
             result = {"id": "f" * 32, "status": "active", **ends}
         return {"success": True, "errors": [], "messages": [], "result": result}
+
+    def zones(self) -> dict[str, Any]:
+        """What the token was made for."""
+        names = {ZONE_ID: "example.org", **{f"{number:032x}": name for number, name in enumerate(self.zones_beside)}}
+        result = [{"id": zone_id, "name": name} for zone_id, name in names.items()] if self.tells_zones else []
+        return {"success": True, "errors": [], "messages": [], "result": result, "result_info": {"page": 1, "count": len(result)}}
 
     def list(self, query: dict[str, list[str]]) -> dict[str, Any]:
         name, kind = query.get("name.exact", [""])[0], query.get("type", [""])[0]
@@ -209,7 +218,8 @@ class _Handler(BaseHTTPRequestHandler):
             if body:
                 server.batches.append(body)
             if tokens:
-                self._send(200, server.verify_token(address.path))
+                asked_for_zones = address.path == ZONES
+                self._send(200, server.zones() if asked_for_zones else server.verify_token(address.path))
             elif not self._before(fault):
                 answer = work(parse_qs(address.query), body)
                 self._after(fault, answer)
@@ -226,7 +236,7 @@ class _Handler(BaseHTTPRequestHandler):
         ):
             raise RefusedError(403, 10000, "Authentication error")
         base = f"/client/v4/zones/{ZONE_ID}/dns_records"
-        if self.command == "GET" and (path.endswith("/tokens/verify") or path == f"/client/v4/zones/{ZONE_ID}"):
+        if self.command == "GET" and (path.endswith("/tokens/verify") or path in (ZONES, f"{ZONES}/{ZONE_ID}")):
             return True
         if path != (f"{base}/batch" if self.command == "POST" else base):
             raise RefusedError(404, 7003, f"Could not route to {path}, perhaps your object identifier is invalid?")

@@ -97,6 +97,9 @@ class FakeZone:
     def credential_ends(self) -> datetime | None:
         return None
 
+    def other_zones(self, zone: str) -> tuple[str, ...] | None:  # noqa: ARG002 - the port's signature
+        return ()
+
     def name_servers(self, zone: str) -> tuple[str, ...]:
         return (f"ns1.{zone}",)
 

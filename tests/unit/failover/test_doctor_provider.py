@@ -14,7 +14,7 @@ from tests.unit.failover.test_doctor import NOW, WELL, with_zone
 from tests.unit.failover.test_doctor import reading as zone_reading
 
 PROMISES = ZonePromises(atomic=True, compare_and_set=True, minimum_ttl_seconds=60)
-PROVED = ProviderCheckup(PROMISES, ttl_seconds=60, proof=Proof(NOW - timedelta(days=2)))
+PROVED = ProviderCheckup(PROMISES, ttl_seconds=60, proof=Proof(NOW - timedelta(days=2)), beside=())
 
 
 def found(code: str, seen: ProviderCheckup, **more: object) -> Finding:
@@ -92,3 +92,21 @@ def test_the_end_of_a_credential_is_warned_of_a_month_before(days: int, severity
 
 def test_a_credential_that_does_not_tell_its_end_is_no_fault() -> None:
     assert found("provider-token-expiry", replace(PROVED, ends_error="not allowed")).severity is Severity.SKIPPED
+
+
+@pytest.mark.parametrize(
+    ("beside", "severity", "said"),
+    [
+        ((), Severity.OK, "no zone but those"),
+        (("a.example", "b.example", "c.example", "d.example"), Severity.WARN, "a.example, b.example, c.example and 1 more"),
+        (None, Severity.SKIPPED, "does not tell"),
+    ],
+    ids=["alone", "others", "silent"],
+)
+def test_a_credential_that_reaches_other_zones_is_a_fault_that_never_blocks(
+    beside: tuple[str, ...] | None, severity: Severity, said: str
+) -> None:
+    scope = found("provider-token-scope", replace(PROVED, beside=beside))
+    assert (scope.severity, scope.blocks_failover) == (severity, False)
+    assert said in scope.text
+    assert severity is Severity.OK or scope.mend
