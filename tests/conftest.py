@@ -6,12 +6,13 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
+import time
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
-FIRST_WORKER = "gw0"
+ANNOUNCED = 10.0  # seconds, in which the worker that has the test to be alone says so
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -28,34 +29,59 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
-        config.pluginmanager.register(Turns(config.workerinput["workerid"], config.workerinput["testrunuid"]), "turns")
+        config.pluginmanager.register(Turns(config.workerinput["testrunuid"]), "turns")
 
 
 class Turns:
     """Among the workers of one run: a test marked `alone` runs while no other does. Nothing is lost by that, where the others would
-    starve it: a pull that is slower than the storm it looks at looks over and over."""
+    starve it: a pull that is slower than the storm it looks at looks over and over.
 
-    def __init__(self, worker: str, run: str) -> None:
-        self._is_first = worker == FIRST_WORKER
-        self._file = Path(tempfile.gettempdir()) / f"failsafe-tests-{run}.lock"
-        self._lock = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    Which worker has it is not known before it begins, so at its beginning each of them looks whether another one has announced it. Who waits to be alone
+    keeps the gate meanwhile: the others end what they do and begin nothing.
+    """
+
+    def __init__(self, run: str) -> None:
+        self._base = Path(tempfile.gettempdir()) / f"failsafe-tests-{run}"
+        self._files = [self._base.with_suffix(end) for end in (".gate", ".lock")]
+        self._gate, self._lock = (os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600) for file in self._files)
+        self._announced = self._base.with_suffix(".alone")
+        self._looks = False
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """No worker begins before all have collected: so the first one has its turn before the others ask for theirs."""
-        if self._is_first and session.items and _is_alone(session.items[0]):
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._looks = any(map(_is_alone, session.items))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)  # outside of the timeout's measure
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        fcntl.flock(self._lock, fcntl.LOCK_EX if _is_alone(item) else fcntl.LOCK_SH)
+        alone = _is_alone(item)
+        if alone:
+            fcntl.flock(self._gate, fcntl.LOCK_EX)
+            self._announced.touch()
+        elif self._looks:
+            wait_for(self._announced)
+        self._looks = False
+        if not alone:
+            fcntl.flock(self._gate, fcntl.LOCK_SH)
+        fcntl.flock(self._lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        if not alone:
+            fcntl.flock(self._gate, fcntl.LOCK_UN)
         try:
             return (yield)
         finally:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
+            fcntl.flock(self._gate, fcntl.LOCK_UN)
 
     def pytest_unconfigure(self) -> None:
+        for file in (*self._files, self._announced):
+            file.unlink(missing_ok=True)  # whoever still runs has them open; nobody begins any more
         os.close(self._lock)
-        self._file.unlink(missing_ok=True)  # whoever still runs has it open; nobody begins any more
+        os.close(self._gate)
+
+
+def wait_for(file: Path) -> None:
+    """For ANNOUNCED seconds at most: where the tests are shared out in another way it comes later, or never."""
+    deadline = time.monotonic() + ANNOUNCED
+    while not file.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def _is_first(item: pytest.Item) -> bool:
