@@ -34,6 +34,7 @@ from tests.lab.names import (
     VMAIL_ROOT,
 )
 from tests.lab.world import HERE
+from tests.support import wait_until
 
 HOMECOMING = f"""
 [domain."{DOMAIN}".homecoming]
@@ -203,6 +204,13 @@ class Clinic(Controller):
         ]
         done = self.lab.nas.run("knsupdate", stdin="\n".join(lines))
         assert "failed" not in done.stdout + done.stderr, done
+        for name in sorted({command.split()[1] for command in commands}):
+            wait_until(lambda name=name: self._seen_by_resolver(name), 20, f"the resolver shows what {name} is now")  # type: ignore[misc]
+
+    def _seen_by_resolver(self, name: str) -> bool:
+        """What lives for no time at all is still remembered until the second is over."""
+        live, seen = (self.lab.nas.run("kdig", "+short", *where, name, "A").stdout for where in ((f"@{AUTHORITATIVE}",), ()))
+        return live == seen
 
     @contextmanager
     def remembered(self, *statements: str) -> Iterator[None]:
