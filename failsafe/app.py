@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from failsafe.store.vitals import VitalsStore
 
 
+LOOK_SILENCE = 20.0  # seconds without a byte over SSH end a look (a sign of life comes every 5): a daemon that is told to stop waits for its looks
 HOLDER = "holder"  # below state_dir, where this machine took over from a lost one
 
 
@@ -168,8 +169,8 @@ class App:
                 f"there is no [mail_server.{name}] in {self.config_file}", mend=_known(self.config.mail_server)
             ) from None
 
-    def mail_host(self, name: str) -> MailHost:
-        """The machine that holds this server's mail: over SSH, or this one."""
+    def mail_host(self, name: str, *, silence: float = 120.0) -> MailHost:
+        """The machine that holds this server's mail: over SSH, or this one. After `silence` seconds without a byte a connection counts as dead."""
         server = self.server(name)
         if server.ssh is None:
             from failsafe.adapters.local import LocalHost
@@ -184,6 +185,7 @@ class App:
             known_hosts=server.known_hosts,
             limit_download=self.config.controller.limit_download,
             limit_upload=self.config.controller.limit_upload,
+            silence_deadline=silence,
         )
 
     def ssh_place(self, name: str) -> tuple[tuple[str, int], Path]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from failsafe.app import App
+from failsafe.app import LOOK_SILENCE, App
 from failsafe.canaries import canary_filter
 from failsafe.errors import FailsafeError
 from failsafe.logs import get_log
@@ -34,7 +34,7 @@ def newest_proof(app: App, server: str, since: datetime) -> datetime | None:
     from failsafe.config.wanted import wanted_of
 
     try:
-        with open_source(app.mail_host(server), wanted_of(app.server(server))) as (session, _source):
+        with open_source(app.mail_host(server, silence=LOOK_SILENCE), wanted_of(app.server(server))) as (session, _source):
             return _look(app, server, session, since)
     except FailsafeError as error:
         get_log().info("proof-of-life", server=server, text=f"nobody can look: {error}")

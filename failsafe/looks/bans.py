@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 
 from failsafe.adapters.sockets import CannotLook, Deadline, look_up
-from failsafe.app import App
+from failsafe.app import LOOK_SILENCE, App
 from failsafe.config.vantages import looks_at, stack_of
 from failsafe.errors import FailsafeError
 from failsafe.failover.bans import BanList, Stack, parse_bans, unban_words
@@ -38,7 +38,7 @@ def _ask(app: App, server: str, stack: Stack, addresses: Sequence[str]) -> BanLi
     from failsafe.backup.reach import Reach
 
     try:
-        with ServerSession(app.mail_host(server), Reach("")) as session:
+        with ServerSession(app.mail_host(server, silence=LOOK_SILENCE), Reach("")) as session:
             return parse_bans(session.bans(stack.container, addresses))
     except FailsafeError as error:
         return BanList(error=str(error))

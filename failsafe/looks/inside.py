@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from failsafe.app import App
+from failsafe.app import LOOK_SILENCE, App
 from failsafe.canaries import read_book
 from failsafe.errors import FailsafeError
 from failsafe.failover.canary import is_lost
@@ -132,7 +132,7 @@ def read_vitals(app: App, server: str, log_position: str, awaited: tuple[str, ..
     table = app.server(server)
     by_files = app.mail_source(server) is None
     wanted = wanted_of(table) if by_files else Wanted("maildir", "/" if table.path is None else str(table.path))
-    with open_source(app.mail_host(server), wanted) as (session, _):
+    with open_source(app.mail_host(server, silence=LOOK_SILENCE), wanted) as (session, _):
         return parse_vitals(session.all_vitals(log_position, awaited))
 
 
