@@ -14,7 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.contract.mail_servers import POSTFIX_ALONE, answers, free_port, make_certificates
+import pytest
+
+from tests.contract.mail_servers import POSTFIX_ALONE, POSTFIX_PROGRAMS, answers, free_port, make_certificates
 from tests.support import wait_until
 
 PROBE = "failsafe-probe@example.org"
@@ -76,27 +78,19 @@ smtpd_relay_restrictions = permit_sasl_authenticated, reject_unauth_destination
 """
 )
 
-MASTER_CF = """\
+MASTER_CF = (
+    POSTFIX_PROGRAMS
+    + """\
 127.0.0.1:{inbound} inet n - n - - smtpd
 127.0.0.1:{submission} inet n - n - - smtpd
   -o smtpd_tls_security_level=encrypt
   -o smtpd_sasl_auth_enable=yes
   -o smtpd_recipient_restrictions=permit_sasl_authenticated,reject
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-tlsmgr unix - - n 1000? 1 tlsmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-proxymap unix - - n - - proxymap
-error unix - - n - - error
-retry unix - - n - - error
 discard unix - - n - - discard
 lmtp unix - - n - - lmtp
-anvil unix - - n - 1 anvil
-postlog unix-dgram n - n - 1 postlogd
 showq unix n - n - - showq
 """
+)
 
 
 class CanaryWorld:
@@ -195,3 +189,11 @@ def canary_world() -> Iterator[CanaryWorld]:
     finally:
         world.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[CanaryWorld]:
+    if os.geteuid() != 0:
+        pytest.skip("Postfix and Dovecot start only as root")
+    with canary_world() as made:
+        yield made

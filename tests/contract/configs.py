@@ -1,4 +1,8 @@
-"""How a failsafe.toml begins where the mail lies on this machine; `{folder}` is the test's own."""
+"""How a failsafe.toml begins; `{folder}` is the test's own."""
+
+from pathlib import Path
+
+from tests.contract.sshd import Sshd
 
 MAIL_HERE = """
 [controller]
@@ -35,3 +39,29 @@ recipient = "failsafe-probe@example.org"
 helo = "nas.example.org"
 """
 )
+
+OWN_DNS = """
+[dns.own]
+provider = "rfc2136"
+server = "{address}"
+key_name = "failsafe."
+key_file = "{key_file}"
+"""
+
+
+def mail_over_ssh(folder: Path, path: Path, sshd: Sshd, recipient: str) -> str:
+    """Where the mail lies behind an sshd, and is probed."""
+    return f"""
+[controller]
+id = "nas"
+state_dir = "{folder}/state"
+[mail_server.vps]
+layout = "maildir"
+path = "{path}"
+ssh = "{sshd.address}"
+ssh_key = "{sshd.key}"
+known_hosts = "{sshd.known_hosts}"
+{domain_table("example.org")}
+[probe.vps]
+recipient = "{recipient}"
+"""

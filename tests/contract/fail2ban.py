@@ -23,7 +23,7 @@ SHIPPED = Path("/etc/fail2ban")
 SETTINGS = """\
 [Definition]
 loglevel = INFO
-logtarget = {folder}/fail2ban.log
+logtarget = {folder}/log
 syslogsocket = auto
 socket = {folder}/socket
 pidfile = {folder}/pid

@@ -164,12 +164,7 @@ postscreen_greet_banner = please wait
 """
 )
 
-MASTER_CF = """\
-{postscreen} inet n - n - 1 postscreen
-smtpd pass - - n - - smtpd
-tlsproxy unix - - n - 0 tlsproxy
-dnsblog unix - - n - 0 dnsblog
-pickup unix n - n 60 1 pickup
+POSTFIX_PROGRAMS = """\
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
 tlsmgr unix - - n 1000? 1 tlsmgr
@@ -179,10 +174,20 @@ defer unix - - n - 0 bounce
 proxymap unix - - n - - proxymap
 error unix - - n - - error
 retry unix - - n - - error
-virtual unix - n n - - virtual
 anvil unix - - n - 1 anvil
 postlog unix-dgram n - n - 1 postlogd
+"""  # of every Postfix that takes mail in
+MASTER_CF = (
+    POSTFIX_PROGRAMS
+    + """\
+{postscreen} inet n - n - 1 postscreen
+smtpd pass - - n - - smtpd
+tlsproxy unix - - n - 0 tlsproxy
+dnsblog unix - - n - 0 dnsblog
+pickup unix n - n 60 1 pickup
+virtual unix - n n - - virtual
 """
+)
 
 
 def _tag(name: str) -> str:

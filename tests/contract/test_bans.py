@@ -14,22 +14,12 @@ from failsafe.adapters.local import LocalHost
 from failsafe.backup.protocol import ServerSession
 from failsafe.backup.reach import Reach
 from failsafe.failover.bans import BanList, parse_bans
+from tests.contract.fail2ban import SETTINGS as OF_THE_PROGRAM
 from tests.support import wait_until
 
 HOME, VPS2 = "203.0.113.7", "198.51.100.3"
 SETTINGS = {
-    "fail2ban.conf": """
-[Definition]
-loglevel = INFO
-logtarget = {folder}/log
-syslogsocket = auto
-socket = {folder}/socket
-pidfile = {folder}/pid
-dbfile = None
-dbpurgeage = 1d
-dbmaxmatches = 10
-allowipv6 = auto
-""",
+    "fail2ban.conf": OF_THE_PROGRAM,
     "jail.conf": """
 [DEFAULT]
 ignoreip = 127.0.0.1/8 ::1 192.0.2.0/24

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,19 +20,13 @@ from failsafe.looks.inside import Inside
 from failsafe.mail.canary import Canary
 from failsafe.model import DomainState, Evidence, ProbeClass, Side
 from failsafe.store.journal import Journal
-from tests.contract.canary_world import PROBE, SENDER, CanaryWorld, canary_world
+from tests.contract.canary_world import PROBE, SENDER, CanaryWorld, world
 from tests.contract.configs import MAIL_HERE, domain_table
 from tests.support import wait_until
 
+__all__ = ["world"]
+
 STRANGER = b"From: x@example.net\r\nX-Failsafe-Canary: 1 vps 0123456789abcdef 1796000000 " + b"0" * 64 + b"\r\n\r\nfeigned\r\n"
-
-
-@pytest.fixture(scope="module")
-def world() -> Iterator[CanaryWorld]:
-    if os.geteuid() != 0:
-        pytest.skip("Postfix and Dovecot start only as root")
-    with canary_world() as world:
-        yield world
 
 
 class Watcher:

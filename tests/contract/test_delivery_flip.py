@@ -19,7 +19,7 @@ from failsafe.status.build import build_status
 from failsafe.status.roster import read_roster
 from failsafe.store.duties import DoctorRun
 from tests.contract.canary_world import PROBE, SENDER, CanaryWorld, canary_world
-from tests.contract.configs import PROBED, domain_table
+from tests.contract.configs import OWN_DNS, PROBED, domain_table
 from tests.contract.dns_providers import OUTAGE, PEACE, client
 from tests.contract.dns_servers import NameServer, missing, name_server
 from tests.contract.processes import done_lately, start
@@ -40,12 +40,8 @@ user = "{sender}"
 password_file = "{password}"
 from = "{sender}"
 to = "{probe}"
-[dns.own]
-provider = "rfc2136"
-server = "{address}"
-key_name = "failsafe."
-key_file = "{key_file}"
 """
+    + OWN_DNS
     + domain_table(DOMAIN)
     + """
 dns = "own"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -24,11 +23,13 @@ from failsafe.model import Axis, ProbeClass
 from failsafe.status.build import build_status
 from failsafe.status.roster import roster_of
 from failsafe.web.metrics import render_metrics
-from tests.contract.canary_world import PROBE, CanaryWorld, canary_world
-from tests.contract.configs import domain_table
+from tests.contract.canary_world import PROBE, CanaryWorld, world
+from tests.contract.configs import mail_over_ssh
 from tests.contract.conftest import Sshd
 from tests.contract.mailstore import Store
 from tests.contract.stacks import DockerMailserver, WithPath
+
+__all__ = ["world"]
 
 LOG = """\
 Nov 22 11:59:01 mail postfix/smtpd[11]: connect from mx.sender.example[198.51.100.7]
@@ -124,31 +125,10 @@ def test_a_queue_without_end_and_a_silent_program_are_bounded(
     assert 0 < seen.queue.messages <= 21_000
 
 
-@pytest.fixture(scope="module")
-def world() -> Iterator[CanaryWorld]:
-    if os.geteuid() != 0:
-        pytest.skip("Postfix and Dovecot start only as root")
-    with canary_world() as world:
-        yield world
-
-
 def test_over_ssh_both_axes_come_from_one_session_and_are_kept_as_metrics(tmp_path: Path, sshd: Sshd) -> None:
     store = Store(tmp_path)
     store.fill("anna@example.org", "", 1)
-    text = f"""
-[controller]
-id = "nas"
-state_dir = "{tmp_path}/state"
-[mail_server.vps]
-layout = "maildir"
-path = "{store.root}"
-ssh = "{sshd.address}"
-ssh_key = "{sshd.key}"
-known_hosts = "{sshd.known_hosts}"
-{domain_table("example.org")}
-[probe.vps]
-recipient = "{PROBE}"
-"""
+    text = mail_over_ssh(tmp_path, store.root, sshd, PROBE)
     app = App(parse_config(text.encode(), "failsafe.toml"), tmp_path / "failsafe.toml")
     looks = {(look.axis, look.vantage): look for look in looks_of(app, "vps")}
     host = looks[Axis.HOST, "inside"]

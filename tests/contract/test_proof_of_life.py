@@ -13,7 +13,7 @@ from failsafe.app import App
 from failsafe.clock import SystemClock
 from failsafe.config.load import parse_config
 from failsafe.proof_of_life import newest_proof
-from tests.contract.configs import domain_table
+from tests.contract.configs import mail_over_ssh
 from tests.contract.conftest import Sshd
 from tests.contract.mailstore import Store
 
@@ -22,20 +22,7 @@ FROM_HERE = "by mail.example.org (Postfix, from userid 0)\n\tid 4F2"
 
 
 def configured(folder: Path, store: Store, sshd: Sshd) -> App:
-    text = f"""
-[controller]
-id = "nas"
-state_dir = "{folder}/state"
-[mail_server.vps]
-layout = "maildir"
-path = "{store.root}"
-ssh = "{sshd.address}"
-ssh_key = "{sshd.key}"
-known_hosts = "{sshd.known_hosts}"
-{domain_table("example.org")}
-[probe.vps]
-recipient = "failsafe-probe@example.org"
-"""
+    text = mail_over_ssh(folder, store.root, sshd, "failsafe-probe@example.org")
     return App(parse_config(text.encode(), "failsafe.toml"), folder / "failsafe.toml")
 
 

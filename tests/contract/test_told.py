@@ -23,7 +23,7 @@ from failsafe.status.build import build_status
 from failsafe.status.roster import read_roster
 from failsafe.store.duties import DoctorRun
 from failsafe.store.journal import Journal
-from tests.contract.configs import PROBED, domain_table
+from tests.contract.configs import OWN_DNS, PROBED, domain_table
 from tests.contract.dns_providers import OUTAGE, PEACE, client
 from tests.contract.dns_servers import NameServer, free_port, missing, name_server
 from tests.contract.processes import run, start
@@ -34,13 +34,7 @@ DOMAIN = "example.org"
 PATIENCE = 90.0
 CONFIG = (
     PROBED.replace('time_zone = "UTC"', 'time_zone = "UTC"\npublic_resolvers = [{resolvers}]')
-    + """
-[dns.own]
-provider = "rfc2136"
-server = "{address}"
-key_name = "failsafe."
-key_file = "{key_file}"
-"""
+    + OWN_DNS
     + domain_table(DOMAIN)
     + """
 dns = "own"

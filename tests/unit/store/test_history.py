@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-import pytest
 from sqlalchemy import func, select
 
 from failsafe.failover.health import JudgePolicy, judge
@@ -17,14 +14,6 @@ from failsafe.store.schema import evidence, own_line
 
 START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store.sqlite(tmp_path / "failsafe.sqlite")
-    store.upgrade(START)
-    yield store
-    store.close()
 
 
 def seen(

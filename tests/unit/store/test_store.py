@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,14 +21,6 @@ from failsafe.store.lease import LIFETIME, Lease, LeaseStore, demand
 from failsafe.store.schema import duty, metadata
 
 NOW = datetime(2026, 11, 22, 17, 0, tzinfo=UTC)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store.sqlite(tmp_path / "failsafe.sqlite")
-    store.upgrade(NOW)
-    yield store
-    store.close()
 
 
 def test_the_migrations_make_exactly_the_schema(store: Store) -> None:
