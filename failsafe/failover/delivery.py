@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from failsafe.failover.facts import DomainFacts, View
+from failsafe.failover.facts import AGAINST, DomainFacts, View, votes_needed
 from failsafe.failover.health import ACCEPTING, EvidenceRun
 from failsafe.model import Axis, ProbeClass, Verdict
 
 CANARY, INSIDE = "canary", "inside"  # vantages
 INSIDE_ROUNDS = 5  # rounds of probes between two looks from inside: one SSH session in five minutes
-_AGAINST = (Verdict.DOWN, Verdict.LYING)
 
 
 def witnesses(views: Iterable[View]) -> tuple[View, ...]:
@@ -25,17 +24,16 @@ def witnesses(views: Iterable[View]) -> tuple[View, ...]:
 
 def lost_delivery(facts: DomainFacts) -> tuple[View, ...]:
     """Those that say that mail is lost there; none where they are fewer than the quorum, or one saw it arrive."""
-    lost = tuple(view for view in facts.delivery if view.verdict in _AGAINST)
+    lost = tuple(view for view in facts.delivery if view.verdict in AGAINST)
     arrives = any(view.verdict is Verdict.UP for view in facts.delivery)
     return lost if len(lost) >= facts.policy.quorum and not arrives else ()
 
 
 def delivery_decides(facts: DomainFacts) -> bool:
     """Whether mail is lost behind a way in that is not down itself. Where it is, canaries cannot arrive, and that says no more."""
-    against = [view for view in facts.views if view.verdict in _AGAINST]
+    against = [view for view in facts.views if view.verdict in AGAINST]
     way_in_is_up = any(view.verdict is Verdict.UP for view in facts.views)
-    needed = max(1, min(facts.policy.quorum, facts.policy.vantages))
-    return bool(lost_delivery(facts)) and (way_in_is_up or len(against) < needed)
+    return bool(lost_delivery(facts)) and (way_in_is_up or len(against) < votes_needed(facts))
 
 
 def voices(facts: DomainFacts) -> tuple[View, ...]:

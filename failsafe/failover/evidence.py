@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from failsafe.failover.delivery import voices
-from failsafe.failover.facts import DomainFacts, Policy, View
+from failsafe.failover.facts import AGAINST, DomainFacts, Policy, View, votes_needed
 from failsafe.model import FlipKind, Intent, Verdict
 
-AGAINST = (Verdict.DOWN, Verdict.LYING)
 LYING_SHARE = 5  # a quorum that sees lies waits for this part of `down_for`: three minutes of fifteen
 FLAPS_WITHIN = timedelta(days=1)  # failovers of this time make the next failback wait longer
 LONGEST_RECOVERY = timedelta(
@@ -59,11 +58,6 @@ def judge_lying(facts: DomainFacts, now: datetime) -> bool:
 def _told_lies(facts: DomainFacts, now: datetime) -> tuple[View, ...]:
     span = lying_for(facts.policy)
     return tuple(view for view in against(facts) if view.lying_since_at is not None and now - view.lying_since_at >= span)
-
-
-def votes_needed(facts: DomainFacts) -> int:
-    """The quorum; with fewer vantages than that, all of them (then nothing happens by itself, a person decides)."""
-    return max(1, min(facts.policy.quorum, facts.policy.vantages))
 
 
 def judge_down(facts: DomainFacts, now: datetime) -> bool:

@@ -10,6 +10,8 @@ from failsafe.failover.weigh import Standing
 from failsafe.failover.zone import MxLayout, describe, mx_layout_fault
 from failsafe.model import DomainRecord, Guard, Intent, Mode, MxSet, OwnLine, ServerAnswer, Side, Verdict
 
+AGAINST = (Verdict.DOWN, Verdict.LYING)
+
 
 class View(Protocol):
     """What one vantage concludes about inbound mail (health.VantageView is one). `since_at`: first evidence of the unbroken run."""
@@ -175,3 +177,8 @@ class DomainFacts:
 def fitting(found: MxSet | None, policy: Policy, side: Side) -> bool:
     """Whether a set is known and is the layout in which `side` serves."""
     return found is not None and mx_layout_fault(found, policy.layout, side) is None
+
+
+def votes_needed(facts: DomainFacts) -> int:
+    """The quorum; with fewer vantages than that, all of them (then nothing happens by itself, a person decides)."""
+    return max(1, min(facts.policy.quorum, facts.policy.vantages))

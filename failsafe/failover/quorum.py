@@ -10,11 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from failsafe.failover.facts import AGAINST
 from failsafe.failover.health import VantageView
 from failsafe.failover.weigh import Standing, suspected_bans, weigh
 from failsafe.model import Axis, Verdict
-
-BAD = frozenset({Verdict.DOWN, Verdict.LYING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ def combine(
     weighed = weigh((view for view in views if view.axis is axis), standing)
     seen = tuple(sorted(weighed, key=lambda view: view.vantage))
     up = [view for view in seen if view.verdict is Verdict.UP]
-    bad = sorted((view for view in seen if view.verdict in BAD), key=lambda view: (view.since_at is None, view.since_at))
+    bad = sorted((view for view in seen if view.verdict in AGAINST), key=lambda view: (view.since_at is None, view.since_at))
     reasons = [f"{view.vantage} says {view.verdict}: {'; '.join(view.reasons)}" for view in seen]
     verdict, since_at = Verdict.UNKNOWN, None
     if up:

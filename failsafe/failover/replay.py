@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 from itertools import zip_longest
 
 from failsafe.failover.decide import Decision, Order, decide
-from failsafe.failover.evidence import AGAINST, lying_for, recovery_time
-from failsafe.failover.facts import DomainFacts, Policy, PrimaryProof, Readiness, ZoneReading
+from failsafe.failover.evidence import lying_for, recovery_time
+from failsafe.failover.facts import AGAINST, DomainFacts, Policy, PrimaryProof, Readiness, ZoneReading
 from failsafe.failover.gather import read_zone
 from failsafe.failover.health import FAILING, STALE_AFTER_INTERVALS, EvidenceRun, JudgePolicy, Judging, VantageView
 from failsafe.failover.memory_journal import MemoryJournal, MemoryStore
