@@ -74,7 +74,7 @@ def _look_at_services(app: App, plan: Plan, report: Report, notes: list[str]) ->
 
 def _diagnose(app: App, server: str, target: Target, notes: list[str]) -> tuple[Finding, ...]:
     """The doctor, for the new address, with what is stored here: whether the next backup will get in."""
-    from failsafe.checkup import run_checkup
+    from failsafe.checkup.run import run_checkup
 
     seen = app
     if target.ssh is not None:

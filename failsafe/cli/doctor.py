@@ -29,7 +29,7 @@ def doctor(
 
     Examples: failsafe doctor --domain example.org; failsafe doctor --prove-cas
     """
-    from failsafe.checkup import run_checkup
+    from failsafe.checkup.run import run_checkup
     from failsafe.events import Event
 
     everything = open_app()

@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from failsafe.app import App
-from failsafe.checkup import Diagnosis, run_checkup
+from failsafe.checkup.run import Diagnosis, run_checkup
 from failsafe.config.load import parse_config
 from failsafe.model import Axis, Evidence, ProbeClass
 from tests.contract.published_world import AWAY, BOOTSTRAP, HOSTING, OTHER_PRIMARY, PRIMARY, SECRET, WORLD, Web, ip, world

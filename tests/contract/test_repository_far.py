@@ -10,7 +10,7 @@ import pytest
 from failsafe.app import App
 from failsafe.backup.report import BackupReport
 from failsafe.backups import back_up
-from failsafe.checkup import run_checkup
+from failsafe.checkup.run import run_checkup
 from failsafe.config.load import load_config
 from failsafe.daemon.jobs import Jobs, verb_of
 from failsafe.model import Result

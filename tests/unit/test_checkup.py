@@ -7,8 +7,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from failsafe.app import App
-from failsafe.checkup import run_checkup
-from failsafe.checkup_people import late_duties
+from failsafe.checkup.people import late_duties
+from failsafe.checkup.run import run_checkup
 from failsafe.config.load import parse_config
 from failsafe.model import Severity
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from failsafe.app import App
+from failsafe.checkup.published import needs_of
 from failsafe.config.load import parse_config
 from failsafe.failover.domain_checks.published import SecondaryNeeds
-from failsafe.published import needs_of
 
 CONFIG = """
 [controller]

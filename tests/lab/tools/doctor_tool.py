@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from failsafe.app import App
-from failsafe.checkup import run_checkup
+from failsafe.checkup.run import run_checkup
 from failsafe.config.load import load_config
 from failsafe.looks.every import looks_of
 

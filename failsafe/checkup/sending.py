@@ -11,13 +11,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from failsafe.app import App
+from failsafe.checkup.published import addresses_of
 from failsafe.dns_ports import Lookup, Lookups
 from failsafe.errors import FailsafeError
 from failsafe.failover.domain_checks.block_lists import ListSeen, questions, read_list
 from failsafe.failover.domain_checks.published import SendingSeen
 from failsafe.failover.domain_checks.sending import AddressName, HeloSeen, is_public
 from failsafe.model import Axis
-from failsafe.published import addresses_of
 
 ASK_AGAIN = timedelta(hours=20)  # block lists are asked once a day at most: their operators count
 MOST_ADDRESSES = 8

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from failsafe.app import App
+from failsafe.checkup.secondary import refused_until
 from failsafe.dns_ports import Lookups
 from failsafe.errors import DnsError, SecretError
 from failsafe.failover.domain_checks.dane import ExchangeTlsa
@@ -28,7 +29,6 @@ from failsafe.failover.domain_checks.spf import read_spf
 from failsafe.failover.domain_checks.tls_rpt import TlsRptSeen
 from failsafe.model import Side
 from failsafe.secondaries.known import provider_of
-from failsafe.secondary import refused_until
 
 Kept = TypeVar("Kept")
 
