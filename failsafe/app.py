@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from failsafe.store.vitals import VitalsStore
 
 
-LOOK_SILENCE = 20.0  # seconds without a byte over SSH end a look (a sign of life comes every 5): a daemon that is told to stop waits for its looks
+LOOK_SILENCE = 40.0  # seconds without a byte over SSH end a look, whose longest question takes 30: a daemon that is told to stop waits for its looks
 HOLDER = "holder"  # below state_dir, where this machine took over from a lost one
 
 

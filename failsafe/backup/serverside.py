@@ -1129,7 +1129,6 @@ def inside(container):
 
 def ask_fail2ban(prefix, *words):
     """Only reads: its client's `status` and `get` change nothing."""
-    path = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin:/usr/local/bin"
     child = subprocess.run(
         [*prefix, "fail2ban-client", *words],
         check=False,
@@ -1137,7 +1136,7 @@ def ask_fail2ban(prefix, *words):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         timeout=30,
-        env=dict(os.environ, PATH=path, LC_ALL="C"),
+        env=tool_environment(),
     )
     if child.returncode:
         said = (child.stderr or child.stdout).decode("utf-8", "replace").strip()
