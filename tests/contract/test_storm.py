@@ -72,6 +72,8 @@ def tokens(store: Store) -> Counter[tuple[str, str]]:
         return found
 
 
+@pytest.mark.alone
+@pytest.mark.timeout(600)
 def test_clients_at_work_on_a_real_dovecot_lose_nothing(tmp_path: Path) -> None:
     """Three clients over IMAP set flags, move, copy, append and expunge during the whole pull."""
     store = Store(tmp_path)

@@ -180,7 +180,7 @@ class Controller:
         """Start the daemon and wait until it watches and the doctor has looked: before that, nothing is ever flipped."""
         self.daemon = self.start("run")
         try:
-            wait_until(self._is_ready, 90, "the daemon watches, and the doctor has looked", every=0.5)
+            wait_until(self._is_ready, 240, "the daemon watches, and the doctor has looked", every=1.0)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.domain()}\n{self.daemon_output()}") from None
 
