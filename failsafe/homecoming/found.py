@@ -1,0 +1,21 @@
+"""A message found at the secondary, as the archive of the secondary's mail tells it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """`internal_date`: aware UTC; by it, and not by the header's Date, a message counts as of the outage."""
+
+    mailbox: str  # for `accounts` the account's `mailbox`, for a catch-all the name it is archived under
+    folder: str  # IMAP name, UTF-8, "/"
+    id: str  # SHA-256 of the stored bytes
+    canonical: str
+    size: int  # bytes as stored
+    flags: frozenset[str]  # Maildir letters
+    keywords: tuple[str, ...]
+    internal_date: datetime
+    by_catch_all: bool
