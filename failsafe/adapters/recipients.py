@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from failsafe.adapters.smtp_wire import SmtpWire, TlsFault, Transcript, WireFault
-from failsafe.adapters.sockets import CannotLook, ConnectFailed, Deadline, connect, look_up
+from failsafe.adapters.sockets import CannotLook, ConnectFailed, Deadline, own_name
+from failsafe.adapters.turns import turn
+from failsafe.adapters.way import DIRECT, Way
 from failsafe.mail.replies import Reply, Stage, classify, printable
 from failsafe.model import ProbeClass
 
@@ -33,33 +35,37 @@ class RecipientsSight:
     undecided: list[str] = field(default_factory=list)
 
 
-def ask_recipients(host: str, addresses: Sequence[str], helo: str | None, *, port: int = 25) -> RecipientsSight:
-    """Never raises for anything that a server or a network can do."""
+def ask_recipients(
+    host: str, addresses: Sequence[str], helo: str | None, *, port: int = 25, way: Way = DIRECT
+) -> RecipientsSight:
+    """Never raises for anything that a server or a network can do; WayLost is told as what could not be looked at."""
     whole = Deadline(WHOLE_SECONDS)
     try:
-        places = look_up(host, port, whole.sooner(10))
+        places = way.look_up(host, port, whole.sooner(10))
     except CannotLook as error:
         return RecipientsSight(ProbeClass.UNKNOWN, str(error), undecided=list(addresses))
     errors: list[str] = []
     for place in places:
-        try:
-            connection = connect(place, whole.sooner(15))
-        except ConnectFailed as error:
-            errors.append(str(error))
-            continue
-        wire = SmtpWire(connection, Transcript(), whole)
-        try:
-            return _Asking(wire, helo, host).ask(addresses)
-        finally:
-            wire.close()
+        with turn(f"{way.vantage} {place}", whole) as mine:
+            if not mine:
+                errors.append(f"another look was connected to {place} all the time")
+                continue
+            try:
+                connection = way.connect(place, whole.sooner(15))
+            except (CannotLook, ConnectFailed) as error:
+                errors.append(str(error))
+                continue
+            wire = SmtpWire(connection, Transcript(), whole)
+            try:
+                return _Asking(wire, helo or own_name(way.own_ip(connection)), host).ask(addresses)
+            finally:
+                wire.close()
     return RecipientsSight(ProbeClass.DOWN, printable("; ".join(errors)), undecided=list(addresses))
 
 
 class _Asking:
-    def __init__(self, wire: SmtpWire, helo: str | None, host: str) -> None:
-        self._wire, self._host = wire, host
-        own = wire.own_ip
-        self._helo = helo or (f"[IPv6:{own}]" if ":" in own else f"[{own}]")
+    def __init__(self, wire: SmtpWire, helo: str, host: str) -> None:
+        self._wire, self._helo, self._host = wire, helo, host
 
     def ask(self, addresses: Sequence[str]) -> RecipientsSight:
         sight, left = RecipientsSight(), list(addresses)
@@ -96,7 +102,7 @@ class _Asking:
             sight.refused.append((address, reply.said))
         else:
             sight.undecided.append(address)
-            if judged.seen is ProbeClass.PROBE_BLOCKED:
+            if judged.seen in (ProbeClass.PROBE_BLOCKED, ProbeClass.BANNED):
                 sight.seen, sight.error = judged.seen, judged.text
                 return False
         return reply.code != 421
@@ -129,6 +135,3 @@ def _any_certificate() -> ssl.SSLContext:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
-
-
-Ask = Callable[[str, Sequence[str], str | None], RecipientsSight]  # (exchange, addresses, helo)

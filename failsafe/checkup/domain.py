@@ -7,10 +7,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from failsafe.adapters.sockets import Deadline
+from failsafe.adapters.turns import turn
 from failsafe.app import App
 from failsafe.checkup.provider import look_at_provider
 from failsafe.checkup.published import look_at_published
-from failsafe.checkup.secondary import look_at_secondary, note_exchange, refused_until
+from failsafe.checkup.secondary import look_at_secondary
 from failsafe.config.vantages import vantages_of
 from failsafe.dns_ports import Lookups
 from failsafe.domains import Domains
@@ -18,7 +20,10 @@ from failsafe.failover.doctor import DomainCheckup, Exchange
 from failsafe.failover.doctor_provider import WRITE_PROOF
 from failsafe.failover.doctor_vantages import BanCheckup, VantageCheckup
 from failsafe.failover_drills import last_drill
+from failsafe.looks.exchanges import note_exchange, refused_until
 from failsafe.model import Axis
+
+LONGEST_WAIT = 120.0  # seconds, for the other domains of a secondary
 
 
 def look_at_domain(
@@ -40,7 +45,7 @@ def look_at_domain(
     written = [flip.outcome_at for flip in domains.journal.flips(name, now - WRITE_PROOF) if flip.outcome_at is not None]
     exchanges = {
         **{each: _exchange(each) for each in table.primary},
-        **{each: _ask_exchange(app, each, _Asking(table.server, of_this_domain, helo, ca_file), now) for each in table.secondary},
+        **{each: ask_exchange(app, each, Asking(table.server, of_this_domain, helo, ca_file), now) for each in table.secondary},
     }
     views = domains.views(name, now)
     may_speak = not any(view.blocked for view in views)
@@ -62,7 +67,7 @@ def look_at_domain(
 
 
 @dataclass(frozen=True, slots=True)
-class _Asking:
+class Asking:
     """How to speak with a secondary: as the probe speaks with the primary."""
 
     server: str
@@ -71,18 +76,27 @@ class _Asking:
     ca_file: str | None
 
 
-def _ask_exchange(app: App, name: str, asking: _Asking, now: datetime) -> Exchange:
-    """One that refuses this machine itself is left alone for some days: to ask on is what gets a prober banned."""
-    until = refused_until(app.duties.all(), name, now)
-    if until is None:
-        seen = _exchange(name, asking)
-        if seen.seen is not None:
-            note_exchange(app, name, seen.seen, now)
-        return seen
-    return replace(_exchange(name), text=f"it refused this machine, and is left alone until {until:%Y-%m-%d %H:%M} UTC")
+def ask_exchange(app: App, name: str, asking: Asking, now: datetime, *, port: int = 25) -> Exchange:
+    """One that refuses this machine itself is left alone for some days: to ask on is what gets a prober banned.
+
+    Domains with one secondary ask it one after the other, so that the first refusal is the last. Raises StoreError.
+    """
+    with turn(f"doctor {name}", Deadline(LONGEST_WAIT)) as mine:
+        until = refused_until(app.duties.all(), name, now)
+        if until is None and mine:
+            seen = _exchange(name, asking, port)
+            if seen.seen is not None:
+                note_exchange(app, name, seen.seen, now)
+            return seen
+    why = (
+        "it is busy with another domain"
+        if until is None
+        else f"it refused this machine, and is left alone until {until:%Y-%m-%d %H:%M} UTC"
+    )
+    return replace(_exchange(name), text=why)
 
 
-def _exchange(name: str, asking: _Asking | None = None) -> Exchange:
+def _exchange(name: str, asking: Asking | None = None, port: int = 25) -> Exchange:
     from failsafe.adapters.exchange import look_at_exchange
 
     sight = look_at_exchange(name)
@@ -94,6 +108,6 @@ def _exchange(name: str, asking: _Asking | None = None) -> Exchange:
 
     patience = Patience(look_up=10, connect=10, greeting=20, command=15, whole=45)
     look = SmtpProbe(
-        asking.server, [f"{name}:25"], asking.recipient, asking.helo, patience=patience, ca_file=asking.ca_file
+        asking.server, [f"{name}:{port}"], asking.recipient, asking.helo, patience=patience, ca_file=asking.ca_file
     ).look()
     return Exchange(name, sight.addresses, sight.alias_of, sight.error, look.seen, look.text)

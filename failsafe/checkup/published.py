@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from failsafe.app import App
-from failsafe.checkup.secondary import refused_until
 from failsafe.dns_ports import Lookups
 from failsafe.errors import DnsError, SecretError
 from failsafe.failover.domain_checks.dane import ExchangeTlsa
@@ -27,6 +26,7 @@ from failsafe.failover.domain_checks.published import Published, SecondaryNeeds
 from failsafe.failover.domain_checks.registration import Registration, parse_registration, servers_for
 from failsafe.failover.domain_checks.spf import read_spf
 from failsafe.failover.domain_checks.tls_rpt import TlsRptSeen
+from failsafe.looks.exchanges import refused_until
 from failsafe.model import Side
 from failsafe.secondaries.known import provider_of
 

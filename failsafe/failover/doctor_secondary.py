@@ -15,7 +15,7 @@ NEARLY_FULL = 0.9  # of a quota
 CODES: dict[str, tuple[bool, str]] = {
     "secondary-verified": (True, "the record that shows the secondary whose domain it is is still published"),
     "secondary-imap": (False, "the homecoming's logins are let in at the secondary, and there is room"),
-    "secondary-recipients": (False, "the secondary takes mail for every mailbox and alias of the last snapshot"),
+    "secondary-recipients": (False, "the secondary takes mail for every mailbox and alias of the last backup"),
 }
 
 
@@ -39,6 +39,7 @@ class RecipientsAsked:
     refused: tuple[tuple[str, str], ...] = ()  # address, what was said
     undecided: tuple[str, ...] = ()
     error: str = ""  # why nobody could be asked
+    vantage: str = "here"  # where it was asked from
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +129,11 @@ def _judge_recipients(name: str, seen: SecondaryCheckup) -> Finding:
         mend = (
             ""
             if asked is None
-            else "where port 25 is blocked on this line, ask from the mail server: failsafe does so over SSH where it may"
+            else "where port 25 is blocked on this line, or this address is on a block list: it is asked from every [vantage.NAME] of kind ssh too"
         )
         return Finding("secondary-recipients", SKIPPED, name, f"which recipients the secondary takes is not known: {why}", mend)
-    when = f"{asked.exchange} was asked on {asked.at:%Y-%m-%d}"
+    place = "" if asked.vantage == "here" else f", from {asked.vantage},"
+    when = f"{asked.exchange} was asked on {asked.at:%Y-%m-%d}{place}"
     if asked.refused:
         told = _named(tuple(address for address, _ in asked.refused))
         more = f"; {len(asked.undecided)} more are not decided" if asked.undecided else ""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from failsafe.app import App
 from failsafe.config.vantages import Vantage, looks_at
 from failsafe.failover.health import discount
-from failsafe.looks.here import inbound_addresses, other_exchange, side_doors
+from failsafe.looks.here import inbound_addresses, other_exchanges, side_doors
 from failsafe.looks.look import Look
 from failsafe.looks.sparing import sparing
 from failsafe.model import Axis, Evidence, ProbeClass
@@ -61,6 +61,7 @@ def machine_look(app: App, server: str, name: str) -> MachineLook:
     """What the machine `name` sees of the way in of `server`."""
     from failsafe.adapters.smtp import Patience, SmtpProbe
     from failsafe.adapters.ssh_way import SshWay
+    from failsafe.looks.exchanges import KeptRefusals
     from failsafe.looks.surroundings import InboundLook, Surroundings
 
     table, vantage = app.config.probe[server], app.config.vantage[name]
@@ -69,7 +70,8 @@ def machine_look(app: App, server: str, name: str) -> MachineLook:
     addresses = inbound_addresses(app, server)
     patience = Patience.within(table.every)
     probe = SmtpProbe(server, addresses, table.recipient, helo, patience=patience, ca_file=ca_file, sender=table.sender, way=way)
-    around = Surroundings(other_exchange(app, server, helo, way=way), side_doors(app, server), table.every, way=way)
+    others, refusals = other_exchanges(app, server, helo, way=way), KeptRefusals(app, name)
+    around = Surroundings(others, side_doors(app, server), table.every, way=way, refusals=refusals)
     references = vantage.references if vantage.references is not None else app.config.own_line.references
     places = tuple((reference.host, reference.port) for reference in references)
     return MachineLook(name, way, InboundLook(probe, around, sparing(app, probe, server, name)), places, table.every)

@@ -28,17 +28,17 @@ def inbound_addresses(app: App, server: str) -> list[str]:
     return configured or sorted({f"{name}:25" for domain in domains for name in domain.primary})
 
 
-def other_exchange(app: App, server: str, helo: str | None, *, way: Way = DIRECT) -> SmtpProbe | None:
-    """Tells whether port 25 works at all: an exchange of a secondary, asked without a recipient. None where no domain has one, or the probe is not at port 25."""
+def other_exchanges(app: App, server: str, helo: str | None, *, way: Way = DIRECT) -> dict[str, SmtpProbe]:
+    """By name: they tell whether port 25 works at all, exchanges of a secondary asked without a recipient. Empty where no domain has one, or the probe is not at port 25."""
     from failsafe.adapters.smtp import SmtpProbe
     from failsafe.looks.surroundings import port_patience
 
     if not any(address.endswith(":25") for address in inbound_addresses(app, server)):
-        return None
+        return {}
     names = sorted({name for domain in app.config.domain.values() if domain.server == server for name in domain.secondary})
-    targets = [f"{name}:25" for name in names[:OTHERS_TRIED]]
-    patience = port_patience(app.config.probe[server].every)
-    return SmtpProbe(server, targets, None, helo, patience=patience, way=way) if targets else None
+    names = names[:OTHERS_TRIED]
+    patience = port_patience(app.config.probe[server].every / max(len(names), 1))
+    return {name: SmtpProbe(server, [f"{name}:25"], None, helo, patience=patience, way=way) for name in names}
 
 
 def side_doors(app: App, server: str) -> list[Door]:
@@ -63,6 +63,7 @@ def _seen_by_imap(app: App, server: str, now: datetime) -> bool:
 def inbound(app: App, server: str) -> Iterator[Look]:
     from failsafe.adapters.smtp import Patience, SmtpProbe
     from failsafe.looks.bans import banned_now
+    from failsafe.looks.exchanges import KeptRefusals
     from failsafe.looks.surroundings import InboundLook, Surroundings
 
     table = app.config.probe[server]
@@ -79,9 +80,10 @@ def inbound(app: App, server: str) -> Iterator[Look]:
             sender=table.sender,
         )
         around = Surroundings(
-            other_exchange(app, server, table.helo),
+            other_exchanges(app, server, table.helo),
             side_doors(app, server),
             table.every,
+            refusals=KeptRefusals(app),
             stands=partial(_seen_by_imap, app, server),
             banned=partial(banned_now, app, server),
         )

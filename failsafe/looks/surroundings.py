@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,7 +15,7 @@ from failsafe.adapters.smtp import Patience, SmtpProbe
 from failsafe.adapters.sockets import CannotLook, ConnectFailed, Deadline
 from failsafe.adapters.way import DIRECT, Way
 from failsafe.failover.blocked_port import Beside, judge_unreached
-from failsafe.failover.rounds import REFUSED_PROBER_PAUSE
+from failsafe.looks.exchanges import RememberedRefusals, Refusals
 from failsafe.model import Evidence, ProbeClass
 
 REMEMBERED = timedelta(minutes=5)  # whether port 25 works, and whether we are banned
@@ -34,22 +34,24 @@ class Door:
 
 
 class Surroundings:
-    """Of one mail server, seen from one vantage. `other`: asks an exchange of the secondary without a recipient; None where there is none.
+    """Of one mail server, seen from one vantage. `others`: each asks an exchange of a secondary, by name, without a recipient.
 
-    `stands` says whether somebody has just seen the server living; `banned` how it bans us, "" if it does not or nobody can say.
+    `refusals`: which of them refused this prober, and are left alone. `stands` says whether somebody has just seen the server living; `banned` how it bans us, "" if it does not or nobody can say.
     """
 
     def __init__(
         self,
-        other: SmtpProbe | None,
+        others: Mapping[str, SmtpProbe],
         doors: Sequence[Door],
         every: timedelta,
         *,
         way: Way = DIRECT,
+        refusals: Refusals | None = None,
         stands: Callable[[datetime], bool] = lambda _now: False,
         banned: Callable[[], str] = lambda: "",
     ) -> None:
-        self._other, self._doors, self._way = other, tuple(doors), way
+        self._others, self._doors, self._way = dict(others), tuple(doors), way
+        self._refusals = refusals or RememberedRefusals()
         self._stands, self._banned = stands, banned
         self._remembered = min(REMEMBERED, every * 5).total_seconds()
         self._door_rest = min(DOOR_REST, every * 15).total_seconds()
@@ -77,21 +79,28 @@ class Surroundings:
         return judged
 
     def _look(self, now: datetime) -> Beside:
-        if self._other is None:
-            return Beside(None)
-        works = self._port_works(self._other)
-        return Beside(works, self._knock(now) if works is False else (), self._other.target)
-
-    def _port_works(self, other: SmtpProbe) -> bool | None:
         if self._port is None or self._port[1].left <= 0:
+            self._port = (self._ask_others(now), Deadline(self._remembered))
+        works = self._port[0]
+        return Beside(
+            works, self._knock(now) if works is False else (), ", ".join(other.target for other in self._others.values())
+        )
+
+    def _ask_others(self, now: datetime) -> bool | None:
+        """Whether one of them answers, and be it that it refuses us; None where that cannot be said."""
+        works: bool | None = None
+        resting = False
+        for name, other in self._others.items():
+            if self._refusals.until(name, now) is not None:
+                resting = True
+                continue
             sight = other.look()
-            # one that refuses us has answered; it is left alone as long as any that does
-            rest = REFUSED_PROBER_PAUSE.total_seconds() if sight.seen is ProbeClass.PROBE_BLOCKED else self._remembered
-            unknown = (
-                not sight.connected and sight.seen is ProbeClass.UNKNOWN
-            )  # its name does not resolve, or there is no route to it
-            self._port = (None if unknown else sight.connected, Deadline(rest))
-        return self._port[0]
+            self._refusals.note(name, sight.seen, now)
+            if sight.connected:
+                return True
+            if sight.seen is not ProbeClass.UNKNOWN:  # else its name does not resolve, or there is no route to it
+                works = False
+        return None if resting else works
 
     def _knock(self, now: datetime) -> tuple[tuple[str, bool], ...]:
         """The doors one after the other, until one opens."""

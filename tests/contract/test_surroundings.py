@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from failsafe.adapters.smtp import Patience, SmtpProbe
+from failsafe.looks.exchanges import RememberedRefusals
 from failsafe.looks.surroundings import Door, InboundLook, Surroundings
 from failsafe.model import ProbeClass
 from tests.contract.mail_servers import ScriptedServer, Talk, free_port
@@ -22,6 +23,10 @@ BAN = "fail2ban there bans 203.0.113.7 (jail postfix)"
 
 def probe_of(target: str, recipient: str | None = "probe@example.org") -> SmtpProbe:
     return SmtpProbe("vps", [target], recipient, "nas.example.org", patience=SHORT)
+
+
+def others(*targets: str) -> dict[str, SmtpProbe]:
+    return {target: probe_of(target, None) for target in targets}
 
 
 def nobody() -> str:
@@ -60,7 +65,7 @@ def shut() -> Door:
 
 def test_where_the_other_exchange_answers_the_server_is_down_and_no_door_is_tried() -> None:
     with ScriptedServer(polite) as other, counting() as (door, knocks):
-        look = InboundLook(probe_of(nobody()), Surroundings(probe_of(other.target, None), [door], EVERY))
+        look = InboundLook(probe_of(nobody()), Surroundings(others(other.target), [door], EVERY))
         evidence = look.see(NOW)
 
     assert (evidence.seen, knocks) == (ProbeClass.DOWN, [])
@@ -69,7 +74,7 @@ def test_where_the_other_exchange_answers_the_server_is_down_and_no_door_is_trie
 
 def test_the_other_exchange_is_asked_once_and_politely() -> None:
     with ScriptedServer(polite) as other:
-        look = InboundLook(probe_of(nobody()), Surroundings(probe_of(other.target, None), [], EVERY))
+        look = InboundLook(probe_of(nobody()), Surroundings(others(other.target), [], EVERY))
         for _ in range(3):
             look.see(NOW)
 
@@ -79,15 +84,35 @@ def test_the_other_exchange_is_asked_once_and_politely() -> None:
 
 def test_an_exchange_that_refuses_us_has_answered_and_is_left_alone() -> None:
     with ScriptedServer(refusing) as other:
-        look = InboundLook(probe_of(nobody()), Surroundings(probe_of(other.target, None), [], timedelta(milliseconds=200)))
+        look = InboundLook(probe_of(nobody()), Surroundings(others(other.target), [], timedelta(milliseconds=200)))
         seen = [look.see(NOW).seen for _ in range(8)]
 
     assert (set(seen), len(other.talks)) == ({ProbeClass.DOWN}, 1)
 
 
+def test_an_exchange_that_refused_us_in_an_earlier_process_is_not_asked_and_says_nothing_of_port_25() -> None:
+    refusals = RememberedRefusals()
+    with ScriptedServer(refusing) as other, counting() as (door, knocks):
+        refusals.note(other.target, ProbeClass.PROBE_BLOCKED, NOW - timedelta(days=3))
+        around = Surroundings(others(other.target, nobody()), [door], EVERY, refusals=refusals)
+        evidence = InboundLook(probe_of(nobody()), around).see(NOW)
+
+    assert (evidence.seen, other.talks, knocks) == (ProbeClass.DOWN, [], [])
+    assert "port 25 is blocked" not in evidence.text
+
+
+def test_an_exchange_that_refuses_us_is_asked_again_twice_a_week() -> None:
+    with ScriptedServer(refusing) as other:
+        look = InboundLook(probe_of(nobody()), Surroundings(others(other.target), [], timedelta(milliseconds=1)))
+        for hours in range(0, 7 * 24, 12):
+            look.see(NOW + timedelta(hours=hours))
+
+    assert len(other.talks) == 2
+
+
 def test_where_port_25_is_blocked_an_open_door_is_knocked_at_once_and_the_port_left_alone() -> None:
     with counting() as (door, knocks):
-        look = InboundLook(probe_of(nobody()), Surroundings(probe_of(nobody(), None), [shut(), door], EVERY))
+        look = InboundLook(probe_of(nobody()), Surroundings(others(nobody()), [shut(), door], EVERY))
         seen = [look.see(NOW) for _ in range(5)]
 
     assert {evidence.seen for evidence in seen} == {ProbeClass.UNKNOWN}
@@ -97,20 +122,20 @@ def test_where_port_25_is_blocked_an_open_door_is_knocked_at_once_and_the_port_l
 
 def test_where_port_25_is_blocked_a_login_just_made_spares_the_doors() -> None:
     with counting() as (door, knocks):
-        around = Surroundings(probe_of(nobody(), None), [door], EVERY, stands=lambda _now: True)
+        around = Surroundings(others(nobody()), [door], EVERY, stands=lambda _now: True)
         evidence = InboundLook(probe_of(nobody()), around).see(NOW)
 
     assert (evidence.seen, knocks) == (ProbeClass.UNKNOWN, [])
 
 
 def test_where_port_25_is_blocked_and_all_doors_are_dead_the_server_is_down() -> None:
-    evidence = InboundLook(probe_of(nobody()), Surroundings(probe_of(nobody(), None), [shut(), shut()], EVERY)).see(NOW)
+    evidence = InboundLook(probe_of(nobody()), Surroundings(others(nobody()), [shut(), shut()], EVERY)).see(NOW)
 
     assert (evidence.seen, "all of them" in evidence.text) == (ProbeClass.DOWN, True)
 
 
 def test_an_exchange_whose_name_does_not_resolve_says_nothing_of_port_25() -> None:
-    evidence = InboundLook(probe_of(nobody()), Surroundings(probe_of("nowhere.invalid:25", None), [shut()], EVERY)).see(NOW)
+    evidence = InboundLook(probe_of(nobody()), Surroundings(others("nowhere.invalid:25"), [shut()], EVERY)).see(NOW)
 
     assert (evidence.seen, "blocked" in evidence.text) == (ProbeClass.DOWN, False)
 
@@ -118,7 +143,7 @@ def test_an_exchange_whose_name_does_not_resolve_says_nothing_of_port_25() -> No
 def test_a_server_that_answers_is_not_looked_around() -> None:
     asked: list[str] = []
     with ScriptedServer(polite) as server:
-        around = Surroundings(None, [], EVERY, banned=lambda: asked.append("banned") or BAN)
+        around = Surroundings({}, [], EVERY, banned=lambda: asked.append("banned") or BAN)
         evidence = InboundLook(probe_of(server.target), around).see(NOW)
 
     assert (evidence.seen, asked) == (ProbeClass.UP, [])
@@ -131,7 +156,7 @@ def test_a_ban_turns_down_into_banned_as_soon_as_it_is_known_and_keeps_no_look_w
         release.wait(10)
         return BAN
 
-    look = InboundLook(probe_of(nobody()), Surroundings(None, [], EVERY, banned=ask))
+    look = InboundLook(probe_of(nobody()), Surroundings({}, [], EVERY, banned=ask))
     assert look.see(NOW).seen is ProbeClass.DOWN
     release.set()
 
