@@ -15,7 +15,7 @@ from failsafe.adapters.smtp import Patience, SmtpProbe
 from failsafe.adapters.sockets import CannotLook, ConnectFailed, Deadline
 from failsafe.adapters.way import DIRECT, Way
 from failsafe.failover.blocked_port import Beside, judge_unreached
-from failsafe.looks.exchanges import RememberedRefusals, Refusals
+from failsafe.looks.exchanges import Refusals, RememberedRefusals
 from failsafe.model import Evidence, ProbeClass
 
 REMEMBERED = timedelta(minutes=5)  # whether port 25 works, and whether we are banned

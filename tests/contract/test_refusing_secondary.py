@@ -52,7 +52,9 @@ def app(tmp_path: Path) -> Iterator[App]:
 
 def test_the_doctor_asks_an_exchange_that_refuses_it_twice_a_week_however_often_it_runs(app: App) -> None:
     with saying(OURS) as server:
-        seen = [ask_exchange(app, EXCHANGE, ASKING, NOW + timedelta(hours=hour), port=server.port) for hour in range(7 * 24)]
+        seen = [
+            ask_exchange(app, EXCHANGE, ASKING, NOW + timedelta(hours=hour), port=server.port) for hour in range(0, 7 * 24, 8)
+        ]
         asked = len(server.talks)
 
     assert asked == 2
