@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from failsafe.store.events import EventStore
     from failsafe.store.glance import Glance
     from failsafe.store.history import HistoryStore
+    from failsafe.store.homecomings import HomecomingStore
     from failsafe.store.lease import LeaseStore
     from failsafe.store.vitals import VitalsStore
 
@@ -145,6 +146,12 @@ class App:
         from failsafe.store.history import HistoryStore
 
         return HistoryStore(self.store)
+
+    @cached_property
+    def homecomings(self) -> HomecomingStore:
+        from failsafe.store.homecomings import HomecomingStore
+
+        return HomecomingStore(self.store)
 
     @cached_property
     def vitals(self) -> VitalsStore:

@@ -232,6 +232,9 @@ def _forget_in_database(app: App, server: str, covers: Callable[[str], bool]) ->
             app.duties.ended(row.name, now, ok=True, details={**row.details, "mailboxes": left})
         app.duties.change_reports(server, lambda report: _without(report, covers))
         app.events.change_details(server, lambda details: _without(details, covers))
+        for domain, table in app.config.domain.items():
+            if server in (table.server, f"{domain}:secondary"):
+                app.homecomings.forget(domain, covers)
         app.duties.change_drills(lambda report: without_drilled(report, server, covers))
         for repository in app.config.repository:  # an event of a drill has its report
             app.events.change_details(

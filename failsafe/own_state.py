@@ -54,13 +54,14 @@ def _state(app: App) -> dict[str, bytes]:
     events, new_events = cut("events", held.events, TENS, held.last["event"], lasting=lambda row: row["name"] not in ROUTINE)
     runs, new_runs = cut("evidence", held.evidence, HUNDREDS, held.last["evidence"])
     lines, new_lines = cut("own-line", held.lines, HUNDREDS, held.last["own_line"])
+    homecomings, new_homecomings = cut("homecoming", held.homecomings, HUNDREDS, held.last["homecoming"])
     own = {
-        STATE: encode_rows([*held.present, *_guards(app), *new_events]),
+        STATE: encode_rows([*held.present, *_guards(app), *new_events, *new_homecomings]),
         JOURNAL: encode_rows(held.intents),
         DRILLS: encode_rows(held.drills),
         NEWEST: encode_rows([*new_runs, *new_lines]),
     }
-    return {path: data for path, data in {**events, **runs, **lines, **own}.items() if data}
+    return {path: data for path, data in {**events, **runs, **lines, **homecomings, **own}.items() if data}
 
 
 def _guards(app: App) -> Iterator[Row]:

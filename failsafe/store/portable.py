@@ -25,6 +25,7 @@ from failsafe.store.schema import (
     duty,
     event,
     evidence,
+    homecoming,
     intent,
     lease,
     own_line,
@@ -33,11 +34,13 @@ from failsafe.store.schema import (
 
 TABLES = {
     table.name: table
-    for table in (domain_state, intent, event, evidence, own_line, duty, backup_run, repository_state, drill_run)
+    for table in (domain_state, intent, event, evidence, own_line, duty, backup_run, repository_state, drill_run, homecoming)
 }  # in the order in which they are written
 INTENTS, DRILLS = 200, 100  # newest plans; newest drills of all repositories
 SPAN = 1000  # numbers are let go by whole spans, so that files of them (backup/own_files.py) never change
-EVENTS, RUNS, CHECKS = 3, 1, 0  # whole spans before the present one: of events, of evidence, of checks of our own line
+# Whole spans before the present one: of events, of evidence, of checks of our own line, of the ledger of homecomings (older mail is known again
+# at the primary, by looking).
+EVENTS, RUNS, CHECKS, HOMECOMINGS = 3, 1, 0, 20
 DETAILS = 400  # characters of an event's details; longer ones are left out, its sentence says what happened
 REPORT = ("messages", "result", "generation")  # of a backup's report
 # Of these a new machine must know when they were last done; it looks at all others anew.
@@ -71,6 +74,7 @@ class Holdings:
     events: tuple[Row, ...]
     evidence: tuple[Row, ...]  # runs that have ended; those that go on are in `present`
     lines: tuple[Row, ...]
+    homecomings: tuple[Row, ...]
     last: Mapping[str, int]  # table -> its newest number
 
 
@@ -123,7 +127,8 @@ def read_holdings(store: Store) -> Holdings:
                 for row in _rows(connection, evidence, _kept(connection, evidence, RUNS), evidence.c.id.not_in(going_on))
             ),
             tuple(_rows(connection, own_line, _kept(connection, own_line, CHECKS), own_line.c.id < _last(connection, own_line))),
-            {table.name: _last(connection, table) for table in (event, evidence, own_line)},
+            tuple(_rows(connection, homecoming, _kept(connection, homecoming, HOMECOMINGS))),
+            {table.name: _last(connection, table) for table in (event, evidence, own_line, homecoming)},
         )
 
 

@@ -1,7 +1,7 @@
 """Every table. SQLAlchemy Core, nothing that SQLite and PostgreSQL do not both do. Migrations are in `migrations/`.
 
 Instants are stored as ISO 8601 text in UTC with microseconds (`Instant`), so that they sort as text and read the same in both
-databases; JSON is text. No secret is ever in here, nor any name of a message: sets of a million names live beside the archive.
+databases; JSON is text. No secret is ever in here, nor a message's text or subject: sets of a million names live beside the archive.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     Float,
@@ -226,6 +227,39 @@ doctor_run = Table(
     Column("ready", Json, nullable=False),  # {"example.org": true}
 )
 Index("ix_doctor_run_at", doctor_run.c.at)
+
+homecoming = Table(  # what became of each message that was found at a secondary; no text of one is in here
+    "homecoming",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("domain", Text, nullable=False),
+    Column("mailbox", Text, nullable=False),  # where it was found
+    Column("folder", Text, nullable=False),
+    Column("message", Text, nullable=False),  # SHA-256 of the stored bytes
+    Column("message_id", Text),  # normalised
+    Column("content", Text, nullable=False, default=""),  # of its fingerprint
+    Column("internal_at", Instant, nullable=False),
+    Column("to_mailbox", Text, nullable=False, default=""),
+    Column("to_folder", Text, nullable=False, default=""),
+    Column("sent", Boolean, nullable=False, default=False),
+    Column("state", Text, nullable=False),  # intended | home | already-there | waiting | left
+    Column("why", Text, nullable=False, default=""),
+    Column("uid_validity", BigInteger),  # at the primary
+    Column("uid", BigInteger),
+    Column("intended_at", Instant),
+    Column("settled_at", Instant, nullable=False),  # when it came into its state
+)
+Index(
+    "uq_homecoming_message",
+    homecoming.c.domain,
+    homecoming.c.message,
+    homecoming.c.mailbox,
+    homecoming.c.to_mailbox,
+    homecoming.c.sent,
+    unique=True,
+)
+Index("ix_homecoming_content", homecoming.c.domain, homecoming.c.to_mailbox, homecoming.c.content)
+Index("ix_homecoming_state", homecoming.c.domain, homecoming.c.state, homecoming.c.settled_at)
 
 lease = Table(  # one writer: compare-and-set on the epoch, in the same transaction as what it guards
     "lease",
