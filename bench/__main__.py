@@ -1,17 +1,17 @@
-"""python -m bench [status|daemon|storm|backup|restore|search|simulate|failover] [--save] and the options that `--help` lists. Exit status 1 if a target is missed."""
+"""python -m bench [status|daemon|storm|backup|restore|search|simulate|failover|homecoming] [--save] and the options that `--help` lists. Exit status 1 if a target is missed."""
 
 import argparse
 import sys
 from collections.abc import Callable
 
-from bench import backup, daemon, failover, restore, search, simulate, status, storm
+from bench import backup, daemon, failover, homecoming, restore, search, simulate, status, storm
 from bench.report import Report
 
 
 def main(words: list[str]) -> int:
     """Run what is asked for and print it; the exit status."""
     parser = argparse.ArgumentParser(prog="./dev bench", description="Measure failsafe on this machine.")
-    names = ("status", "daemon", "storm", "backup", "restore", "search", "simulate", "failover")
+    names = ("status", "daemon", "storm", "backup", "restore", "search", "simulate", "failover", "homecoming")
     parser.add_argument("name", nargs="?", choices=names, help="default: all")
     parser.add_argument(
         "--minutes", type=float, default=2.0, help="how long the idle daemon's writes are watched (default: %(default)s)"
@@ -45,6 +45,7 @@ def main(words: list[str]) -> int:
         "search": lambda: search.measure(asked.messages if asked.messages != 100_000 else 1_000_000, max(asked.runs, 5)),
         "simulate": lambda: simulate.measure(asked.seeds or simulate.SEEDS, asked.hours),
         "failover": lambda: failover.measure(asked.runs),
+        "homecoming": lambda: homecoming.measure(asked.messages if asked.messages != 100_000 else 5_000, min(asked.runs, 3)),
     }
     missed = False
     for name, measure in benches.items():

@@ -19,12 +19,8 @@ def letter(one: dict[str, Any]) -> bytes:
 
 
 def main(server: str) -> list[str]:
-    taken = []
     with smtplib.SMTP(server, 25, timeout=30, local_hostname="somewhere.sender.test") as smtp:
-        for one in json.load(sys.stdin):
-            if not smtp.sendmail(AUTHOR, one["to"], letter(one)):
-                taken.append(one["id"])
-    return taken
+        return [one["id"] for one in json.load(sys.stdin) if not smtp.sendmail(AUTHOR, one["to"], letter(one))]
 
 
 print(json.dumps(main(*sys.argv[1:])))
