@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -185,17 +185,19 @@ class Counting:
             self.connections += 1
             server = socket.create_connection(("127.0.0.1", self._target))
             said = threading.Event()
-            threading.Thread(target=self._copy, args=(server, client, said, False), daemon=True).start()
-            threading.Thread(target=self._copy, args=(client, server, said, True), daemon=True).start()
 
-    def _copy(self, source: socket.socket, target: socket.socket, said: threading.Event, up: bool) -> None:
-        try:
-            while data := source.recv(65536):
-                if not up:
-                    said.set()
-                elif said.is_set():
+            def heard(said: threading.Event = said) -> None:
+                if said.is_set():
                     said.clear()
                     self.turns += 1
+
+            threading.Thread(target=self._copy, args=(server, client, said.set), daemon=True).start()
+            threading.Thread(target=self._copy, args=(client, server, heard), daemon=True).start()
+
+    def _copy(self, source: socket.socket, target: socket.socket, noted: Callable[[], None]) -> None:
+        try:
+            while data := source.recv(65536):
+                noted()
                 target.sendall(data)
         except OSError:
             pass
