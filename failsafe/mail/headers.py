@@ -211,9 +211,17 @@ def _in_charset(charset: str, data: bytes) -> str:
     """Text in a charset that may not exist; never raises, never leaves a lone surrogate."""
     for name in (charset, "utf-8"):
         try:
-            codec = codecs.lookup(name)
-            if codec.name not in _NO_CHARSETS and codec._is_text_encoding:  # noqa: SLF001 - else "rot13" and "zip" would be charsets
+            if is_charset(name):
                 return data.decode(name).encode("utf-8", "replace").decode("utf-8")
         except (LookupError, ValueError, UnicodeError):
             continue
     return data.decode("cp1252", "replace")
+
+
+def is_charset(name: str) -> bool:
+    """Whether Python can decode a mail's text in it."""
+    try:
+        codec = codecs.lookup(name)
+    except (LookupError, ValueError, UnicodeError):
+        return False
+    return codec.name not in _NO_CHARSETS and codec._is_text_encoding  # noqa: SLF001 - else "rot13" and "zip" would be charsets

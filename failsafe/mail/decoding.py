@@ -1,0 +1,145 @@
+"""What a MIME part carries, without the clothes that servers change on the way: transfer encoding, charset, white space. Pure; in pieces; never raises."""
+
+from __future__ import annotations
+
+import binascii
+import codecs
+import hashlib
+from typing import Protocol
+
+from failsafe.mail.headers import is_charset
+
+_NOT_BASE64 = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="))
+_LATIN = frozenset({"iso8859-1", "latin-1", "cp1252"})  # programs write cp1252 and call it ISO 8859-1
+_AS_IT_IS = frozenset({"utf-8", "ascii", "utf-7"})  # UTF-7's decoder would hold back a whole message
+
+
+class Sink(Protocol):
+    def feed(self, data: bytes) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Nothing:
+    """For what does not count."""
+
+    def feed(self, data: bytes) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class Words:
+    """SHA-256 of the words, one blank between two: servers and programs break, fill and strip lines, and end them in two ways."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self._gap = False
+        self.empty = True
+
+    def feed(self, data: bytes) -> None:
+        words = data.split()
+        if not words:
+            self._gap = self._gap or bool(data)
+            return
+        if not self.empty and (self._gap or data[:1].isspace()):
+            self._digest.update(b" ")
+        self._digest.update(b" ".join(words))
+        self._gap, self.empty = data[-1:].isspace(), False
+
+    def close(self) -> None:
+        self._gap = True
+
+    def copy(self) -> Words:
+        other = Words()
+        other._digest, other._gap, other.empty = self._digest.copy(), self._gap, self.empty
+        return other
+
+    @property
+    def value(self) -> str:
+        return self._digest.hexdigest()
+
+
+class Base64:
+    """Decodes as programs do, which pass over what is no letter. What follows the padding belongs to no part and still counts, as it is."""
+
+    def __init__(self, into: Sink) -> None:
+        self._into, self._held, self._ended = into, b"", False
+
+    def feed(self, data: bytes) -> None:
+        if self._ended:
+            self._into.feed(data)
+            return
+        letters, padding, rest = (self._held + data.translate(None, _NOT_BASE64)).partition(b"=")
+        whole = len(letters) - len(letters) % 4
+        self._held = letters[whole:]
+        self._into.feed(binascii.a2b_base64(letters[:whole]))
+        if padding:
+            self._finish()
+            self._into.feed(rest.replace(b"=", b" "))
+
+    def close(self) -> None:
+        self._finish()
+        self._into.close()
+
+    def _finish(self) -> None:
+        if not self._ended and len(self._held) > 1:  # one letter alone carries no byte
+            self._into.feed(binascii.a2b_base64(self._held + b"=" * (4 - len(self._held))))
+        self._held, self._ended = b"", True
+
+
+class QuotedPrintable:
+    def __init__(self, into: Sink) -> None:
+        self._into, self._held = into, b""
+
+    def feed(self, data: bytes) -> None:
+        text = self._held + data
+        cut = text.rfind(b"\n") + 1 or len(text) - max(0, text[-2:][::-1].find(b"=") + 1)
+        self._held = text[cut:]
+        self._into.feed(binascii.a2b_qp(text[:cut]))
+
+    def close(self) -> None:
+        self._into.feed(binascii.a2b_qp(self._held))
+        self._held = b""
+        self._into.close()
+
+
+class Charset:
+    """To UTF-8. Bytes that are none of the charset's stay told apart."""
+
+    def __init__(self, name: str, into: Sink) -> None:
+        self._decoder, self._into = codecs.getincrementaldecoder(name)("backslashreplace"), into
+
+    def feed(self, data: bytes) -> None:
+        self._give(data, final=False)
+
+    def close(self) -> None:
+        self._give(b"", final=True)
+        self._into.close()
+
+    def _give(self, data: bytes, *, final: bool) -> None:
+        try:
+            text = self._decoder.decode(data, final)
+        except (UnicodeError, ValueError, LookupError):  # a decoder without a way to go on: the bytes as they are
+            self._decoder.reset()
+            self._into.feed(data)
+            return
+        self._into.feed(text.encode("utf-8", "surrogatepass"))
+
+
+def decoded(encoding: str, into: Sink) -> Sink:
+    """A sink for the bytes of a part with this Content-Transfer-Encoding."""
+    if encoding == "base64":
+        return Base64(into)
+    return QuotedPrintable(into) if encoding == "quoted-printable" else into
+
+
+def in_unicode(charset: str, into: Sink) -> Sink:
+    """A sink for decoded text. A charset that nobody knows, or none, is taken for UTF-8, which most text then is."""
+    if not charset or not is_charset(charset):
+        return into
+    name = codecs.lookup(charset).name
+    if name in _AS_IT_IS:
+        return into
+    return Charset("cp1252" if name in _LATIN else name, into)
