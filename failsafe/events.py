@@ -80,6 +80,8 @@ NAMES: dict[str, str] = {
     "failback.restore-required": "the primary came back with an empty or rebuilt mail store; the domain is halted until a person has restored it",
     "flip.unshown": "the DNS provider accepted a change, and its name servers do not show it in time",
     "flip.failed": "a plan could not be finished; the domain is halted",
+    "homecoming.done": "mail came home from a secondary, or nothing waits any more; details count it",
+    "homecoming.waiting": "mail at a secondary cannot come home yet; details count it, and each homecoming tries again",
     "domain.held": "a person put a hold on a domain",
     "domain.released": "a hold ended",
     "domain.reminded": "a person was reminded of a state that lasts",

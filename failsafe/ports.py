@@ -226,7 +226,18 @@ class MailboxServer(Protocol):
     def create_folder(self, folder: str) -> None:
         """Also subscribes; an existing folder is no error."""
 
-    def messages(self, folder: str) -> tuple[StoredMessage, ...]: ...
+    def special_folders(self) -> Mapping[str, str]:
+        """ "Sent", "Junk", "Trash", "Drafts", "Archive" -> the folder that is for it, where the server says so (RFC 6154)."""
+        ...
+
+    def messages(self, folder: str, *, above: int = 0) -> tuple[StoredMessage, ...]:
+        """Those with higher UIDs than `above`."""
+        ...
+
+    def uid_validity(self, folder: str) -> int | None:
+        """Of a folder that was opened before; None where the server did not say."""
+        ...
+
     def read(self, folder: str, uids: Iterable[int]) -> Iterator[tuple[int, Iterable[bytes]]]:
         """(uid, its bytes in pieces) with BODY.PEEK[]: sets no flag. Pieces are to be read before the next message is asked for."""
         ...

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import imaplib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
 
-from failsafe.adapters.imap_answers import as_bytes
+from failsafe.adapters.imap_answers import as_bytes, positive
 from failsafe.adapters.imap_line import ANSWER_SECONDS, Meter, connect, faults, hang_up, words_of
 from failsafe.errors import MailError
 from failsafe.mail.headers import parse_headers
@@ -24,6 +24,9 @@ FETCHED_BYTES = 16 << 20  # messages a FETCH of bodies: until their sizes reach 
 FETCHED_AT_ONCE = 100
 LARGE = 4 << 20  # bytes: a larger message is read by parts of this size
 MAXIMUM_FOLDERS = 100_000
+SPECIAL = {
+    b"\\sent": "Sent", b"\\junk": "Junk", b"\\trash": "Trash", b"\\drafts": "Drafts", b"\\archive": "Archive",
+}  # fmt: skip
 _FACTS = ["UID", "RFC822.SIZE", "INTERNALDATE", "FLAGS", "BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]"]
 _HEADER_KEY = b"BODY[HEADER.FIELDS (MESSAGE-ID)]"
 _APPENDUID = re.compile(rb"APPENDUID \d+ ([\d:,]+)")
@@ -52,6 +55,8 @@ class ImapMailbox:
             self._prefix, self._separator = self._namespace(separator)
             self._known: set[str] | None = None  # folders, by the server's names
             self._sizes: dict[int, int] = {}
+            self._special: dict[str, str] = {}
+            self._validities: dict[str, int | None] = {}
         except BaseException:
             self.close()
             raise
@@ -62,6 +67,9 @@ class ImapMailbox:
             listed = self._client.list_folders()
         if len(listed) > MAXIMUM_FOLDERS:
             raise MailError(f"{self._where} lists more than {MAXIMUM_FOLDERS} folders", transient=False)
+        self._special = {
+            self._ours(name): SPECIAL[flag.lower()] for flags, _, name in listed for flag in flags if flag.lower() in SPECIAL
+        }
         names = [name for flags, _, name in listed if not {b"\\noselect", b"\\nonexistent"} & {flag.lower() for flag in flags}]
         self._known = set(names)
         return tuple(sorted({self._ours(name) for name in names}))
@@ -94,19 +102,28 @@ class ImapMailbox:
             return self._create(self._undotted(theirs))
         return theirs
 
-    def messages(self, folder: str) -> tuple[StoredMessage, ...]:
+    def special_folders(self) -> Mapping[str, str]:
+        """From the list of folders, where the server tells it there without being asked (RFC 6154 2)."""
+        if self._known is None:
+            self.folders()
+        return {role: folder for folder, role in sorted(self._special.items(), reverse=True)}
+
+    def messages(self, folder: str, *, above: int = 0) -> tuple[StoredMessage, ...]:
         """Empty for a folder that is not there."""
         if not self._exists(self._theirs(folder)):
             return ()
         count = self._select(folder)
         with self._faults(f"list {folder}"):
-            uids = self._uids(count)
+            uids = self._uids(count) if not above else self._uids_above(above)
             found = []
             for batch in _batches(uids, LISTED_AT_ONCE):
                 answers = self._client.fetch(batch, _FACTS)
                 found += [_stored(uid, answers[uid]) for uid in batch if _is_whole(answers.get(uid))]
         self._sizes = {message.uid: message.size for message in found}
         return tuple(found)
+
+    def uid_validity(self, folder: str) -> int | None:
+        return self._validities.get(folder)
 
     def fetch(self, folder: str, uids: Iterable[int]) -> Iterator[tuple[int, bytes]]:
         """As `read`, each message in one piece."""
@@ -226,12 +243,17 @@ class ImapMailbox:
         """Only for reading: no flag changes, \\Recent stays. Gives the number of messages."""
         with self._faults(f"open {folder}"):
             answer = self._client.select_folder(self._theirs(folder), readonly=True)
+        self._validities[folder] = positive(answer.get(b"UIDVALIDITY"))
         return int(answer.get(b"EXISTS", 0))
 
     def _uids(self, count: int) -> list[int]:
         """In parts, since the answer to a SEARCH is one line and imaplib reads a million bytes of it."""
         parts = ((start, min(start + SEARCHED_AT_ONCE - 1, count)) for start in range(1, count + 1, SEARCHED_AT_ONCE))
         return sorted({uid for first, last in parts for uid in self._client.search([f"{first}:{last}"])})
+
+    def _uids_above(self, uid: int) -> list[int]:
+        """A range to "*" names the last message even where that is below (RFC 3501 9)."""
+        return sorted(each for each in self._client.search(["UID", f"{uid + 1}:*"]) if each > uid)
 
     def _by_size(self, uids: Sequence[int]) -> Iterator[list[int]]:
         """Batches of small messages; a large one is alone in its batch."""

@@ -20,6 +20,7 @@ SYSTEM_FLAGS = {"D": "\\Draft", "F": "\\Flagged", "R": "\\Answered", "S": "\\See
 TOGETHER, TOGETHER_BYTES = 100, 1 << 20  # messages and bytes of them in one command
 TRIES = 3  # of a message over a line that breaks; before each the server is asked whether the last one arrived
 LOOKS = 6  # at a folder whose messages are listed and not given, each in a session of its own
+NO_ROOM = ("overquota", "quota exceeded", "over quota", "mailbox is full", "no space left", "not enough disk")
 LAST_SECOND = 253_402_214_400  # 31 December 9999, where calendars end
 EARLIEST = 86_400  # 2 January 1970. Dovecot shows what is before 1970 136 years later, Cyrus refuses it and takes the epoch itself for no date
 BEFORE_1970 = "the date is before 1970, which IMAP servers do not keep: it was given as 1970-01-02"
@@ -61,6 +62,7 @@ class ImapDestination:
         self._sent: dict[Wanted, frozenset[str]] = {}  # flags and keywords that the server was given
         self._forms: dict[Wanted, Mapping[str, tuple[str, ...]]] = {}  # digests that servers may show instead, and what they did
         self._newest: dict[tuple[str, str], int] = {}  # the highest UID that a folder had before anything was added
+        self._floors: dict[tuple[str, str], int] = {}  # where reading back begins
         # of the last folder that was asked about: what was in it before
         self._before: tuple[tuple[str, str], tuple[StoredMessage, ...]] = (("", ""), ())
         self._waiting: list[_Letter] = []  # for one folder, until there are enough of them
@@ -121,6 +123,20 @@ class ImapDestination:
         if self._server is not None:
             self._server.close()
             self._server = None
+
+    def server(self, mailbox: str) -> MailboxServer:
+        """The open session, for who looks before anything is added. Raises MailError."""
+        return self._open(mailbox)
+
+    def expect_above(self, mailbox: str, folder: str, uid: int) -> None:
+        """What is added gets higher UIDs than this one, the folder's newest now: then reading back does not list what was there before."""
+        self._newest[mailbox, _same_inbox(folder)] = uid
+        self._floors[mailbox, _same_inbox(folder)] = uid
+
+    def place_of(self, item: Wanted) -> tuple[int | None, int | None]:
+        """(UIDVALIDITY, UID) of a message that was added and read back, as far as the server told them."""
+        uid = self._uids.get(item)
+        return (None, None) if uid is None else (self._open(item.target_mailbox).uid_validity(item.target_folder), uid)
 
     def _open(self, mailbox: str) -> MailboxServer:
         if self._server is None or self._mailbox != mailbox:
@@ -238,7 +254,7 @@ class ImapDestination:
             try:
                 uid = server.append(letter.item.target_folder, letter.body, marks, _date(letter.item.internal_date))
             except MailError as error:
-                if error.transient or number == len(tries) - 1:
+                if error.transient or number == len(tries) - 1 or is_about_room(str(error)):
                     raise
                 continue
             if note:
@@ -265,7 +281,12 @@ class ImapDestination:
 
     def _verify_folder(self, server: MailboxServer, folder: str, items: Sequence[Wanted]) -> dict[Wanted, str]:
         """Bytes by UID where the server told it, else by looking; then what it made of bytes, flags and date."""
-        listed = {message.uid: message for message in server.messages(folder)}
+        place = (items[0].target_mailbox, _same_inbox(folder))
+        floor = self._floors.get(place, 0)
+        found = server.messages(folder, above=floor) if floor else server.messages(folder)
+        listed = {message.uid: message for message in found}
+        if place in self._floors:
+            self._floors[place] = max(listed, default=floor)
         by_digest: dict[str, list[Wanted]] = {}
         for item in items:
             for digest in {item.canonical, *self._forms.get(item, ())}:
@@ -296,6 +317,11 @@ class ImapDestination:
 
     def _note(self, text: str) -> None:
         self._notes[text] = self._notes.get(text, 0) + 1
+
+
+def is_about_room(refusal: str) -> bool:
+    """Whether a server refused a message since its mailbox or disk is full (RFC 5530: OVERQUOTA; older ones say it in words)."""
+    return any(word in refusal.lower() for word in NO_ROOM)
 
 
 def _lacking(server: MailboxServer, letters: Sequence[_Letter]) -> Sequence[_Letter]:
