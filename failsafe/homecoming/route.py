@@ -29,6 +29,7 @@ ENVELOPE = frozenset(
 )  # fmt: skip
 _LISTS = frozenset({b"list-id", b"list-post", b"list-unsubscribe-post"})
 _FOR = re.compile(rb"\sfor\s+<([^<>\s]{3,254})>", re.IGNORECASE)
+_END = re.compile(rb"\n\r?\n")
 _RECEIVED_BYTES = 2_000
 MOST_PEOPLE = 200  # of one message
 CANARY, DRAFT, VIEW, EARLIER, STRANGER = (
@@ -72,7 +73,9 @@ class Rules:
 
 
 def judge_found(found: Found, head: bytes, rules: Rules) -> Routing:
-    """`head`: the message's header, or its first 64 KiB."""
+    """`head`: the message's header, or its first bytes, which may go on into the body."""
+    end = _END.search(head)
+    head = head if end is None else head[: end.end()]
     given = rules.attributes.get(found.folder, ())
     place = place_of(found.folder, given)
     if rules.canary_key and read_canary(head, rules.canary_key) is not None:
