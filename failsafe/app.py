@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from failsafe.clock import SystemClock
 from failsafe.config.schema import Config, Dns, Domain, MailServer
+from failsafe.config.secondaries import SecondaryServer, domain_of
 from failsafe.errors import UsageError
 from failsafe.events import Event
 from failsafe.secrets import Secret, read_environment, read_secret
@@ -170,11 +171,18 @@ class App:
 
     def server(self, name: str) -> MailServer:
         try:
-            return self.config.mail_server[name]
+            return self.config.mail_server[name] if name in self.config.mail_server else self.config.archived[name]
         except KeyError:
             raise UsageError(
-                f"there is no [mail_server.{name}] in {self.config_file}", mend=_known(self.config.mail_server)
+                f"there is no [mail_server.{name}] in {self.config_file}", mend=_known(self.config.archived)
             ) from None
+
+    def archived_servers(self) -> tuple[str, ...]:
+        """Mail servers, and secondaries of which anything was gathered: before that a homecoming has no part in what is asked of all archives."""
+        gathered = [
+            name for name in self.config.archived if name not in self.config.mail_server and self.inventory_file(name).exists()
+        ]
+        return (*sorted(self.config.mail_server), *sorted(gathered))
 
     def mail_host(self, name: str, *, silence: float = 120.0) -> MailHost:
         """The machine that holds this server's mail: over SSH, or this one. After `silence` seconds without a byte a connection counts as dead."""
@@ -212,7 +220,8 @@ class App:
             from failsafe.adapters.imap_login import LoginSource
 
             assert server.imap is not None, "the schema sees to it"
-            mend = f"check the user's password file; [mail_server.{name}] says where it is"
+            table = f"mail_server.{name}" if domain_of(name) is None else f'domain."{domain_of(name)}".homecoming'
+            mend = f"check the user's password file; [{table}] says where it is"
             limit = self.config.controller.limit_download
             return LoginSource(name, server.imap.endpoint(), lambda: _logins(server), limit=limit, mend=mend)
         if server.read == "doveadm":
@@ -354,6 +363,8 @@ def _logins(server: MailServer) -> dict[str, Login]:
     from failsafe.adapters.imap_login import Login
     from failsafe.config.accounts import read_accounts
 
+    if isinstance(server, SecondaryServer):
+        return {each.mailbox: Login(each.user, each.password_file) for each in server.logins}
     if server.accounts_file is not None:
         return {mailbox: Login(mailbox, file) for mailbox, file in read_accounts(server.accounts_file).items()}
     imap = server.imap

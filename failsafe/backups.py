@@ -31,10 +31,12 @@ from failsafe.backup.report import BackupReport
 from failsafe.backup.snapshot import host_of, read_tags
 from failsafe.backup.stretch import Care
 from failsafe.canaries import canary_filter
+from failsafe.config.secondaries import SecondaryServer
 from failsafe.errors import ArchiveError, ExternalError, FailsafeError, Refused
+from failsafe.homecoming.gathered import GONE_FOR
 from failsafe.model import Result, SnapshotInfo
 from failsafe.own_state import carry_own_files, own_files_or_less
-from failsafe.ports import Narrator, Progress
+from failsafe.ports import MailSource, Narrator, Progress
 from failsafe.pulling import care_for, keep_part, keep_space
 from failsafe.repositories import keep_guards, keep_holds, keep_mailboxes, keep_snapshots, settle_duties, target_of
 from failsafe.store.duties import BackupRun
@@ -82,7 +84,8 @@ def back_up(app: App, server: str, progress: Progress, narrate: Narrator, *, by_
     catalog = _Cataloging(app, server, narrate)
 
     def pull_and_catalog(staging: Staging, shown: Progress) -> PullReport:
-        pulled = _pull_or_tell(app, server, staging, shown, narrate, began, care_for(app, server, checkpoints))
+        care = care_for(app, server, checkpoints)
+        pulled = _pull_or_tell(app, server, staging, shown, narrate, began, care, by_hand=by_hand)
         catalog.begin(pulled.new)
         return pulled
 
@@ -141,7 +144,7 @@ def stored_snapshots(
     app: App, server: str | None, repository: str | None
 ) -> tuple[list[StoredSnapshot], list[tuple[str, ExternalError]]]:
     """What is stored where, oldest first, and which repositories could not be asked and why. Raises UsageError."""
-    servers = [server] if server is not None else sorted(app.config.mail_server)
+    servers = [server] if server is not None else sorted(app.config.archived)
     found: list[StoredSnapshot] = []
     silent: list[tuple[str, ExternalError]] = []
     for name in [repository] if repository is not None else sorted(app.config.repository):
@@ -164,11 +167,11 @@ def _standing(app: App, server: str) -> tuple[Standing, ...]:
 
 
 def _pull_or_tell(
-    app: App, server: str, staging: Staging, progress: Progress, narrate: Narrator, now: datetime, care: Care
+    app: App, server: str, staging: Staging, progress: Progress, narrate: Narrator, now: datetime, care: Care, *, by_hand: bool
 ) -> PullReport:
     """A full disk or a fault of SQLite is a failed backup that is recorded, and repositories still get what staging has."""
     try:
-        return _pull(app, server, staging, progress, narrate, now, care)
+        return _pull(app, server, staging, progress, narrate, now, care, by_hand=by_hand)
     except (OSError, sqlite3.Error) as error:
         raise ArchiveError(
             f"{server}: the pull could not be kept on this machine: {error}",
@@ -177,7 +180,7 @@ def _pull_or_tell(
 
 
 def _pull(
-    app: App, server: str, staging: Staging, progress: Progress, narrate: Narrator, now: datetime, care: Care
+    app: App, server: str, staging: Staging, progress: Progress, narrate: Narrator, now: datetime, care: Care, *, by_hand: bool
 ) -> PullReport:
     table = app.server(server)
     listed = app.duties.all().get(f"full-listing:{server}")
@@ -196,8 +199,9 @@ def _pull(
         controller=lambda: own_files_or_less(app, narrate),
         erase_after=app.config.controller.erase_after,
         leave_out=canary_filter(app.state_dir),
+        keep_gone=GONE_FOR if isinstance(table, SecondaryServer) else None,
     )
-    source = app.mail_source(server)
+    source = _source_of(app, server, again=by_hand)
     with Inventory.open(app.inventory_file(server)) as inventory:
         options = replace(options, erased=_settle_erasures(app, server, staging, inventory, narrate))
         if source is None:
@@ -207,6 +211,15 @@ def _pull(
     if full and report.result is Result.OK:
         app.duties.ended(f"full-listing:{server}", app.clock.now(), ok=True)
     return report
+
+
+def _source_of(app: App, server: str, *, again: bool) -> MailSource | None:
+    table, source = app.server(server), app.mail_source(server)
+    if source is None or not isinstance(table, SecondaryServer):
+        return source
+    from failsafe.homecoming_logins import SparingSource
+
+    return SparingSource(app, table, source, again=again)
 
 
 def _settle_erasures(app: App, server: str, staging: Staging, inventory: Inventory, narrate: Narrator) -> Erased:

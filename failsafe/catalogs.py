@@ -83,5 +83,5 @@ def _rebuild(app: App, adapter: ResticRepository, fresh: Path, progress: Progres
     with Catalog.open(fresh) as catalog:
         return tuple(
             Rebuild(catalog, adapter, server, fresh.parent / server, known_erased(app, server), progress, narrate).run()
-            for server in sorted(app.config.mail_server)
+            for server in sorted(app.config.archived)
         )

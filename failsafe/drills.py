@@ -116,7 +116,7 @@ def _place(app: App, name: str) -> DrillPlace:
     repository = app.repository(
         name, environment_file=credentials, cache_dir=folder / "cache"
     )  # raises UsageError where there is none
-    servers = tuple(sorted(app.config.mail_server))
+    servers = app.archived_servers()
     probes = (probe.recipient for probe in app.config.probe.values())
     canaries = (canary.to for canary in app.config.canary.values())
     return DrillPlace(

@@ -71,7 +71,7 @@ def find_targets(app: App, name: str, server: str | None) -> tuple[Target, ...]:
     """Servers that know a mailbox or domain of this name. Raises UsageError where none does."""
     if server is not None:
         app.server(server)
-    found = [_target(app, name, each) for each in ([server] if server is not None else sorted(app.config.mail_server))]
+    found = [_target(app, name, each) for each in ([server] if server is not None else sorted(app.config.archived))]
     targets = tuple(each for each in found if each.mailboxes or each.erased_at is not None)
     if not targets:
         where = server or "any server"

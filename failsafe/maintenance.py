@@ -19,6 +19,7 @@ from failsafe.backup.retention import Decision, Keep, plan_retention
 from failsafe.backup.snapshot import host_of
 from failsafe.backups import HEAVY_LOCK, WAIT_FOR_HEAVY
 from failsafe.config.schema import RepositoryTable
+from failsafe.config.secondaries import domain_of
 from failsafe.errors import ArchiveError, Refused, StoreError
 from failsafe.events import Event
 from failsafe.model import DomainState, Guard, Notice, Severity, SnapshotInfo
@@ -63,7 +64,7 @@ def prune_repository(app: App, name: str, progress: Progress | None = None) -> P
     _demand_here(app, name, "prune")
     app.duties.started(f"prune:{name}", app.clock.now())
     with alone(app, name, "prune"):
-        servers = (guard for server in sorted(app.config.mail_server) for guard in judge_server(view_server(app, server)))
+        servers = (guard for server in app.archived_servers() for guard in judge_server(view_server(app, server)))
         frozen = tuple(dict.fromkeys((*repository_freezes(app, name), *servers)))
         course = OnCourse(app, f"prune:{name}", progress)
         waiting = ErasedIn(app, name)
@@ -90,7 +91,7 @@ class ErasedIn:
         self._ready: dict[str, str] = {}
 
     def wants_whole(self, listed: Sequence[SnapshotInfo]) -> bool:
-        for server in sorted(self._app.config.mail_server):
+        for server in sorted(self._app.config.archived):
             mine = [info for info in listed if info.host == host_of(server)]
             for each in stored_erased(self._app, server).standing:
                 key, at = f"{server} {each.name.lower()}", each.at.isoformat()
@@ -106,7 +107,9 @@ class ErasedIn:
 
 def view_server(app: App, server: str) -> ServerView:
     """What may stop forgetting this server's snapshots. What cannot be read is in it as not known."""
-    domains = {name: _state_of(app, name) for name, table in app.config.domain.items() if table.server == server}
+    own = domain_of(server)
+    concerned = [name for name, table in app.config.domain.items() if own == name or table.server == server]
+    domains = {name: _state_of(app, name) for name in concerned}
     file = app.inventory_file(server)
     if not file.exists():
         return ServerView(server, None, "it was never backed up from this machine", domains)
@@ -142,7 +145,7 @@ def plan_server(app: App, name: str, server: str, snapshots: Sequence[SnapshotIn
 def _planner(app: App, name: str) -> Planner:
     """Snapshots of hosts that are none of the configured servers' are shown, and left alone."""
     frozen = repository_freezes(app, name)
-    hosts = {host_of(server): server for server in sorted(app.config.mail_server)}
+    hosts = {host_of(server): server for server in sorted(app.config.archived)}
 
     def plan(listed: Sequence[SnapshotInfo]) -> tuple[ServerPlan, ...]:
         plans = [

@@ -241,6 +241,7 @@ class Endpoint:
     port: int
     tls: str = "implicit"  # implicit | starttls | none (loopback only)
     ca_file: str | None = None  # added to the system's
+    certificate_sha256: str | None = None  # IMAP only: this certificate and no other, whatever it says; lower-case hexadecimal
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,7 @@ def _state(app: App) -> dict[str, bytes]:
 
 
 def _guards(app: App) -> Iterator[Row]:
-    for server in sorted(app.config.mail_server):
+    for server in sorted(app.config.archived):
         for one in GuardBook(app.inventory_file(server), server).standing():
             words = {"place": one.place, "code": one.code, "text": one.text, "raised_at": one.raised_at.isoformat()}
             yield {"table": "guard", "server": server, **words}

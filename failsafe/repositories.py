@@ -173,7 +173,7 @@ def keep_guards(app: App, server: str, guards: Sequence[Guard]) -> None:
 
 def has_something(app: App) -> bool:
     """Whether any server's staging holds a generation that a repository could take."""
-    return any((app.staging_folder(server) / "generations").is_dir() for server in app.config.mail_server)
+    return any((app.staging_folder(server) / "generations").is_dir() for server in app.config.archived)
 
 
 def _pull_nothing(_staging: Staging, _progress: Progress) -> PullReport:

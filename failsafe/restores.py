@@ -33,6 +33,7 @@ from failsafe.backup.restore import RestoreReport, open_sealed, run_restore, unr
 from failsafe.backup.restore_plan import Plan, Wanted, as_stored, describe, plan_restore, wanted_of, without
 from failsafe.backup.shortcut import Shortcut, segments_known_to
 from failsafe.backup.unsealing import Keys, Unsealer
+from failsafe.config.secondaries import domain_of
 from failsafe.errors import FailsafeError, UsageError
 from failsafe.events import Event
 from failsafe.mail.headers import Headers
@@ -81,7 +82,7 @@ def catalog_of(app: App) -> Iterator[Catalog]:
 
 def archives(app: App) -> dict[str, Archive]:
     """Staging folders that there are, by server."""
-    places = {name: app.staging_folder(name) for name in app.config.mail_server}
+    places = {name: app.staging_folder(name) for name in app.config.archived}
     return {name: Archive(folder) for name, folder in places.items() if (folder / "generations").is_dir()}
 
 
@@ -146,13 +147,14 @@ def told_once(narrate: Narrator) -> Narrator:
 def choose(app: App, catalog: Catalog, request: Request, origins: Sequence[Source], narrate: Narrator) -> Chosen:
     """Without a time: from the catalog. With one: from the manifests of the snapshot that shows it, so flags are those of then, too."""
     query = replace(request.query, at=None)
-    names = [query.server] if query.server is not None else sorted(app.config.mail_server)
-    for name in names:
-        app.server(name)
+    if query.server is not None:
+        app.server(query.server)
+    everywhere = app.config.mail_server if request.snapshot is None else app.config.archived
+    names = [query.server] if query.server is not None else sorted(everywhere)
     unknown = [name for name in names if catalog.generation_of(name) == 0]
     veil = Veil(app, origins)
     if request.snapshot is None and request.at is None and not unknown:
-        return _from_catalog(catalog, query, veil)
+        return _from_catalog(app, catalog, query, veil)
     if request.snapshot is not None:
         moments = [moment_of(origins, names, request.snapshot, narrate)]
     else:
@@ -239,9 +241,14 @@ def _load() -> None:
     import failsafe.store.events  # noqa: F401
 
 
-def _from_catalog(catalog: Catalog, query: Query, veil: Veil) -> Chosen:
-    """A whole place means what is in it now; certain messages are meant wherever and whenever they were."""
-    rows = tuple(row for row in search(catalog, query) if not veil.hides(row.server, row.mailbox))
+def _from_catalog(app: App, catalog: Catalog, query: Query, veil: Veil) -> Chosen:
+    """A whole place means what is in it now; certain messages are meant wherever and whenever they were. What was gathered from a secondary
+    is meant only where its server is named: it has mailboxes of the same names."""
+    rows = tuple(
+        row
+        for row in search(catalog, query)
+        if not veil.hides(row.server, row.mailbox) and (query.server is not None or row.server in app.config.mail_server)
+    )
     if query.names_messages or query.gone or query.gone_since is not None:
         return Chosen(rows, "the newest state, and what vanished before", _missing_ids(query, rows))
     present = tuple(row for row in rows if row.gone_at is None)
@@ -296,7 +303,7 @@ def _repository(app: App, name: str, folder: Path, progress: Progress | None) ->
 
 
 def _imap(app: App, request: Request, place: str, found: Sequence[Found]) -> Callable[[str], MailboxServer]:
-    names = {place} if place else {row.server for row in found}
+    names = {place} if place else {home_of(app, row.server) for row in found}
     if len(names) > 1:
         raise UsageError("the messages come from several mail servers", mend=f"name one: --server, or --to imap:{min(names)}")
     endpoint = _endpoint(app, names.pop()) if names else None
@@ -316,7 +323,15 @@ def _imap(app: App, request: Request, place: str, found: Sequence[Found]) -> Cal
     return connect
 
 
+def home_of(app: App, server: str) -> str:
+    """The mail server to which mail of an archive goes back: of a secondary the domain's own, for nothing is ever written to a secondary."""
+    domain = domain_of(server)
+    return server if domain is None else app.domain(domain).server
+
+
 def _endpoint(app: App, server: str) -> Endpoint:
+    if domain_of(server) is not None:
+        raise UsageError(f"{server} is only read: nothing is restored to it", mend=f"--to imap:{home_of(app, server)}")
     table = app.server(server).imap
     if table is None:
         raise UsageError(

@@ -77,7 +77,7 @@ class Veil:
     def words(self, query: Query, *, nothing_found: bool) -> list[str]:
         """For a person who asks for what was erased; and, where nothing was found, what was not looked at."""
         found = []
-        for server in [query.server] if query.server is not None else sorted(self._app.config.mail_server):
+        for server in [query.server] if query.server is not None else sorted(self._app.config.archived):
             for each in self._of(server).standing:
                 if query.mailbox is not None and _asks_for(query.mailbox, each):
                     found.append(

@@ -40,7 +40,7 @@ def check_repository(
         asked = (1, 1) if whole else (part, parts)
         verdict = verify_repository(repository, part=asked[0], parts=asked[1], clock=app.clock, record=app.record)
         verdict = _with_bucket(app, verdict)
-        archives = tuple(_newest(app, repository, server, progress) for server in sorted(app.config.mail_server))
+        archives = tuple(_newest(app, repository, server, progress) for server in app.archived_servers())
     next_part = part if whole else part % parts + 1
     _keep(app, name, verdict, archives, next_part=next_part)
     _keep_coverage(app, name, verdict, archives, None if whole else part, next_part)

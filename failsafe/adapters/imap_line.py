@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import imaplib
 import io
 import re
@@ -11,6 +12,7 @@ import ssl
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from imapclient import IMAPClient, SocketTimeout, imap4, tls
@@ -29,6 +31,8 @@ SLOWEST = 1_000  # bytes per second that a long answer must bring on average
 LITERAL_BYTES = 300 << 20  # of one literal: more than any message a server would take
 LINE_BYTES = 16 << 20  # of one line: a SEARCH of some 1.5 million messages
 PIECE = 1 << 16
+CA_CHARACTERS = 4 << 20  # of a file of certificates: more than the system's own has
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
 # Dovecot's time stamp and how long it took: the same fault is to have the same words each time.
 _OF_THE_MOMENT = re.compile(r"\s*\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\]|\s*\(\d+\.\d+ \+ [^()]*secs\)\.?")
 
@@ -203,10 +207,51 @@ class _Client(IMAPClient):  # type: ignore[misc]
 
 
 def connect(endpoint: Endpoint, meter: Meter) -> IMAPClient:
-    """A client before its login."""
+    """A client before its login. Raises MailError for a certificate that nothing vouches for, and what `faults` translates.
+
+    A certificate that stands itself in `ca_file` is trusted whatever name and time it bears: a person put that very one there, as Proton
+    Bridge exports it for, whose name is that of no host.
+    """
+    if endpoint.certificate_sha256 is not None:
+        return _connect_pinned(
+            endpoint, meter, frozenset({endpoint.certificate_sha256}), "it is not the one in certificate_sha256"
+        )
     context = ssl.create_default_context()
     if endpoint.ca_file is not None:
         context.load_verify_locations(cafile=endpoint.ca_file)
+    try:
+        return _connect(endpoint, meter, context)
+    except ssl.SSLCertVerificationError as error:
+        known = frozenset() if endpoint.ca_file is None else _fingerprints_in(endpoint.ca_file)
+        return _connect_pinned(endpoint, meter, known, error.verify_message)
+
+
+def _connect_pinned(endpoint: Endpoint, meter: Meter, known: frozenset[str], why: str) -> IMAPClient:
+    """Nothing is said to a server whose certificate is none of `known` (SHA-256)."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    client = _connect(endpoint, meter, context)
+    shown = client.socket().getpeercert(binary_form=True) or b""
+    fingerprint = hashlib.sha256(shown).hexdigest()
+    if fingerprint in known:
+        return client
+    with contextlib.suppress(Exception):  # without a word
+        client.shutdown()
+    text = ":".join(fingerprint[start : start + 2] for start in range(0, len(fingerprint), 2)).upper()
+    raise MailError(
+        f"{endpoint.host}:{endpoint.port} shows a certificate that is not known here: {why}; its SHA-256 fingerprint is {text}",
+        mend=f"if it is your own server or Proton Bridge, compare (there: openssl x509 -in cert.pem -noout -fingerprint -sha256), then say beside "
+        f'host: certificate_sha256 = "{text}"; or name that certificate, or its authority, in ca_file',
+        transient=False,
+    )
+
+
+def _fingerprints_in(ca_file: str) -> frozenset[str]:
+    text = Path(ca_file).read_text(encoding="utf-8", errors="replace")[:CA_CHARACTERS]
+    return frozenset(hashlib.sha256(ssl.PEM_cert_to_DER_cert(found)).hexdigest() for found in _CERTIFICATE.findall(text))
+
+
+def _connect(endpoint: Endpoint, meter: Meter, context: ssl.SSLContext) -> IMAPClient:
     client = _Client(
         meter,
         host=endpoint.host,
@@ -216,7 +261,12 @@ def connect(endpoint: Endpoint, meter: Meter) -> IMAPClient:
         timeout=SocketTimeout(connect=CONNECT_SECONDS, read=meter.answer_seconds),
     )
     if endpoint.tls == "starttls":
-        client.starttls(context)
+        try:
+            client.starttls(context)
+        except BaseException:
+            with contextlib.suppress(Exception):
+                client.shutdown()
+            raise
     return client
 
 

@@ -15,6 +15,7 @@ from failsafe.ports import Channel, MailHost
 from failsafe.secrets import Secret, read_secret
 
 LISTED_BYTES = 16 << 20  # of `doveadm user '*'`
+PASSING = ("[UNAVAILABLE]", "[INUSE]", "[LIMIT]", "[SERVERBUG]")
 _MAILBOX = re.compile(
     r"(?!-)[^\s\0/@\\'\"]+(@[^\s\0/@\\'\"]+)?\Z"
 )  # nothing that a program could take for an option, a path or a quote
@@ -107,11 +108,18 @@ def log_in(
         if error.transient:
             raise
         said = words_of(error.__cause__)
+        if is_passing(said):
+            raise MailError(f"{where} does not let {user} in just now: {said}") from None
         raise MailError(f"{where} does not let {user} in: {said}", mend=mend, transient=False, credential=True) from None
     except BaseException:
         hang_up(client)
         raise
     return ImapSource(client, meter, where)
+
+
+def is_passing(said: str) -> bool:
+    """Whether the server refused a login for reasons of its own (RFC 5530 and 9051), and not for the password."""
+    return said.upper().startswith(PASSING)
 
 
 def log_in_over(channel: Channel, where: str) -> ImapSource:

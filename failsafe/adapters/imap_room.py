@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from failsafe.adapters.imap_line import Meter, connect, faults, hang_up, words_of
+from failsafe.adapters.imap_login import is_passing
 from failsafe.errors import MailError, SecretError
 from failsafe.failover.rounds import LOGIN_REFUSED
 from failsafe.mail.replies import printable
@@ -48,6 +49,8 @@ def look_at_room(endpoint: Endpoint, user: str, password_file: Path) -> RoomSigh
         said = printable(words_of(error.__cause__).replace(password.reveal(), "…"))
         if error.transient:
             return RoomSight(ProbeClass.DOWN, printable(str(error)).replace(password.reveal(), "…"))
+        if is_passing(said):
+            return RoomSight(ProbeClass.DOWN, f"it lets nobody in just now: {said}")
         return RoomSight(ProbeClass.UNKNOWN, f"{LOGIN_REFUSED}: {said}")
     finally:
         hang_up(client)

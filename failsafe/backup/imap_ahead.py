@@ -53,7 +53,7 @@ class Survey(AheadReader):
         self.progress.stage(f"{self.mailbox} {known.name}", len(wanted), "messages")
         for start in range(0, len(wanted), AT_ONCE):
             asked = set(wanted[start : start + AT_ONCE])
-            facts = [one for one in self.box.facts(sorted(asked)) if one.uid in asked]
+            facts = list(self._in_time(known, (one for one in self.box.facts(sorted(asked)) if one.uid in asked)))
             self._awaited.add(known.id, (one for one in facts if not self._take_known(known, now, one)))
             self.progress.advance(len(asked))
 

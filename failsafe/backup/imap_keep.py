@@ -25,8 +25,10 @@ LOST = "NOT EXISTS (SELECT 1 FROM living v WHERE v.mailbox = l.mailbox AND v.can
 class ImapKeeper(Keeper):
     """Keeper for a server that is read over IMAP. First `gather_leaving`, then the others."""
 
-    def __init__(self, inventory: Inventory, staging: Staging) -> None:
+    def __init__(self, inventory: Inventory, staging: Staging, *, keeps_gone: bool = False) -> None:
+        """`keeps_gone`: what is lost stays in the manifests, marked, also where no guard stands; until `drop_gone`."""
         super().__init__(inventory, staging)
+        self._keeps_gone = keeps_gone
         self.awaited = Awaited(self.db)
         for name in ("leaving", "living"):
             self.db.execute(f"DROP TABLE IF EXISTS temp.{name}")
@@ -96,14 +98,20 @@ class ImapKeeper(Keeper):
         left = self.inventory.count("leaving")
         self.db.execute("UPDATE folder SET dirty = 1 WHERE id IN (SELECT folder FROM leaving)")
         kept = ",".join(str(folder) for folder in self._guarded_folders()) or "-1"
+        which = "TRUE" if self._keeps_gone else f"folder IN ({kept})"
         self.db.execute(
-            f"UPDATE entry SET gone_at = ? WHERE ({KEY}) IN (SELECT {KEY} FROM leaving l WHERE folder IN ({kept}) AND {LOST})",
-            (at,),
+            f"UPDATE entry SET gone_at = ? WHERE ({KEY}) IN (SELECT {KEY} FROM leaving l WHERE {which} AND {LOST})", (at,)
         )
         self.db.execute(f"DELETE FROM entry WHERE gone_at IS NULL AND ({KEY}) IN (SELECT {KEY} FROM leaving)")
         self._let_return()
         self._tidy_away()
         return left
+
+    def drop_gone(self, before: str) -> None:
+        """Lets go of what has been marked since before then (ISO 8601, UTC)."""
+        which = "gone_at IS NOT NULL AND gone_at < ?"
+        self.db.execute(f"UPDATE folder SET dirty = 1 WHERE id IN (SELECT folder FROM entry WHERE {which})", (before,))
+        self.db.execute(f"DELETE FROM entry WHERE {which}", (before,))
 
     def _let_return(self) -> None:
         """What had vanished under a guard and is in its mailbox again is no longer gone."""
@@ -117,6 +125,7 @@ class ImapKeeper(Keeper):
     def _tidy_away(self) -> None:
         empty = "SELECT g.folder FROM gone_folder g WHERE NOT EXISTS (SELECT 1 FROM entry e WHERE e.folder = g.folder)"
         self.db.execute(f"UPDATE mailbox SET dirty = 1 WHERE id IN (SELECT mailbox FROM folder WHERE id IN ({empty}))")
+        self.db.execute(f"DELETE FROM imap_left_out WHERE folder IN ({empty})")
         self.db.execute(f"DELETE FROM imap_folder WHERE folder IN ({empty})")
         self.db.execute(f"DELETE FROM folder WHERE id IN ({empty})")
         self._lift_returned()

@@ -23,6 +23,8 @@ SCHEMA = (
     uid_next INTEGER, messages INTEGER, modseq INTEGER, lacking TEXT NOT NULL DEFAULT '[]')""",
     """CREATE TABLE IF NOT EXISTS imap_identity (mailbox INTEGER NOT NULL, identity BLOB NOT NULL, size INTEGER NOT NULL,
     internal_date INTEGER NOT NULL, content BLOB NOT NULL, stored INTEGER NOT NULL, header BLOB, PRIMARY KEY (mailbox, identity)) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS imap_left_out (folder INTEGER NOT NULL, uid INTEGER NOT NULL, internal_date INTEGER,
+    PRIMARY KEY (folder, uid)) WITHOUT ROWID""",
     "CREATE INDEX IF NOT EXISTS imap_entry_uid ON entry (folder, uid)",
     "CREATE INDEX IF NOT EXISTS imap_identity_content ON imap_identity (mailbox, content)",
     "CREATE TEMP TABLE IF NOT EXISTS told (uid INTEGER PRIMARY KEY, mtime INTEGER NOT NULL)",
@@ -68,6 +70,7 @@ class ImapLedger:
         """
         self.db.execute("DELETE FROM imap_folder")
         self.db.execute("DELETE FROM imap_identity")
+        self.db.execute("DELETE FROM imap_left_out")
         self.db.execute("UPDATE entry SET uid = NULL WHERE CAST(base AS TEXT) NOT GLOB '*.V[0-9]*U[0-9]*.imap'")
         newest = self.staging.newest()
         for number, path in self.inventory.rows("SELECT id, path FROM mailbox"):
@@ -122,6 +125,7 @@ class ImapLedger:
         if anew:
             self.db.execute("UPDATE entry SET uid = NULL WHERE folder = ?", (folder,))
             self.db.execute("DELETE FROM departed WHERE folder = ?", (folder,))
+            self.db.execute("DELETE FROM imap_left_out WHERE folder = ?", (folder,))
             self.db.execute("UPDATE imap_folder SET lacking = '[]' WHERE folder = ?", (folder,))
         changed = "UPDATE folder SET uid_validity = ?, cur = NULL, dirty = 1 WHERE id = ? AND uid_validity IS NOT ?"
         self.db.execute(changed, (uid_validity, folder, uid_validity))
@@ -154,15 +158,40 @@ class ImapLedger:
         return {row[0] for row in self.db.execute(f"SELECT e.uid FROM entry e WHERE e.folder = ? AND {PRESENT}", (folder,))}
 
     def lacks(self, folder: int, uids: Collection[int]) -> list[int]:
-        """Those that are not stored."""
+        """Those that are to be stored and are not."""
+        left_out = self._left_out(folder)
         if len(uids) > FEW:
             mine = self.uids(folder)
-            return [uid for uid in uids if uid not in mine]
+            return [uid for uid in uids if uid not in mine and uid not in left_out]
         found = f"entry e {BY_UID} WHERE e.folder = ? AND e.uid = ? AND {PRESENT}"
-        return [uid for uid in uids if not self.inventory.count(found, folder, uid)]
+        return [uid for uid in uids if uid not in left_out and not self.inventory.count(found, folder, uid)]
 
     def count(self, folder: int) -> int:
-        return self.inventory.count(f"entry e WHERE e.folder = ? AND {PRESENT}", folder)
+        """Of the messages there that are known, stored or left out."""
+        stored = self.inventory.count(f"entry e WHERE e.folder = ? AND {PRESENT}", folder)
+        return stored + self.inventory.count("imap_left_out WHERE folder = ?", folder)
+
+    # -- what is there and is not archived -------------------------------------------------------------------------------
+
+    def leave_out(self, folder: int, uid: int, internal_date: int | None = None) -> None:
+        """`internal_date` in seconds, of a message that is too old; None for one that is nobody's mail (a canary)."""
+        self.db.execute("INSERT OR REPLACE INTO imap_left_out VALUES (?, ?, ?)", (folder, uid, internal_date))
+
+    def reconsider(self, since: int | None) -> None:
+        """What was too old and is not any more, `since` now, is wanted again; folders that had such are compared as a whole."""
+        which = "internal_date IS NOT NULL" if since is None else f"internal_date >= {int(since)}"
+        self.db.execute(f"UPDATE folder SET cur = NULL WHERE id IN (SELECT folder FROM imap_left_out WHERE {which})")
+        self.db.execute(f"DELETE FROM imap_left_out WHERE {which}")
+
+    def keep_left_out(self, folder: int, there: Collection[int]) -> None:
+        """Of a folder that was listed as a whole."""
+        gone = self._left_out(folder).difference(there)
+        self.db.executemany("DELETE FROM imap_left_out WHERE folder = ? AND uid = ?", ((folder, uid) for uid in gone))
+
+    def _left_out(self, folder: int) -> set[int]:
+        return {row[0] for row in self.db.execute("SELECT uid FROM imap_left_out WHERE folder = ?", (folder,))}
+
+    # -- messages that are stored ----------------------------------------------------------------------------------------
 
     def tell(self, folder: int, told: Iterable[tuple[int, frozenset[str], int | None]]) -> tuple[int, list[int]]:
         """(uid, flags, internal date or None) as the server has them now. Gives how many changed, and UIDs that stand for another message."""
@@ -182,6 +211,11 @@ class ImapLedger:
 
     def depart(self, folder: int, ranges: Iterable[tuple[int, int]]) -> None:
         """UIDs that are no longer there; their entries stay until the end of the pull, when losses are judged."""
+        ranges = list(ranges)
+        self.db.executemany(
+            "DELETE FROM imap_left_out WHERE folder = ? AND uid BETWEEN ? AND ?",
+            ((folder, first, last) for first, last in ranges),
+        )
         self.db.executemany(
             f"INSERT OR IGNORE INTO departed SELECT folder, uid FROM entry {BY_UID} WHERE folder = ?1 AND uid BETWEEN ?2 AND ?3 "
             "AND gone_at IS NULL",

@@ -62,12 +62,21 @@ class _ImapPull(PullRun):
         super().__init__(work)
         self.source = source
         full = fresh or self.options.full_listing
-        self.keeper = ImapKeeper(self.inventory, self.staging)
+        self.keeper = ImapKeeper(self.inventory, self.staging, keeps_gone=self.options.keep_gone is not None)
         self.ledger = ImapLedger(self.inventory, self.staging, fresh=fresh)
         self.pace = Pace(self.stretch, self.progress, self.checkpoint)
         self.reading = Reading(
-            source, self.ledger, self.progress, self.narrate, self.pace, exclude=self.options.exclude_folders, full=full
+            source,
+            self.ledger,
+            self.progress,
+            self.narrate,
+            self.pace,
+            exclude=self.options.exclude_folders,
+            full=full,
+            leave_out=self.options.leave_out,
+            since=None if self.options.since is None else int(self.options.since.timestamp()),
         )
+        self.ledger.reconsider(self.reading.since)
         self.seen: dict[str, Seen] = {}
         self.renewed: set[int] = set()  # folders whose UIDVALIDITY is another than it was
         self.told: dict[str, None] = {}  # notes of readers, each once
@@ -155,6 +164,8 @@ class _ImapPull(PullRun):
         self._raise_guards(losses, self.keeper.rebuilt_by(len(self.renewed), len(names)), now)
         self.moved, self.new = self.keeper.moves()
         self.gone = max(0, self.keeper.let_leave(at) - self.moved)
+        if self.options.keep_gone is not None:
+            self.keeper.drop_gone((now - self.options.keep_gone).isoformat())
         for seen in self.seen.values():
             for folder in set(seen.listed) - set(seen.unread):
                 whole = folder in seen.states and folder not in seen.restless

@@ -25,6 +25,7 @@ ROUNDS = 30  # of asking which folders got messages meanwhile: needed only while
 ATTEMPTS = 2  # sessions for one mailbox, beside those that reading bodies may need
 AT_ONCE = 2_000  # messages whose facts are held in memory
 HEADER = 1 << 18  # bytes looked at for the end of a header
+SMALL = 1 << 16  # bytes: nothing larger is a canary
 WIDE = 20_000  # UIDs between two states: beyond, the server is asked which of them there are
 
 
@@ -63,6 +64,8 @@ class Reading:
     pace: Pace
     exclude: Sequence[str] = ()
     full: bool = False
+    leave_out: Callable[[bytes], bool] = lambda _: False  # asked for small messages: whether it is nobody's mail (a canary)
+    since: int | None = None  # seconds: what has an older internal date is left out
 
 
 class MailboxReader:
@@ -72,6 +75,7 @@ class MailboxReader:
         self.source, self.ledger, self.mailbox = reading.source, reading.ledger, mailbox
         self.progress, self.narrate, self.pace = reading.progress, reading.narrate, reading.pace
         self.exclude, self.full = reading.exclude, reading.full
+        self.leave_out, self.since = reading.leave_out, reading.since
         self.number = self.ledger.mailbox_id(mailbox)
         self.seen = Seen(mailbox)
         self.bodies = BodyReader(self._reopened, self.narrate)
@@ -229,6 +233,7 @@ class MailboxReader:
     def _compare(self, known: Known, now: FolderState, way: Way) -> None:
         """Every UID there against every UID known."""
         there = self.box.uids()
+        self.ledger.keep_left_out(known.id, there)
         mine = self.ledger.uids(known.id)
         self.ledger.depart(known.id, ((uid, uid) for uid in mine.difference(there)))
         both = [uid for uid in there if uid in mine]
@@ -285,7 +290,8 @@ class MailboxReader:
 
     def _take(self, known: Known, now: FolderState, uids: Sequence[int]) -> None:
         asked = set(uids)
-        facts = sorted((one for one in self.box.facts(uids) if one.uid in asked), key=lambda one: -one.uid)
+        listed = (one for one in self.box.facts(uids) if one.uid in asked)
+        facts = sorted(self._in_time(known, listed), key=lambda one: -one.uid)
         same = self._same(facts)
         for one in facts:
             if one.uid in same:
@@ -301,6 +307,14 @@ class MailboxReader:
                 self.ledger.take_back(known.id, uid)
         self.seen.notes += self.bodies.take_notes(f"{self.mailbox} {known.name}")
 
+    def _in_time(self, known: Known, facts: Iterable[SourceMessage]) -> Iterator[SourceMessage]:
+        """Without those that are too old, which are left out from now on."""
+        for one in facts:
+            if self.since is not None and one.internal_date is not None and seconds_of(one) < self.since:
+                self.ledger.leave_out(known.id, one.uid, seconds_of(one))
+            else:
+                yield one
+
     def _same(self, facts: Sequence[SourceMessage]) -> dict[int, Same]:
         """Of these, by UID, what is stored already: by an identity that cannot repeat, or by one that can and an equal header."""
         found = {one.uid: same for one in facts if (same := self.ledger.content_of(self.number, one)) is not None}
@@ -313,6 +327,12 @@ class MailboxReader:
 
     def _keeper_of(self, known: Known, now: FolderState) -> Callable[[SourceMessage, Iterable[bytes]], tuple[str, int]]:
         def keep(message: SourceMessage, pieces: Iterable[bytes]) -> tuple[str, int]:
+            if message.size <= SMALL:
+                pieces = (data := b"".join(pieces),)
+                if self.leave_out(data):
+                    self.ledger.leave_out(known.id, message.uid)
+                    self.pace.came(message.size)
+                    return "", message.size
             start = bytearray()
             stored = self._writer.add(_watched(pieces, start))
             self.ledger.pending[stored.id] = stored.size

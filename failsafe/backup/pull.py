@@ -18,6 +18,7 @@ from failsafe.backup.erased import NOTE, Erased
 from failsafe.backup.extras import Extras
 from failsafe.backup.fetch import Fetcher
 from failsafe.backup.gather import Gatherer, Target, World
+from failsafe.backup.guards import CONTENT
 from failsafe.backup.inventory import Inventory, mailbox_name
 from failsafe.backup.keep import Keeper
 from failsafe.backup.layouts import Source, Wanted
@@ -55,7 +56,11 @@ class PullOptions:
     file_limit: int = 256 << 20  # bytes of one file of extra paths
     total_limit: int = 1 << 30  # bytes of one extra path or command
     erased: Erased = field(default_factory=Erased)  # mailboxes that are on the server and are not to be archived
-    leave_out: Callable[[bytes], bool] = lambda _: False  # of messages read as files: those that are nobody's mail (canaries)
+    leave_out: Callable[[bytes], bool] = lambda _: False  # of small messages: whether it is nobody's mail (a canary)
+    since: datetime | None = None  # over IMAP: what has an older internal date is not archived
+    keep_gone: timedelta | None = (
+        None  # what leaves such a server stays in its archive for so long, marked: nobody is asked about a loss
+    )
     erase_after: timedelta = ERASE_AFTER  # a message that nothing names any more leaves its segment within this time
 
     def wanted(self, *, reads_mail: bool = True) -> Wanted:
@@ -166,6 +171,11 @@ class PullRun(ABC):
         self._keep_news()
 
     def _raise_guards(self, losses: tuple[Loss, ...], rebuilt: Rebuilt, now: datetime) -> None:
+        if self.options.keep_gone is not None:
+            for mailbox, code, _ in self.inventory.guards():
+                if code in CONTENT:  # an inventory that was made anew, or a takeover, takes what is marked for a loss
+                    self.inventory.lift(code, mailbox)
+            return
         for mailbox, guard in judge_losses(losses, rebuilt, self.options.server):
             self.inventory.raise_guard(mailbox, guard.code, guard.text, now.isoformat())
             self.narrate(f"{guard.code}: {guard.text}")

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
 
 from failsafe.app import App
 from failsafe.checkup.recipients import ask_secondary, recipients_here
 from failsafe.config.schema import Account, CatchAll, Homecoming
 from failsafe.dns_ports import Lookups
-from failsafe.errors import SecretError
 from failsafe.failover.doctor_secondary import HomecomingLogin, SecondaryCheckup
 from failsafe.failover.rounds import LOGIN_REFUSED
 from failsafe.model import ProbeClass
 from failsafe.secondaries.known import provider_of
 from failsafe.secondaries.provider import SecondaryProvider
 
-LOGIN_AGAIN = timedelta(days=1)  # a refused login waits so long, unless its password file changed
 MOST_LOGINS = 20  # in one run
 
 
@@ -52,34 +49,18 @@ def _texts(provider: SecondaryProvider | None, domain: str, lookups: Lookups) ->
 
 def _logins(app: App, domain: str, home: Homecoming, now: datetime) -> tuple[HomecomingLogin, ...]:
     from failsafe.adapters.imap_room import RoomSight, look_at_room
+    from failsafe.homecoming_logins import LoginMemory
 
-    duty = f"homecoming-login:{domain}"
-    row = app.duties.all().get(duty)
-    before: dict[str, list[str]] = {} if row is None else dict(row.details.get("refused", {}))
-    refused, found = dict[str, list[str]](), list[HomecomingLogin]()
+    memory, found = LoginMemory(app, domain), list[HomecomingLogin]()
     logins: list[Account | CatchAll] = [*home.accounts, *([home.catch_all] if home.catch_all is not None else [])]
+    memory.forget_others({login.user for login in logins}, now)
     for login in logins[:MOST_LOGINS]:
-        mark = _mark(login.password_file)
-        at, known = before.get(login.user, ("", ""))
-        if at and known == mark and timedelta(0) <= now - datetime.fromisoformat(at) < LOGIN_AGAIN:
-            sight = RoomSight(ProbeClass.UNKNOWN, f"{LOGIN_REFUSED} on {at[:10]}, and not tried again since")
-            refused[login.user] = [at, known]
+        at = memory.refused_at(login.user, login.password_file, now)
+        if at is not None:
+            sight = RoomSight(ProbeClass.UNKNOWN, f"{LOGIN_REFUSED} on {at:%Y-%m-%d}, and not tried again since")
         else:
             sight = look_at_room(home.endpoint(), login.user, login.password_file)
-            if sight.text.startswith(LOGIN_REFUSED):
-                refused[login.user] = [now.isoformat(), mark]
+            if sight.seen is ProbeClass.UP or sight.text.startswith(LOGIN_REFUSED):
+                memory.note(login.user, login.password_file, now, refused=sight.seen is not ProbeClass.UP)
         found.append(HomecomingLogin(login.user, sight.seen, sight.text, sight.quota))
-    if refused or before:
-        app.duties.ended(duty, now, ok=not refused, details={"refused": refused})
     return tuple(found)
-
-
-def _mark(password_file: Any) -> str:
-    """Changes when the file does; says nothing of what is in it."""
-    from failsafe.secrets import secret_path
-
-    try:
-        status = secret_path(password_file).stat()
-    except (OSError, SecretError):
-        return ""
-    return f"{status.st_ino}/{status.st_mtime_ns}/{status.st_size}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import typer
@@ -46,7 +47,8 @@ def backup(
     for name in names:
         everything.server(name)
     if repository is not None:
-        raise typer.Exit(_catch_up(everything, repository, names, as_json=as_json, scheduled=scheduled))
+        whose = servers or everything.archived_servers()
+        raise typer.Exit(_catch_up(everything, repository, whose, as_json=as_json, scheduled=scheduled))
     worst = EXIT_OK
     for name in names:
         shown = progress(quiet=as_json)
@@ -59,7 +61,7 @@ def backup(
     raise typer.Exit(worst)
 
 
-def _catch_up(everything: Any, repository: str, servers: list[str], *, as_json: bool, scheduled: bool) -> int:
+def _catch_up(everything: Any, repository: str, servers: Sequence[str], *, as_json: bool, scheduled: bool) -> int:
     """One repository, without a pull; gives the exit code."""
     from failsafe.repositories import begin_duty, end_duty, serve_repository
 
@@ -193,7 +195,7 @@ def _check_stagings(everything: Any, *, quiet: bool) -> list[Any]:
     from failsafe.verification import check_staging
 
     found = []
-    for server in sorted(everything.config.mail_server):
+    for server in sorted(everything.config.archived):
         shown = progress(quiet=quiet)
         try:
             verdict = check_staging(everything, server, shown)

@@ -18,6 +18,7 @@ from failsafe.cli.restore_pick import Question, Talk
 from failsafe.cli.restore_talk import Decision, Wish, converse
 from failsafe.cli.search import for_terminal
 from failsafe.errors import Interrupted, NothingFound, UsageError
+from failsafe.restores import home_of
 
 if TYPE_CHECKING:
     from failsafe.app import App
@@ -88,7 +89,7 @@ class CatalogFacts:
         from failsafe.tombstones import Veil
 
         veil = Veil(self._app)
-        known = [each for each in known_mailboxes(self._catalog) if each.server in self._app.config.mail_server]
+        known = [each for each in known_mailboxes(self._catalog) if each.server in self._app.config.archived]
         known = [each for each in known if not veil.hides(each.server, each.mailbox)]
         if known:
             return known
@@ -110,7 +111,7 @@ class CatalogFacts:
         return found
 
     def imap_server(self, server: str) -> str:
-        table = self._app.server(server).imap
+        table = self._app.server(home_of(self._app, server)).imap
         return "" if table is None else str(table.endpoint().host)
 
     def home(self, mailbox: str) -> str:

@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from failsafe.config.servers import LOOPBACK, EndpointTable, ImapTable, MailServer, Table
+from failsafe.config.secondaries import CATCH_ALL, secondary_servers
+from failsafe.config.servers import LOOPBACK, EndpointTable, ImapTable, MailboxName, MailServer, PinnedTable, Table
 from failsafe.config.types import (
     AbsolutePath,
     Address,
@@ -182,7 +183,7 @@ class Dns(Table):
 
 
 class Account(Table):
-    mailbox: str
+    mailbox: MailboxName
     user: str
     password_file: AbsolutePath
 
@@ -192,12 +193,12 @@ class CatchAll(Table):
     password_file: AbsolutePath
 
 
-class Deliver(EndpointTable):
+class Deliver(PinnedTable):
     master_user: str | None = None
     password_file: AbsolutePath | None = None
 
 
-class Homecoming(EndpointTable):
+class Homecoming(PinnedTable):
     accounts: tuple[Account, ...] = ()
     catch_all: CatchAll | None = None
     deliver: Deliver | None = None
@@ -207,6 +208,13 @@ class Homecoming(EndpointTable):
     def _has_a_source(self) -> Homecoming:
         if not self.accounts and self.catch_all is None:
             raise ValueError("needs accounts = [{ mailbox, user, password_file }] or catch_all = { user, password_file }")
+        names = [account.mailbox.lower() for account in self.accounts]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"accounts: {', '.join(twice)} stands there twice; each mailbox is read with one login")
+        taken = [name for name in names if name.startswith(CATCH_ALL.format(""))]
+        if taken and self.catch_all is not None:
+            raise ValueError(f"accounts: {taken[0]} is the name under which the mail of the catch_all is archived")
         return self
 
 
@@ -319,3 +327,8 @@ class Config(Table):
     own_line: OwnLine = OwnLine()
     doctor: Doctor = Doctor()
     notify: Notify = Notify()
+
+    @property
+    def archived(self) -> dict[str, MailServer]:
+        """Everything that has an archive of its own: the mail servers and, as "DOMAIN:secondary", what homecomings read."""
+        return {**self.mail_server, **secondary_servers(self.domain)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, Literal
 
@@ -53,7 +54,30 @@ class EndpointTable(Table):
         return Endpoint(self.host, self.port, tls, None if self.ca_file is None else str(self.ca_file))
 
 
-class ImapTable(EndpointTable):
+def _fingerprint(value: str) -> str:
+    """As openssl prints it ("AB:CD:…"), or plain."""
+    digits = value.lower().removeprefix("sha256:").replace(":", "")
+    if re.fullmatch(r"[0-9a-f]{64}", digits) is None:
+        raise ValueError(f"{value!r} is no SHA-256 fingerprint; write it as openssl x509 -noout -fingerprint -sha256 prints it")
+    return digits
+
+
+class PinnedTable(EndpointTable):
+    """An IMAP server whose certificate nobody vouches for may be known by its fingerprint, once a person has compared it."""
+
+    certificate_sha256: Annotated[str, AfterValidator(_fingerprint)] | None = None
+
+    @model_validator(mode="after")
+    def _a_pin_needs_tls(self) -> PinnedTable:
+        if self.certificate_sha256 is not None and self.tls == "none":
+            raise ValueError('certificate_sha256 needs TLS: leave tls = "none" out')
+        return self
+
+    def endpoint(self) -> Endpoint:
+        return replace(super().endpoint(), certificate_sha256=self.certificate_sha256)
+
+
+class ImapTable(PinnedTable):
     """Where restores go and, with layout "imap", where mail is read. `separator` stands between a mailbox and the master user's name."""
 
     master_user: str | None = Field(default=None, min_length=1)

@@ -55,7 +55,7 @@ def make_kit(app: App, say: Narrator) -> Kit:
         archive_format=ARCHIVE_FORMAT,
         config=config,
         repositories=tuple(repositories),
-        servers=tuple(_server(app, name) for name in sorted(app.config.mail_server)),
+        servers=tuple(_server(app, name) for name in app.archived_servers()),
         files=files,
         lacking=lacking,
     )
@@ -256,7 +256,7 @@ def _ssh(table: RepositoryTable) -> KitSsh | None:
 
 
 def _server(app: App, name: str) -> KitServer:
-    table: MailServer = app.config.mail_server[name]
+    table: MailServer = app.server(name)
     if table.ssh is None:
         return KitServer(name, host_of(name), table.layout)
     (host, port), file = app.ssh_place(name)

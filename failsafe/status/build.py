@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -49,7 +50,11 @@ def build_status(roster: Roster, glance: Glance, now: datetime) -> Status:
     overdue = judge_freshness(roster.duties, runs, now, None if first is None else first["at"], begun_at(glance))
     late = {duty.name for duty in overdue}
     lease = glance.one("lease")
-    servers = tuple(_server(name, glance, late, now) for name in roster.servers)
+    gathered = (name for name in roster.secondaries if name in glance.by("backup_run", "server"))
+    servers = (
+        *(_server(name, glance, late, now) for name in roster.servers),
+        *(replace(_server(name, glance, late, now), is_secondary=True) for name in gathered),
+    )
     domains = tuple(_domain(row, glance, now) for row in roster.domains)
     stops = _stops(servers, domains)
     repositories = tuple(_repository(name, glance, late, roster, now, stops) for name in roster.repositories)

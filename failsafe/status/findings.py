@@ -139,7 +139,10 @@ def server_findings(server: ServerStatus, roster: Roster, now: datetime) -> list
     if server.status not in texts:
         return guards
     text, mend = texts[server.status]
-    return [*guards, Finding("recovery-point", Severity.FAIL, server.server, text, mend)]
+    severity = (
+        Severity.WARN if server.is_secondary else Severity.FAIL
+    )  # what lies there is not lost by that, and the doctor looks at it too
+    return [*guards, Finding("recovery-point", severity, server.server, text, mend)]
 
 
 def _guard_findings(server: ServerStatus) -> list[Finding]:

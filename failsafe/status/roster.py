@@ -23,7 +23,7 @@ from failsafe.backup.due import Duty, Window
 if TYPE_CHECKING:
     from failsafe.config.schema import Config
 
-FORMAT = 5  # grows when a field changes, so that an older memory is not read
+FORMAT = 6  # grows when a field changes, so that an older memory is not read
 OFFSITE_EVERY = timedelta(hours=6)  # between snapshots in a repository across a network, where `every` is left out
 DOCTOR_EVERY = timedelta(days=1)  # a failover relies on findings of at most 7 days
 FORGET_EVERY = timedelta(days=1)
@@ -55,6 +55,7 @@ class Roster:
     repositories: tuple[str, ...]
     domains: tuple[DomainRow, ...]
     duties: tuple[Duty, ...]
+    secondaries: tuple[str, ...] = ()  # what homecomings read: DOMAIN:secondary
 
     @property
     def database_file(self) -> Path | None:
@@ -98,6 +99,7 @@ def roster_of(config: Config) -> Roster:
         tuple(config.repository),
         domains,
         duties_of(config),
+        tuple(name for name in config.archived if name not in config.mail_server),
     )
 
 
@@ -192,6 +194,7 @@ def from_json(values: dict[str, Any]) -> Roster:
             "repositories": tuple(values["repositories"]),
             "domains": tuple(rows),
             "duties": tuple(duties),
+            "secondaries": tuple(values["secondaries"]),
         }
     )
 

@@ -64,6 +64,7 @@ class ServerStatus:
     guards: tuple[Guard, ...] = ()
     mailboxes: tuple[MailboxStatus, ...] = ()  # the one that is behind most first
     pull: Pull | None = None  # the one that is under way, or that stopped on its way
+    is_secondary: bool = False  # what a homecoming reads, not a mail server of ours
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,8 @@ def answer_all(status: Status, zone: tzinfo) -> Answers:
 def _mail_safe(status: Status, zone: tzinfo) -> tuple[str, str]:
     if not status.servers:
         return "Not known: no mail server is configured.", "look"
-    bad = [server for server in status.servers if server.status != "ok"]
+    mine = [server for server in status.servers if not server.is_secondary]
+    bad = [server for server in mine if server.status != "ok"]
     pulling = [server for server in bad if server.status == "pulling" and server.pull is not None]
     if pulling and len(pulling) == len(bad):
         told = [
@@ -56,13 +57,13 @@ def _mail_safe(status: Status, zone: tzinfo) -> tuple[str, str]:
             else f"The last complete backup is {spoken_age(status.at - point)} old."
         )
         return f"No: {server.server} is {_spoken_status(server.status)}. {held}", "bad"
-    points = [server.recovery_point_at for server in status.servers if server.recovery_point_at is not None]
+    points = [server.recovery_point_at for server in mine if server.recovery_point_at is not None]
     failing = [each.repository for each in status.repositories if each.status != "ok"]
     good = [each for each in status.repositories if each.status == "ok"]
     if not good or not points:
         return f"No: no repository is well ({', '.join(failing)}).", "bad"
     held = _held(status, good, min(points))
-    guarded = [f"{guard.code} ({server.server})" for server in status.servers for guard in server.guards]
+    guarded = [f"{guard.code} ({server.server})" for server in mine for guard in server.guards]
     if guarded:
         return f"Look: a guard stands, {', '.join(dict.fromkeys(guarded))}; everything up to {held}.", "look"
     if failing:

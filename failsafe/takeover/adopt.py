@@ -116,7 +116,7 @@ def find_journal(app: App, names: Sequence[str], narrate: Narrator) -> tuple[Jou
     """The newest export in any of these repositories, of any server."""
     best: tuple[Journal, Knowledge] | None = None
     with tempfile.TemporaryDirectory(dir=app.state_dir, prefix="takeover-") as work:
-        for server in sorted(app.config.mail_server):
+        for server in sorted(app.config.archived):
             found = _newest_of(app, server, names, Path(work), narrate)
             if found is not None and (best is None or found[1].at > best[1].at):
                 best = found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,8 +17,9 @@ from failsafe.backup.guardbook import GuardBook
 from failsafe.backup.inventory import Inventory
 from failsafe.backup.own_files import read_knowledge
 from failsafe.backup.refill import make_whole
+from failsafe.backup.snapshot import host_of
 from failsafe.backups import HEAVY_LOCK, WAIT_FOR_HEAVY
-from failsafe.errors import ArchiveError, FailsafeError, Interrupted
+from failsafe.errors import ArchiveError, FailsafeError, Interrupted, ResticError
 from failsafe.mail.manifest import Generation
 from failsafe.ports import Narrator, Progress
 from failsafe.repositories import keep_guards
@@ -35,6 +37,16 @@ class RebuiltServer:
     at: datetime | None = None
     error: str = ""
     mend: str = ""
+
+
+def stored_secondaries(app: App, names: Sequence[str]) -> tuple[str, ...]:
+    """Of what homecomings read, that of which any of these repositories holds a snapshot. One that does not answer has told so already."""
+    wanted = {host_of(server): server for server in app.config.archived if server not in app.config.mail_server}
+    found: set[str] = set()
+    for name in names if wanted else ():
+        with suppress(ResticError):
+            found |= {wanted[info.host] for info in reading(app, name).snapshots() if info.host in wanted}
+    return tuple(sorted(found))
 
 
 def rebuild_server(

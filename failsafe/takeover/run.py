@@ -28,7 +28,7 @@ from failsafe.takeover.adopt import (
     take_domains,
 )
 from failsafe.takeover.places import Placed, Placing
-from failsafe.takeover.rebuild import RebuiltServer, note_snapshots, rebuild_catalog, rebuild_server
+from failsafe.takeover.rebuild import RebuiltServer, note_snapshots, rebuild_catalog, rebuild_server, stored_secondaries
 from failsafe.takeover.writing import write_files
 
 NEWER = ".from-repository"  # after the name of the configuration: a younger one than the kit's
@@ -71,7 +71,8 @@ def run_takeover(kit: Kit, placing: Placing, progress: Progress, say: Narrator) 
         say(f"{domain.domain}: {domain.state}, serving {domain.serving}; nothing is written to its zone until: {domain.must_do}")
     ours = [each.name for each in adopted if not each.error]
     guards = _duty(app).get("guards", [])
-    servers = tuple(rebuild_server(app, name, ours, guards, progress, say) for name in sorted(app.config.mail_server))
+    names = (*sorted(app.config.mail_server), *stored_secondaries(app, ours))
+    servers = tuple(rebuild_server(app, name, ours, guards, progress, say) for name in names)
     remarks += [f"repository {name}: {why}" for name in ours if (why := note_snapshots(app, name))]
     whole = [each.server for each in servers if not each.error]
     if whole and (why := rebuild_catalog(app, whole)):
