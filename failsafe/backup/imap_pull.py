@@ -6,18 +6,21 @@ Order of safety as there: segments are durable, then the inventory's rows that s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from functools import partial
 from itertools import islice
 
 from failsafe.backup.archive.staging import Staging
 from failsafe.backup.belongings import Belongings
 from failsafe.backup.clocks import judge_clocks
+from failsafe.backup.guards import CONTENT
 from failsafe.backup.imap_ahead import Fetch, Survey
 from failsafe.backup.imap_keep import ImapKeeper
 from failsafe.backup.imap_ledger import ImapLedger, path_of_mailbox
 from failsafe.backup.imap_pace import LongPull, Pace, Stage
 from failsafe.backup.imap_read import MailboxReader, Reading, Seen
 from failsafe.backup.inventory import Inventory, mailbox_name, text
+from failsafe.backup.losses import Loss, Rebuilt
 from failsafe.backup.pull import PullOptions, PullReport, PullRun, Work
 from failsafe.backup.source import open_source
 from failsafe.backup.stretch import NoRoom, plan_slices, sum_up
@@ -171,6 +174,14 @@ class _ImapPull(PullRun):
                 whole = folder in seen.states and folder not in seen.restless
                 self.ledger.end_folder(folder, seen.states[folder] if whole else None, list(seen.lacking.get(folder, ())), at)
         self._keep_news()
+
+    def _raise_guards(self, losses: tuple[Loss, ...], rebuilt: Rebuilt, now: datetime) -> None:
+        if self.options.keep_gone is None:
+            super()._raise_guards(losses, rebuilt, now)
+            return
+        for mailbox, code, _ in self.inventory.guards():
+            if code in CONTENT:  # an inventory that was made anew, or a takeover, takes what is marked for a loss
+                self.inventory.lift(code, mailbox)
 
     def _gone_folders(self, names: set[str]) -> tuple[set[int], set[int]]:
         """Folders that their mailbox no longer lists, those of mailboxes that are no longer there; and the excluded ones."""

@@ -18,7 +18,6 @@ from failsafe.backup.erased import NOTE, Erased
 from failsafe.backup.extras import Extras
 from failsafe.backup.fetch import Fetcher
 from failsafe.backup.gather import Gatherer, Target, World
-from failsafe.backup.guards import CONTENT
 from failsafe.backup.inventory import Inventory, mailbox_name
 from failsafe.backup.keep import Keeper
 from failsafe.backup.layouts import Source, Wanted
@@ -171,11 +170,6 @@ class PullRun(ABC):
         self._keep_news()
 
     def _raise_guards(self, losses: tuple[Loss, ...], rebuilt: Rebuilt, now: datetime) -> None:
-        if self.options.keep_gone is not None:
-            for mailbox, code, _ in self.inventory.guards():
-                if code in CONTENT:  # an inventory that was made anew, or a takeover, takes what is marked for a loss
-                    self.inventory.lift(code, mailbox)
-            return
         for mailbox, guard in judge_losses(losses, rebuilt, self.options.server):
             self.inventory.raise_guard(mailbox, guard.code, guard.text, now.isoformat())
             self.narrate(f"{guard.code}: {guard.text}")
