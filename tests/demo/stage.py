@@ -93,7 +93,7 @@ class Stage:
             if running is not None:
                 running.close()
         with contextlib.suppress(Exception):  # the world ends now, whatever the daemon makes of it
-            self.controller.stop()
+            self.controller.close()
         self.lab.down()
 
     def collect(self) -> Path:

@@ -19,7 +19,7 @@ def controller(mended: Lab) -> Iterator[Controller]:
     made = Controller(mended)
     made.forget()
     yield made
-    made.stop()
+    made.close()
 
 
 def exchanges(controller: Controller) -> list[str]:

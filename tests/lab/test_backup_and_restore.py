@@ -23,7 +23,7 @@ def controller(mended: Lab) -> Iterator[Controller]:
     for mailbox in (ALICE, BOB):
         mended.primary.empty(mailbox)
     yield made
-    made.stop()
+    made.close()
 
 
 def restic(controller: Controller, repository: str, *words: str) -> str:

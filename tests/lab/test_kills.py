@@ -20,7 +20,7 @@ def controller(mended: Lab) -> Iterator[Controller]:
     made.forget()
     made.configure(backup_every="2s")
     yield made
-    made.stop()
+    made.close()
 
 
 def holds_for(seconds: float, chance: random.Random) -> None:

@@ -24,7 +24,7 @@ def controller(mended: Lab) -> Iterator[Controller]:
     made = Controller(mended)
     made.forget()
     yield made
-    made.stop()
+    made.close()
 
 
 def union(lab: Lab) -> Counter[str]:

@@ -4,9 +4,7 @@ A night is a NAS whose doctor has looked and that has seen the primary up; it is
 there is no repository, so the daemon does nothing but watch and decide.
 """
 
-import json
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +14,7 @@ from tests.lab.controller import CONFIG, STATE, Controller, configuration
 from tests.lab.job import Job
 from tests.lab.lab import Lab
 from tests.lab.mailhost import MailHost
-from tests.lab.names import ADDRESSES, AUTHORITATIVE, DOMAIN, ENVIRONMENT, MX_PRIMARY, PYTHON, REPOSITORY
+from tests.lab.names import ADDRESSES, AUTHORITATIVE, DOMAIN, MX_PRIMARY, PYTHON, REPOSITORY
 from tests.lab.world import HERE
 from tests.support import wait_until
 
@@ -46,15 +44,11 @@ class Trial(Controller):
         self.options = {**SHORT, **options}
         self.others: list[Job] = []
         self._serial = 0
-        self._reader: subprocess.Popen[str] | None = None
 
     def close(self) -> None:
         """For good."""
         self.end()
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            reader.kill()
-            reader.communicate()
+        super().close()
 
     # -- a night
 
@@ -131,20 +125,8 @@ class Trial(Controller):
 
     # -- what failsafe says
 
-    def rows(self, query: str, state: str = STATE) -> list[Any]:
-        if self._reader is None:
-            tool = self.nas.argv(PYTHON, HERE / "tools" / "ask_tool.py")
-            self._reader = subprocess.Popen(tool, env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert self._reader.stdin is not None
-        assert self._reader.stdout is not None
-        print(json.dumps([f"{state}/failsafe.sqlite", query]), file=self._reader.stdin, flush=True)
-        answer = json.loads(self._reader.stdout.readline())
-        if isinstance(answer, str):
-            raise OSError(answer)  # while it is being put back, or locked: not there yet
-        return list(answer)
-
     def state(self, state: str = STATE) -> str:
-        return next((str(row[0]) for row in self.rows("select state from domain_state", state)), "normal")
+        return self.kept_state(state)
 
     def events(self, state: str = STATE) -> list[tuple[str, str]]:
         """(name, text) of every event, oldest first."""
