@@ -9,7 +9,7 @@ from typing import Any
 
 from failsafe.backup.archive.reader import Archive
 from failsafe.errors import ArchiveError
-from failsafe.mail.accounts import Accounts, decode_accounts, parser_of, read_mailu_rows
+from failsafe.mail.accounts import SETTINGS, Accounts, decode_accounts, parser_of, read_mailu_rows
 from failsafe.mail.manifest import FileRef, Generation
 
 FILE = "accounts.json"
@@ -30,6 +30,7 @@ def find_accounts(
     found: Accounts | None = None
     sources: list[str] = []
     faults: list[str] = []
+    told = False
     for file in files:
         parse = _mailu_accounts if layout == "mailu" and file.path.endswith("/main.db") else parser_of(file.path)
         if parse is None or file.size > SIZE_LIMIT:
@@ -39,9 +40,12 @@ def find_accounts(
         except (ValueError, TypeError, KeyError, IndexError, RecursionError, sqlite3.Error, ArchiveError) as error:
             faults.append(f"{file.path}: {error}")
             continue
+        if parse in SETTINGS and more == Accounts():
+            continue
+        told = told or parse not in SETTINGS
         found = more if found is None else found.joined(more)
         sources.append(file.path)
-    return found, tuple(sources), tuple(faults)
+    return (found, tuple(sources), tuple(faults)) if told else (None, (), tuple(faults))
 
 
 def note_accounts(accounts: Accounts, mailboxes: Iterable[str]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from functools import cached_property
 from failsafe.mail.accounts import Accounts, Alias
 from failsafe.mail.addresses import is_address
 
+USUAL_DELIMITER = "+"  # between a name and its extension
 DEEPEST = 10  # aliases of aliases
 MOST = 1_000  # addresses that one leads to
 LONGEST = 254  # characters of an address (RFC 5321 4.5.3.1)
@@ -38,7 +39,6 @@ class Addresses:
     domain: str
     mailboxes: tuple[str, ...] = ()  # of the snapshot; one without a domain is of this domain
     accounts: Accounts = field(default_factory=Accounts)
-    delimiters: str = "+"  # what an extension begins with (Postfix's recipient_delimiter)
 
     @cached_property
     def domains(self) -> frozenset[str]:
@@ -94,7 +94,8 @@ class Addresses:
 
     def without_extension(self, address: str) -> str | None:
         local, _, domain = address.rpartition("@")
-        places = [place for each in self.delimiters if (place := local.find(each, 1)) > 0]
+        delimiters = self.accounts.delimiters or USUAL_DELIMITER
+        places = [place for each in delimiters if (place := local.find(each, 1)) > 0]
         return f"{local[: min(places)]}@{domain}" if places else None
 
 

@@ -3,8 +3,8 @@
 A mailbox that is fetched by a login of its own goes to the mailbox of its name. What a catch-all holds goes to those whom its header names: who it
 was sent to (the envelope, of which servers keep X-Original-To and the like), then To and Cc. Both count: a server that has one mailbox
 for many people keeps one copy of a message that was sent to two of them, and names one of them in it. Whoever has the message already is not given
-it twice, since the ledger and the primary's mailboxes are looked at; so nobody is left out. Mail of a list is no exception to the first rule alone: To and Cc of
-it name others, so they count only where no envelope is told.
+it twice, since the ledger and the primary's mailboxes are looked at; so nobody is left out. Of a list's mail To and Cc count only where no envelope is told:
+those whom they name got another copy, without the list's marks.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ _LISTS = frozenset({b"list-id", b"list-post", b"list-unsubscribe-post"})
 _FOR = re.compile(rb"\sfor\s+<([^<>\s]{3,254})>", re.IGNORECASE)
 _END = re.compile(rb"\n\r?\n")
 _RECEIVED_BYTES = 2_000
-MOST_PEOPLE = 200  # of one message
+MOST_PEOPLE = 1_000  # of one message that are looked up
+TOLD = 5  # addresses that a reason names
 CANARY, DRAFT, VIEW, EARLIER, STRANGER = (
     "a canary",
     "a draft",
@@ -156,9 +157,14 @@ def _to_people(envelope: tuple[str, ...], named: tuple[str, ...], folder: str, t
     routes = [Route(mailbox, folder) for mailbox in mailboxes]
     # An address that is in To alone may be anything; one in the envelope was taken by the secondary, so somebody is to see it.
     missed = [address for address in unknown if address in envelope or not mailboxes]
-    why = "; ".join([*(f"nobody at the primary has {address}" for address in missed), *(elsewhere if not mailboxes else ())])
-    if why or not routes:
-        routes.append(Route(*unrouted(unroutable, table), why or "its header names nobody of the domain"))
+    reasons = [f"nobody at the primary has {address}" for address in missed[:TOLD]] + (elsewhere[:TOLD] if not mailboxes else [])
+    if len(envelope) + len(named) > MOST_PEOPLE:
+        reasons.append(f"it names more than {MOST_PEOPLE} of the domain, of whom the first {MOST_PEOPLE} have it")
+    if reasons or not routes:
+        mailbox, place = unrouted(unroutable, table)
+        # A catch-all takes the junk for every name that was ever made up.
+        to_folder = Place.JUNK.value if folder == Place.JUNK else place
+        routes.append(Route(mailbox, to_folder, "; ".join(reasons) or "its header names nobody of the domain"))
     return Routing(tuple(routes))
 
 

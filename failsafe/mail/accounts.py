@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 FORMAT = 1
@@ -39,13 +39,17 @@ class Accounts:
     mailboxes: tuple[Account, ...] = ()
     aliases: tuple[Alias, ...] = ()
     domains: tuple[str, ...] = ()
+    delimiters: str = ""  # what an address's extension begins with, as the server's settings say it; "" where they do not
 
     def joined(self, other: Accounts) -> Accounts:
         """Both, each once; the first one counts where they differ."""
         mailboxes = {account.address: account for account in (*other.mailboxes, *self.mailboxes)}
         aliases = {(alias.kind, alias.address): alias for alias in (*other.aliases, *self.aliases)}
         return Accounts(
-            tuple(sorted(mailboxes.values())), tuple(sorted(aliases.values())), tuple(sorted({*self.domains, *other.domains}))
+            tuple(sorted(mailboxes.values())),
+            tuple(sorted(aliases.values())),
+            tuple(sorted({*self.domains, *other.domains})),
+            self.delimiters or other.delimiters,
         )
 
     def without_mailbox(self, present: Iterable[str]) -> tuple[str, ...]:
@@ -70,6 +74,7 @@ def encode_accounts(accounts: Accounts, sources: Sequence[str]) -> bytes:
             {"address": alias.address, "targets": list(alias.targets), "kind": alias.kind, "active": alias.active}
             for alias in accounts.aliases
         ],
+        **({"delimiters": accounts.delimiters} if accounts.delimiters else {}),
     }
     return json.dumps(value, indent=1).encode("ascii") + b"\n"
 
@@ -86,6 +91,7 @@ def decode_accounts(data: bytes) -> Accounts:
             for row in value["aliases"]
         ),
         tuple(str(name) for name in value["domains"]),
+        str(value.get("delimiters", "")),
     )
 
 
@@ -176,6 +182,24 @@ def read_mailu_rows(rows: Mapping[str, Iterable[Sequence[Any]]]) -> Accounts:
     return _of(mailboxes, aliases, domains)
 
 
+def parse_postfix_settings(data: bytes) -> Accounts:
+    """main.cf, or what is added to it: recipient_delimiter alone, of which the last one counts."""
+    return Accounts(delimiters=_delimiters(rb"^recipient_delimiter[ \t]*=[ \t]*([!-/:-@\[-`{-~]{1,8})[ \t\r]*$", data))
+
+
+def parse_mailu_settings(data: bytes) -> Accounts:
+    """mailu.env: RECIPIENT_DELIMITER alone."""
+    return Accounts(delimiters=_delimiters(rb"^RECIPIENT_DELIMITER=[\"']?([!#-&(-/:-@\[-`{-~]{1,8})[\"']?[ \t\r]*$", data))
+
+
+SETTINGS = (parse_postfix_settings, parse_mailu_settings)  # they say nothing of who has a mailbox
+
+
+def _delimiters(setting: bytes, data: bytes) -> str:
+    found = re.findall(setting, data, re.MULTILINE)
+    return found[-1].decode("ascii") if found and b"$" not in found[-1] else ""
+
+
 def parser_of(path: str) -> Any:
     """The parser for a file of this name, as mail servers and their handbooks call them; None for other files."""
     folder, _, name = path.rpartition("/")
@@ -184,9 +208,13 @@ def parser_of(path: str) -> Any:
         "postfix-virtual.cf": parse_virtual_aliases,
         "postfix-regexp.cf": parse_patterns,
         "mailcow-accounts.jsonl": parse_mailcow,
+        "postfix-main.cf": parse_postfix_settings,
+        "mailu.env": parse_mailu_settings,
     }
     if name in exact:
         return exact[name]
+    if "postfix" in folder and name in ("main.cf", "extra.cf"):
+        return parse_postfix_settings
     if "dovecot" in folder and name in ("users", "passwd", "passwd-file", "userdb", "users.conf"):
         return parse_passwd_file
     if "postfix" in folder and name in (
@@ -221,7 +249,7 @@ def _of(mailboxes: Iterable[Account] = (), aliases: Iterable[Alias] = (), domain
         *(a.address for a in found.aliases if a.kind not in ("local", "pattern")),
     )
     here = {name.rpartition("@")[2] for name in named if "@" in name}
-    return Accounts(found.mailboxes, found.aliases, tuple(sorted({*found.domains, *here})))
+    return replace(found, domains=tuple(sorted({*found.domains, *here})))
 
 
 def _accounts(names: Iterable[str]) -> Accounts:

@@ -10,9 +10,9 @@ from failsafe.mail.accounts import Account, Accounts, Alias
 ANNA, BOB = "anna@example.org", "Bob@example.org"
 
 
-def table(*aliases: Alias, delimiters: str = "+") -> Addresses:
-    accounts = Accounts((Account("carl@example.org"),), aliases, ("example.org", "example.com"))
-    return Addresses("example.org", (ANNA, BOB, "dave"), accounts, delimiters)
+def table(*aliases: Alias, delimiters: str = "") -> Addresses:
+    accounts = Accounts((Account("carl@example.org"),), aliases, ("example.org", "example.com"), delimiters)
+    return Addresses("example.org", (ANNA, BOB, "dave"), accounts)
 
 
 def test_a_mailbox_is_reached_by_its_name_in_any_case_and_with_an_extension() -> None:

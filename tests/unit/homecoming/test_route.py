@@ -134,6 +134,21 @@ def test_junk_goes_to_junk_and_a_catch_alls_own_folders_to_inbox() -> None:
     assert route(replace(OWN, folder="Done"), head(), TABLE, "").routes == (Route(ANNA, "Done"),)
 
 
+def test_junk_for_nobody_lies_with_the_postmasters_junk() -> None:
+    routing = route(replace(CAUGHT, folder="Spam"), head("To: made-up@example.org"), TABLE, "")
+
+    assert routing.routes == (Route(POSTMASTER, "Junk", "nobody at the primary has made-up@example.org"),)
+
+
+def test_more_people_than_anybody_writes_to_are_told_of() -> None:
+    names = [f"p{number}@example.org" for number in range(1_001)]
+
+    routing = route(CAUGHT, head("To: " + ", ".join(names)), Addresses("example.org", (*names, POSTMASTER)), "")
+
+    assert [each.mailbox for each in routing.routes] == [*names[:1_000], POSTMASTER]
+    assert "more than 1000" in routing.routes[-1].why
+
+
 def test_sent_mail_goes_to_the_senders_sent() -> None:
     sent = replace(CAUGHT, folder="Sent")
 

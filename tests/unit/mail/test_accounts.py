@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -15,8 +16,10 @@ from failsafe.mail.accounts import (
     parse_docker_mailserver_accounts,
     parse_local_aliases,
     parse_mailcow,
+    parse_mailu_settings,
     parse_passwd_file,
     parse_patterns,
+    parse_postfix_settings,
     parse_virtual_aliases,
     parse_virtual_mailboxes,
     parser_of,
@@ -131,6 +134,29 @@ def test_accounts_survive_their_file() -> None:
         (Account(ANNA, active=False),), (Alias("ä@example.org", (ANNA, BOB), "address", active=False),), ("example.org",)
     )
     assert decode_accounts(encode_accounts(accounts, ["srv/x"])) == accounts
+    assert b"delimiters" not in encode_accounts(accounts, [])
+    assert decode_accounts(encode_accounts(replace(accounts, delimiters="-+"), [])).delimiters == "-+"
+
+
+@pytest.mark.parametrize(
+    ("parse", "text", "delimiters"),
+    [
+        (
+            parse_postfix_settings,
+            "myhostname = x\nrecipient_delimiter = +\n#recipient_delimiter = _\nrecipient_delimiter=-+\n",
+            "-+",
+        ),
+        (parse_postfix_settings, "recipient_delimiter =\nrelayhost = +\n", ""),
+        (parse_postfix_settings, "recipient_delimiter = $x\n", ""),
+        (parse_postfix_settings, "recipient_delimiter = and\n", ""),
+        (parse_mailu_settings, "SECRET_KEY=x\nRECIPIENT_DELIMITER='+-'\r\n", "+-"),
+    ],
+)
+def test_what_begins_an_extension_is_what_the_servers_settings_say(
+    parse: Callable[[bytes], Accounts], text: str, delimiters: str
+) -> None:
+    assert parse(text.encode()) == Accounts(delimiters=delimiters)
+    assert Accounts().joined(parse(text.encode())).joined(Accounts()).delimiters == delimiters
 
 
 def test_a_file_of_another_format_is_refused() -> None:
@@ -147,6 +173,10 @@ def test_a_file_of_another_format_is_refused() -> None:
         ("etc/postfix/vmailbox", parse_virtual_mailboxes),
         ("etc/dovecot/users", parse_passwd_file),
         ("etc/aliases", parse_local_aliases),
+        ("etc/postfix/main.cf", parse_postfix_settings),
+        ("srv/dms/config/postfix-main.cf", parse_postfix_settings),
+        ("opt/mailcow/data/conf/postfix/extra.cf", parse_postfix_settings),
+        ("mailu/mailu.env", parse_mailu_settings),
         ("etc/passwd", None),
         ("etc/nginx/users", None),
         ("etc/postfix/virtual.db", None),

@@ -156,6 +156,23 @@ def test_text_is_the_same_in_every_encoding(text: str, way: str) -> None:
     assert of(head + b"\r\n" + raw) == of(head + f"Content-Transfer-Encoding: {way}\r\n\r\n".encode() + coded)
 
 
+@given(one=st.text(max_size=40), other=st.text(max_size=40), charset=st.sampled_from(["utf-8", "utf-16", "iso-2022-jp", "cp1252"]), where=st.sampled_from(["text", "html", "file"]))  # fmt: skip
+def test_other_words_make_another_message_wherever_they_stand(one: str, other: str, charset: str, where: str) -> None:
+    def message(words: str) -> bytes:
+        raw = base64.encodebytes(words.encode(charset, "xmlcharrefreplace"))
+        kind = {"text": f"text/plain; charset={charset}", "html": f"text/html; charset={charset}", "file": "application/zip"}[
+            where
+        ]
+        return f"Message-ID: <a@b>\r\nContent-Type: {kind}\r\nContent-Transfer-Encoding: base64\r\n\r\n".encode() + raw
+
+    def words(text: str) -> list[bytes]:
+        """As they can be told apart at all: by the white space of ASCII."""
+        raw = text.encode(charset, "xmlcharrefreplace")
+        return raw.split() if where == "file" else raw.decode(charset).encode().split()
+
+    assert (of(message(one)) == of(message(other))) == (words(one) == words(other))
+
+
 @given(data=st.lists(st.sampled_from([b"--a", b"--", b"\r\n", b"\n", b"\r", b"Content-Type: multipart/mixed; boundary=a", b"Content-Type: text/html; charset=shift_jis", b"Content-Transfer-Encoding: base64", b"=", b"=3D", b"x", b" ", b"\x80\x00", b"Date: "]), max_size=40), size=st.integers(1, 9))  # fmt: skip
 def test_pieces_of_any_size_of_anything_have_one_fingerprint(data: list[bytes], size: int) -> None:
     whole = b"Message-ID: <a@b>\r\nContent-Type: multipart/alternative; boundary=a\r\n" + b"".join(data)
