@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from failsafe.backup.doctor_access import judge_helper, judge_writing
+from failsafe.backup.doctor_access import StoredLogins, judge_helper, judge_writing
 from failsafe.backup.doctor_accounts import AccountsSeen, judge_covered, judge_domains
 from failsafe.backup.doctor_notify import NotifyCheckup, judge_notify
 from failsafe.backup.freeze import REPAIR
@@ -32,7 +32,7 @@ CODES: dict[str, tuple[bool, str]] = {
     "sources": (False, "where the layout's mail, configuration, keys and databases were found, and which were not"),
     "disk": (False, "room and inodes where the server's mail, its queue and its logs lie"),
     "domain-missing": (False, "every domain with accounts on the server is configured here"),
-    "credential-writes": (False, "logins that lie here could also delete mail"),
+    "credential-writes": (False, "what lies here and could also write on the server, and which of it a homecoming needs"),
     "recovery-point": (False, "the age of the last complete backup"),
     "accounts-covered": (False, "a homecoming fetches what lands at the secondary for every mailbox"),
     "repository-check": (False, "the repository was checked in time, and is sound"),
@@ -75,7 +75,7 @@ class ServerCheckup:
     mend: str = ""
     over_imap: bool = False
     closed: tuple[tuple[str, str], ...] = ()  # mailboxes that could not be opened over IMAP, and why
-    keeps_logins: bool = False  # passwords of mailboxes, or of a master user, lie here
+    logins: StoredLogins = field(default_factory=StoredLogins)
     mailboxes: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()  # where a layout's mail and files were found
     lacking: tuple[str, ...] = ()  # what of it was not, and how to mend it
@@ -134,8 +134,7 @@ def judge_server(seen: ServerCheckup, now: datetime) -> tuple[Finding, ...]:
         findings.append(judge_covered(seen.server, seen.mailboxes, seen.accounts))
     if seen.sources or seen.lacking:
         findings.append(_judge_sources(seen))
-    if seen.keeps_logins:
-        findings.append(judge_writing(seen.server))
+    findings.append(judge_writing(seen.server, seen.logins, seen.helper, over_ssh=seen.over_ssh, reads_files=seen.reads_files))
     findings.append(_judge_recovery_point(seen, now))
     return tuple(findings)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from failsafe.model import Finding, Severity
 
 SENT, INSTALLED = "sent", "installed"  # how the program on the server came there
@@ -29,7 +31,31 @@ def judge_helper(server: str, mode: str, *, over_ssh: bool, reads_files: bool) -
     )
 
 
-def judge_writing(server: str) -> Finding:
-    text = "the IMAP logins that lie here could delete mail too; failsafe itself opens every folder read-only"
-    mend = "let the server take them from this machine's address alone, or, with Dovecot, give a master user no more than the ACL rights l and r"
-    return Finding("credential-writes", Severity.WARN, server, text, mend)
+@dataclass(frozen=True, slots=True)
+class StoredLogins:
+    """Logins that lie here and could write on a mail server, each as a person knows it: which one, and where it is configured."""
+
+    reading: tuple[str, ...] = ()  # IMAP logins that mail is read with; IMAP knows none that only reads
+    unused: tuple[str, ...] = ()  # nothing is done with them: a restore asks for its own
+    homecoming: tuple[str, ...] = ()  # what a homecoming delivers with, and what it fetches with
+
+
+def judge_writing(server: str, stored: StoredLogins, mode: str, *, over_ssh: bool, reads_files: bool) -> Finding:
+    """What could write there, and which of it has to. `mode`: as for `judge_helper`, which tells what is to be done about a key that may run anything."""
+    shell = over_ssh and (mode == SENT or not reads_files)
+    faults = [*stored.reading, *stored.unused, *(["our SSH key, which may run anything there"] if shell else [])]
+    mends = [
+        *(["let the server take the IMAP logins from this machine's address alone, or, with Dovecot, give a master user no more than the ACL rights l and r"] if stored.reading else []),
+        *(["take the unused logins out of the configuration: a restore asks for its own"] if stored.unused else []),
+        *([HOW_TO_INSTALL if reads_files else 'read = "files" has a forced command, read = "doveadm" has none'] if shell else []),
+    ]  # fmt: skip
+    needed = f"; a homecoming needs: {', '.join(stored.homecoming)}" if stored.homecoming else ""
+    told_elsewhere = shell and reads_files and len(faults) == 1  # by `ssh-helper`
+    if faults:
+        text = f"what lies here could delete mail too: {'; '.join(faults)}{needed}; failsafe itself opens every folder read-only"
+        return Finding("credential-writes", Severity.OK if told_elsewhere else Severity.WARN, server, text, "; ".join(mends))
+    if over_ssh and not mode:
+        text = f"what our SSH key may do there could not be asked{needed}"
+        return Finding("credential-writes", Severity.SKIPPED, server, text)
+    text = "but for what brings mail home, nothing" if needed else "nothing"
+    return Finding("credential-writes", Severity.OK, server, f"{text} that lies here could write on the server{needed}")

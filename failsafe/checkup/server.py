@@ -13,6 +13,7 @@ from failsafe.backup.doctor import (
 )
 from failsafe.backup.doctor_access import INSTALLED, SENT
 from failsafe.backup.protocol import MailboxFacts
+from failsafe.checkup.logins import stored_logins
 from failsafe.checkup.people import look_at_accounts
 from failsafe.errors import ExternalError, FailsafeError
 from failsafe.ports import MailSource
@@ -32,10 +33,11 @@ def look_at_server(app: App, name: str) -> ServerCheckup:
         domains=tuple(domain for domain, row in app.config.domain.items() if row.server == name),
         reads_files=table.layout != "imap" and table.read == "files",
         accounts=look_at_accounts(app, name),
+        logins=stored_logins(app, name),
     )
     source = app.mail_source(name)
     if source is not None:
-        return _over_imap(_changed(base, over_imap=True, keeps_logins=table.layout == "imap"), source)
+        return _over_imap(_changed(base, over_imap=True), source)
     from failsafe.backup.extras import look_at
     from failsafe.backup.source import open_source
     from failsafe.config.wanted import wanted_of

@@ -292,7 +292,7 @@ NOT_PLANTED = {
     "bucket-lock": "needs S3: tests/contract/test_bucket.py",
     "bucket-delete": "needs S3: tests/contract/test_bucket.py",
     "bucket-contents": "needs S3: tests/contract/test_bucket.py",
-    "credential-writes": "needs a server that is read over IMAP: tests/contract/test_imap_layout.py",
+    "credential-writes": "a warning needs a server that is read over IMAP: tests/contract/test_imap_layout.py",
     "database-place": "needs a network file system, which a namespace cannot mount: tests/unit/backup/test_doctor.py",
 }
 

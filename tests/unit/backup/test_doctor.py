@@ -16,7 +16,7 @@ from failsafe.backup.doctor import (
     judge_retention,
     judge_server,
 )
-from failsafe.backup.doctor_access import INSTALLED, SENT
+from failsafe.backup.doctor_access import INSTALLED, SENT, StoredLogins
 from failsafe.backup.doctor_accounts import AccountsSeen
 from failsafe.backup.doctor_notify import NotifyCheckup
 from failsafe.backup.doctor_overdue import judge_overdue
@@ -168,7 +168,7 @@ def test_faults_of_this_machine_are_told_with_their_mend(code: str, changed: dic
     assert found.mend
 
 
-IMAP = replace(SERVER, over_ssh=False, over_imap=True, keeps_logins=True, spaces=())
+IMAP = replace(SERVER, over_ssh=False, over_imap=True, spaces=())
 
 
 def by_code(seen: ServerCheckup) -> dict[str, Finding]:
@@ -192,10 +192,49 @@ def test_mailboxes_that_do_not_open_are_named_with_why() -> None:
     assert found.mend == "check the password"
 
 
-def test_logins_that_lie_here_are_named_as_able_to_write() -> None:
-    assert by_code(IMAP)["credential-writes"].severity is Severity.WARN
-    assert "credential-writes" not in by_code(replace(IMAP, keeps_logins=False))
-    assert "credential-writes" not in by_code(SERVER)
+WRITES = StoredLogins(reading=("the master user failsafe",))
+COMES_HOME = StoredLogins(homecoming=("the login that delivers",))
+UNUSED = StoredLogins(unused=("the IMAP master user admin",))
+
+
+@pytest.mark.parametrize(
+    ("changed", "severity", "words"),
+    [
+        (
+            {"logins": WRITES, "over_ssh": False, "helper": ""},
+            Severity.WARN,
+            ("the master user failsafe", "this machine's address"),
+        ),
+        ({"logins": UNUSED, "helper": INSTALLED}, Severity.WARN, ("the IMAP master user admin", "take the unused logins out")),
+        (
+            {"logins": COMES_HOME, "helper": INSTALLED},
+            Severity.OK,
+            ("a homecoming needs: the login that delivers", "but for what brings mail home"),
+        ),
+        ({"logins": COMES_HOME, "reads_files": False}, Severity.WARN, ("our SSH key", "a homecoming needs", 'read = "files"')),
+        ({"helper": SENT}, Severity.OK, ("our SSH key, which may run anything there", "authorized_keys")),
+        ({"helper": SENT, "logins": UNUSED}, Severity.WARN, ("our SSH key", "admin", "authorized_keys")),
+        ({"helper": ""}, Severity.SKIPPED, ("could not be asked",)),
+        ({"helper": INSTALLED}, Severity.OK, ("nothing that lies here",)),
+    ],
+    ids=[
+        "read over IMAP",
+        "a login that nothing uses",
+        "a homecoming",
+        "doveadm",
+        "a shell",
+        "a shell and more",
+        "not asked",
+        "nothing",
+    ],
+)
+def test_what_lies_here_and_could_write_is_named_with_which_of_it_is_needed(
+    changed: dict[str, object], severity: Severity, words: tuple[str, ...]
+) -> None:
+    """A key that may run anything is `ssh-helper`'s fault to tell: one fault, one warning."""
+    found = of_server("credential-writes", **changed)
+    assert found.severity is severity
+    assert [word for word in words if word not in f"{found.text} {found.mend}"] == []
 
 
 def test_an_imap_server_without_a_mailbox_says_where_they_are_named() -> None:
