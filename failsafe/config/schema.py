@@ -28,7 +28,7 @@ from failsafe.config.types import (
 )
 from failsafe.config.urls import PlainUrl, holds_password
 from failsafe.config.vantages import Vantage
-from failsafe.failover.domain_checks.block_lists import LISTS
+from failsafe.failover.domain_checks.block_lists import DOMAIN_LISTS, LISTS
 from failsafe.model import Endpoint, Mode, Strategy
 
 __all__ = ["Config", "EndpointTable", "ImapTable", "MailServer", "Table"]
@@ -302,6 +302,7 @@ class OwnLine(Table):
 class Doctor(Table):
     resolver: Address | None = None
     block_lists: tuple[DnsName, ...] = LISTS
+    domain_lists: tuple[DnsName, ...] = DOMAIN_LISTS
     registry: PlainUrl = "https://data.iana.org/rdap/dns.json"
 
 

@@ -29,6 +29,7 @@ time_zone = "UTC"
 references = ["198.51.100.80:443"]
 [doctor]
 block_lists = ["bl.example", "refusing.example", "closed.example", "everything.example"]
+domain_lists = ["dbl.example", "uncivil.example"]
 registry = "{bootstrap}"
 [dns.knot]
 provider = "rfc2136"

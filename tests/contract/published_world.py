@@ -132,6 +132,9 @@ _spf.away IN TXT "v=spf1 ip4:{SECONDARY} -all"
 away1.dkim.away IN TXT "v=DKIM1; k=rsa; p={key[:200]}" "{key[200:]}"
 2.0.0.127.bl IN A 127.0.0.2
 9.100.51.198.bl IN A 127.0.0.4
+test.dbl IN A 127.0.1.2
+listed.org.dbl IN A 127.0.1.2
+*.uncivil IN A 127.0.0.1
 2.0.0.127.closed IN TXT "no A record any more"
 *.refusing IN A 127.255.255.254
 *.everything IN A 127.0.0.2

@@ -73,13 +73,15 @@ def test_a_listed_nameless_address_is_found_and_lists_that_cannot_be_believed_ar
         "dnsbl": "fail",
     }
     text = text_of(found["whole"], "vps", "dnsbl")
-    assert "on none of bl.example, asked from the mail server" in text
+    assert "listed.org is on dbl.example (127.0.1.2)" in text_of(found["whole"], "vps2", "dnsbl")
+    assert "on none of bl.example, dbl.example, asked from the mail server" in text
     assert all(
         each in text
         for each in (
             "refusing.example: it answers 127.255.255.254",
             "closed.example: it does not list",
             "everything.example: it lists 127.0.0.1",
+            "uncivil.example: it answers 127.0.0.1, an error and no listing",
         )
     )
 

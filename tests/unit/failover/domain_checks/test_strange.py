@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from failsafe.adapters.certificates import dkim_key_bits
-from failsafe.failover.domain_checks.block_lists import judge_dnsbl, read_list
+from failsafe.failover.domain_checks.block_lists import ToAsk, judge_dnsbl, read_list
 from failsafe.failover.domain_checks.dane import ExchangeTlsa, judge_dane
 from failsafe.failover.domain_checks.dkim import key_of
 from failsafe.failover.domain_checks.dmarc import judge_dmarc, read_dmarc
@@ -26,6 +26,7 @@ from tests.unit.failover.domain_checks.answers import Answers
 
 NOW = datetime(2026, 11, 22, 17, 0, tzinfo=UTC)
 NAME, LAYOUT = "example.org", MxLayout(Strategy.ON_DEMAND, ("mail.example.org",), ("mx.example.net",))
+LISTS = (ToAsk("bl.example", ("192.0.2.1",)), ToAsk("dbl.example", (NAME,), of_domains=True))
 PIECES = [
     "v=spf1",
     "v=DMARC1;",
@@ -104,7 +105,7 @@ def test_records_of_text(own: tuple[str, ...], others: tuple[str, ...]) -> None:
                 )
             ],
         ),
-        judge_dnsbl("vps", [read_list("bl.example", ["192.0.2.1"], lambda name: world.ask(name, "A"))], "here"),
+        judge_dnsbl("vps", [read_list(each, lambda name: world.ask(name, "A")) for each in LISTS], "here"),
     ]
     assert all(found.text and isinstance(found.severity, Severity) for found in judged)
     with suppress(ValueError):
