@@ -96,7 +96,7 @@ class Domains:
             unlist_lying=table.when_lying == "replace",
             writable=table.dns is not None,
             ssh=self.app.server(table.server).ssh is not None,
-            standing=self.standing(table.server),
+            standing=self.standing(table.server, table.quorum),
             unban=let_in(stack_of(self.app.server(table.server)), ADDRESS),
         )
 
@@ -115,11 +115,11 @@ class Domains:
         """How many places look at this server: this one, where a probe is configured, and each [vantage.NAME] that looks at it."""
         return len(vantages_of(self.app.config, server))
 
-    def standing(self, server: str) -> Standing:
+    def standing(self, server: str, quorum: int) -> Standing:
         """Which of them sit in the server's own network, and which only see that something answers."""
         config = self.app.config
         shallow = frozenset(name for name, table in config.vantage.items() if table.is_shallow)
-        return Standing(near(config, self.app.server(server), config.controller.network), shallow)
+        return Standing(near(config, self.app.server(server), config.controller.network), shallow, quorum)
 
     def views(self, domain: str, now: datetime) -> tuple[VantageView, ...]:
         """Every vantage's view of every axis of the domain's server."""

@@ -12,7 +12,6 @@ from typing import Any
 from failsafe.app import App
 from failsafe.config.secondaries import SecondaryServer
 from failsafe.errors import MailError, SecretError
-from failsafe.failover.rounds import LOGIN_REFUSED
 from failsafe.ports import MailSource, SourceMailbox
 from failsafe.secrets import secret_path
 
@@ -75,7 +74,7 @@ class SparingSource:
         at = None if self._again else self._memory.refused_at(login.user, login.password_file, now)
         if at is not None:
             raise MailError(
-                f"{login.user}: {LOGIN_REFUSED} on {at:%Y-%m-%d}, and not tried again since",
+                f"{login.user}: login refused on {at:%Y-%m-%d}, and not tried again since",
                 mend=f'check user and password_file in [domain."{self._domain}".homecoming]; it is tried again when the file changes, or after a day',
                 transient=False,
                 credential=True,

@@ -172,6 +172,15 @@ def normal_name(name: str) -> str:
     return name.strip().rstrip(".").lower()
 
 
+class Sign(StrEnum):
+    """What evidence says beside its class, for whoever goes by it. The text says it to a person; nobody reads it there."""
+
+    NONE = ""
+    STANDS = "stands"  # of unknown: the server answers elsewhere, so whoever saw that is a witness of its death
+    ANSWERED = "answered"  # of down: somebody took the call, and did not serve it
+    LOGIN_REFUSED = "login-refused"  # it is not tried again before the password changes, or a week has passed
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """What one vantage saw of one axis of one mail server, once."""
@@ -185,6 +194,7 @@ class Evidence:
     target: str = ""  # "mail.example.org:25"
     seconds: float = 0.0
     transcript: str = ""  # the session, credentials removed
+    sign: Sign = Sign.NONE
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,8 @@ from typing import TYPE_CHECKING
 from failsafe.adapters.sockets import CannotLook, ConnectFailed, Deadline, connect, look_up, verifying_context
 from failsafe.adapters.turns import turn
 from failsafe.errors import SecretError
-from failsafe.failover.rounds import LOGIN_REFUSED
 from failsafe.mail.replies import CERTIFICATE_FAULT, printable
-from failsafe.model import Axis, Endpoint, Evidence, ProbeClass
+from failsafe.model import Axis, Endpoint, Evidence, ProbeClass, Sign
 from failsafe.secrets import Secret, read_secret
 
 if TYPE_CHECKING:
@@ -41,10 +40,9 @@ _NOT_OUR_PASSWORD = re.compile(
 class _Seen(Exception):
     """The probe is decided."""
 
-    def __init__(self, seen: ProbeClass, text: str) -> None:
+    def __init__(self, seen: ProbeClass, text: str, sign: Sign = Sign.NONE) -> None:
         super().__init__(text)
-        self.seen = seen
-        self.text = text
+        self.seen, self.text, self.sign = seen, text, sign
 
 
 class ImapProbe:
@@ -70,16 +68,19 @@ class ImapProbe:
         return f"{self._user} at {self._endpoint.host}:{self._endpoint.port}"
 
     def probe(self, now: datetime) -> Evidence:
-        """One look; never raises for anything that a server or a network can do. A refused login gives text that `rounds.may_probe` knows."""
+        """One look; never raises for anything that a server or a network can do. A refused login is a sign that `rounds.may_probe` knows."""
         started = time.monotonic()
         steps: list[str] = []
         try:
             self._look(steps)
-            seen, text = ProbeClass.UP, "logged in and opened INBOX"
+            found = _Seen(ProbeClass.UP, "logged in and opened INBOX")
         except _Seen as decided:
-            seen, text = decided.seen, decided.text
+            found = decided
         seconds = round(time.monotonic() - started, 3)
-        return Evidence(self._server, self._vantage, Axis.ACCESS, seen, now, text, self.target, seconds, "\n".join(steps))
+        told = "\n".join(steps)
+        return Evidence(
+            self._server, self._vantage, Axis.ACCESS, found.seen, now, found.text, self.target, seconds, told, found.sign
+        )
 
     def _look(self, steps: list[str]) -> None:
         try:
@@ -152,9 +153,8 @@ class ImapProbe:
             steps.append(f"LOGIN {self._user}: {said}")
             if _NOT_OUR_PASSWORD.search(said):
                 raise _Seen(ProbeClass.DEGRADED, f"logins are put off: {said}") from None
-            raise _Seen(
-                ProbeClass.UNKNOWN, f"{LOGIN_REFUSED} for {self._user}: {said}; check the probe's password_file"
-            ) from None
+            text = f"login refused for {self._user}: {said}; check the probe's password_file"
+            raise _Seen(ProbeClass.UNKNOWN, text, Sign.LOGIN_REFUSED) from None
         steps.append(f"LOGIN {self._user}: OK")
 
 

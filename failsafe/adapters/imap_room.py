@@ -9,7 +9,6 @@ from pathlib import Path
 from failsafe.adapters.imap_line import Meter, connect, faults, hang_up, words_of
 from failsafe.adapters.imap_login import is_passing
 from failsafe.errors import MailError, SecretError
-from failsafe.failover.rounds import LOGIN_REFUSED
 from failsafe.mail.replies import printable
 from failsafe.model import Endpoint, ProbeClass
 from failsafe.secrets import read_secret
@@ -19,11 +18,12 @@ ANSWER_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class RoomSight:
-    """`quota` in KiB, (used, limit), where the server tells (RFC 9208). A refused login begins with rounds.LOGIN_REFUSED."""
+    """`quota` in KiB, (used, limit), where the server tells (RFC 9208)."""
 
     seen: ProbeClass
     text: str
     quota: tuple[int, int] | None = None
+    login_refused: bool = False
 
 
 def look_at_room(endpoint: Endpoint, user: str, password_file: Path) -> RoomSight:
@@ -51,7 +51,7 @@ def look_at_room(endpoint: Endpoint, user: str, password_file: Path) -> RoomSigh
             return RoomSight(ProbeClass.DOWN, printable(str(error)).replace(password.reveal(), "…"))
         if is_passing(said):
             return RoomSight(ProbeClass.DOWN, f"it lets nobody in just now: {said}")
-        return RoomSight(ProbeClass.UNKNOWN, f"{LOGIN_REFUSED}: {said}")
+        return RoomSight(ProbeClass.UNKNOWN, f"login refused: {said}", login_refused=True)
     finally:
         hang_up(client)
 

@@ -33,7 +33,7 @@ from failsafe.adapters.turns import turn
 from failsafe.adapters.way import DIRECT, Way
 from failsafe.errors import ConfigError
 from failsafe.mail.replies import CERTIFICATE_FAULT, STARTTLS_FAULT, Reply, Stage, classify, printable, temporary
-from failsafe.model import Axis, Evidence, ProbeClass
+from failsafe.model import Axis, Evidence, ProbeClass, Sign
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +178,7 @@ class SmtpProbe:
             self.target,
             round(sight.seconds, 3),
             sight.transcript,
+            Sign.ANSWERED if sight.connected and sight.seen is ProbeClass.DOWN else Sign.NONE,
         )
 
     def look(self, *, ask: bool = True) -> SmtpSight:

@@ -18,9 +18,8 @@ from failsafe.adapters.smtp_wire import NotMail, SmtpWire, TlsFault, Transcript,
 from failsafe.adapters.sockets import CannotLook, ConnectFailed, Deadline, connect, look_up, own_name, verifying_context
 from failsafe.adapters.turns import turn
 from failsafe.errors import SecretError
-from failsafe.failover.rounds import LOGIN_REFUSED
 from failsafe.mail.replies import CERTIFICATE_FAULT, Judged, Reply, Stage, classify, printable, says_banned
-from failsafe.model import Axis, Endpoint, Evidence, ProbeClass
+from failsafe.model import Axis, Endpoint, Evidence, ProbeClass, Sign
 from failsafe.secrets import Secret, read_secret
 
 WHOLE_SECONDS = 60.0
@@ -86,7 +85,16 @@ class SubmissionProbe:
         seconds = round(time.monotonic() - started, 3)
         transcript = "\n".join(transcripts)
         return Evidence(
-            self._server, self._vantage, Axis.SUBMISSION, found.seen, now, found.text, self.target, seconds, transcript
+            self._server,
+            self._vantage,
+            Axis.SUBMISSION,
+            found.seen,
+            now,
+            found.text,
+            self.target,
+            seconds,
+            transcript,
+            found.sign,
         )
 
     def _look_at_all(self, password: Secret | None, transcripts: list[str]) -> Judged:
@@ -94,7 +102,7 @@ class SubmissionProbe:
         for place in self._places:
             name = f"{place.host}:{place.port}"
             seen.append((name, self._look_at_place(place, password, transcripts)))
-            if seen[-1][1].seen in _ENDS_THE_LOOK or seen[-1][1].text.startswith(LOGIN_REFUSED):
+            if seen[-1][1].seen in _ENDS_THE_LOOK or seen[-1][1].sign is Sign.LOGIN_REFUSED:
                 return seen[-1][1]
         return _combined(seen)
 
@@ -193,8 +201,8 @@ class _Session:
             return self._leave(answer, Judged(ProbeClass.UP, "logged in"))
         said = printable(self._transcript.without_secrets(answer.said))
         if answer.code >= 500 and not says_banned(answer):  # whatever the reason: nothing is gained by asking again
-            text = f"{LOGIN_REFUSED} for {user}: {said}; check the probe's password_file, and that this mailbox may send"
-            return self._leave(answer, Judged(ProbeClass.UNKNOWN, text))
+            text = f"login refused for {user}: {said}; check the probe's password_file, and that this mailbox may send"
+            return self._leave(answer, Judged(ProbeClass.UNKNOWN, text, Sign.LOGIN_REFUSED))
         if answer.code == 454:
             return self._leave(answer, Judged(ProbeClass.DEGRADED, f"logins are put off: {said}"))
         return self._leave(answer)
@@ -211,7 +219,7 @@ class _Session:
                 self._wire.command("QUIT", COMMAND_SECONDS)
         except WireFault:
             pass
-        return Judged(judged.seen, self._transcript.without_secrets(judged.text))
+        return Judged(judged.seen, self._transcript.without_secrets(judged.text), judged.sign)
 
 
 def _combined(seen: Sequence[tuple[str, Judged]]) -> Judged:

@@ -19,6 +19,7 @@ import errno
 import fnmatch
 import glob
 import hashlib
+import ipaddress
 import json
 import os
 import re
@@ -1100,12 +1101,18 @@ JAILS = 30  # of fail2ban that are looked at
 
 
 def bans(asked):
-    """What fail2ban says of the addresses in `asked` and of the one that we are called from. The first of `asked` names a container, or is empty."""
+    """What fail2ban says of the addresses in `asked` and of the one that we are called from. The first of `asked` names a container, or is empty.
+
+    "service=redis-mailcow" there: mailcow's own list, in its Redis.
+    """
     container, addresses = text(asked[0]) if asked else "", [text(address) for address in asked[1:20]]
     client = os.environ.get("SSH_CONNECTION", "").split(" ")[0]
     wanted = {client, *addresses} - {""}
     found = {"client": client, "jails": [], "error": ""}
     try:
+        if container == MAILCOW_BANS:
+            found["jails"] = [mailcow_bans(wanted)]
+            return found
         prefix = inside(container) if container else []
         names = after(ask_fail2ban(prefix, "status"), "Jail list:").replace(",", " ").split()
         for name in names[:JAILS]:
@@ -1119,6 +1126,44 @@ def bans(asked):
     except (Refusal, OSError, subprocess.SubprocessError) as error:
         found["error"] = reason(error)
     return found
+
+
+MAILCOW_BANS = "service=redis-mailcow"
+READ_MAILCOW_BANS = """
+    export REDISCLI_AUTH="$REDISPASS"
+    said=$(redis-cli ping) ; [ "$said" = PONG ] || { echo "redis does not answer: $said" >&2; exit 1; }
+    for key in F2B_ACTIVE_BANS F2B_PERM_BANS F2B_WHITELIST; do echo "= $key"; redis-cli --raw hkeys "$key" || exit 1; done
+"""
+
+
+def mailcow_bans(wanted):
+    """Its netfilter container keeps networks in Redis: those that it bans for now and for good, and those that it never bans."""
+    names = of_a_project(MAILCOW_BANS)
+    if len(names) != 1:
+        raise Refusal("%s containers have the service redis-mailcow" % (len(names) or "no"))
+    shown, trouble = ask_engine("exec", names[0], "sh", "-c", READ_MAILCOW_BANS)
+    if trouble:
+        raise Refusal("mailcow's Redis cannot be asked: %s" % trouble[-300:])
+    lists, key = {}, ""
+    for line in shown.splitlines():
+        if line.startswith("= "):
+            key = line[2:]
+        elif line.strip():
+            lists.setdefault(key, []).append(line.strip())
+    banned = lists.get("F2B_ACTIVE_BANS", []) + lists.get("F2B_PERM_BANS", [])
+    return {
+        "name": "netfilter",
+        "banned": sorted(address for address in wanted if any(lies_in(address, network) for network in banned)),
+        "ignored": lists.get("F2B_WHITELIST", [])[:200],
+    }
+
+
+def lies_in(address, network):
+    """False too where one of them is none: a name, or rubbish."""
+    try:
+        return ipaddress.ip_address(address) in ipaddress.ip_network(network, strict=False)
+    except ValueError:
+        return False
 
 
 def inside(container):

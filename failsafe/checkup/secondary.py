@@ -9,7 +9,6 @@ from failsafe.checkup.recipients import ask_secondary, recipients_here
 from failsafe.config.schema import Account, CatchAll, Homecoming
 from failsafe.dns_ports import Lookups
 from failsafe.failover.doctor_secondary import HomecomingLogin, SecondaryCheckup
-from failsafe.failover.rounds import LOGIN_REFUSED
 from failsafe.model import ProbeClass
 from failsafe.secondaries.known import provider_of
 from failsafe.secondaries.provider import SecondaryProvider
@@ -57,10 +56,10 @@ def _logins(app: App, domain: str, home: Homecoming, now: datetime) -> tuple[Hom
     for login in logins[:MOST_LOGINS]:
         at = memory.refused_at(login.user, login.password_file, now)
         if at is not None:
-            sight = RoomSight(ProbeClass.UNKNOWN, f"{LOGIN_REFUSED} on {at:%Y-%m-%d}, and not tried again since")
+            sight = RoomSight(ProbeClass.UNKNOWN, f"login refused on {at:%Y-%m-%d}, and not tried again since")
         else:
             sight = look_at_room(home.endpoint(), login.user, login.password_file)
-            if sight.seen is ProbeClass.UP or sight.text.startswith(LOGIN_REFUSED):
+            if sight.seen is ProbeClass.UP or sight.login_refused:
                 memory.note(login.user, login.password_file, now, refused=sight.seen is not ProbeClass.UP)
         found.append(HomecomingLogin(login.user, sight.seen, sight.text, sight.quota))
     return tuple(found)

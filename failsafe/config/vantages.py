@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from failsafe.config.servers import MailServer, Table
 from failsafe.config.types import AbsolutePath, Address, SshAddress
 from failsafe.config.urls import WebUrl
-from failsafe.failover.bans import Stack
+from failsafe.failover.bans import MAILCOW_BANS, Stack
 from failsafe.failover.up_when import parse_condition
 
 HERE = "here"  # the vantage that always exists
@@ -113,6 +113,7 @@ def vantage_faults(config: Configured) -> list[tuple[str, str]]:
 
 
 def stack_of(table: MailServer) -> Stack:
-    """What kind of server its fail2ban belongs to; in docker-mailserver it runs inside the container."""
-    inside = table.layout == "docker-mailserver"
-    return Stack(table.layout, (table.container or "mailserver") if inside else "")
+    """What kind of server its fail2ban belongs to; in docker-mailserver it runs inside the container, mailcow keeps a list of its own in Redis."""
+    if table.layout == "mailcow":
+        return Stack(table.layout, MAILCOW_BANS)
+    return Stack(table.layout, (table.container or "mailserver") if table.layout == "docker-mailserver" else "")

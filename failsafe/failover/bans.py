@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+MAILCOW_BANS = "service=redis-mailcow"  # stands for a container: whichever has that label
 ADDRESS = "OUR-ADDRESS"  # stands in the commands where our address, as the server sees it, is not known
 
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """Of which kind a mail server is: its layout, and the container that its programs run in ("": none)."""
+    """Of which kind a mail server is: its layout, and the container that its list of bans is in ("": none)."""
 
     layout: str
     container: str = ""

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from failsafe.failover.health import STANDS
-from failsafe.model import Evidence, ProbeClass
+from failsafe.model import Evidence, ProbeClass, Sign
 
 BLOCKED = "port 25 is blocked from here"  # parts of evidence's text, known to the doctor
 WORKS = "port 25 works from here"
@@ -38,8 +37,8 @@ def judge_unreached(evidence: Evidence, beside: Beside) -> Evidence:
     blocked = f"{BLOCKED} (neither the mail server nor {beside.tried} can be reached on it)"
     opened = [name for name, is_open in beside.doors if is_open]
     if opened:
-        text = f"{STANDS} ({', '.join(opened)}), and whether it takes mail cannot be seen: {blocked}"
-        return replace(evidence, seen=ProbeClass.UNKNOWN, text=text)
+        text = f"the server answers elsewhere ({', '.join(opened)}), and whether it takes mail cannot be seen: {blocked}"
+        return replace(evidence, seen=ProbeClass.UNKNOWN, text=text, sign=Sign.STANDS)
     if not beside.doors:
         return replace(evidence, seen=ProbeClass.UNKNOWN, text=f"nothing can be seen: {blocked}")
     names = ", ".join(name for name, _ in beside.doors)

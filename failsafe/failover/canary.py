@@ -42,14 +42,15 @@ class CanaryBook:
     newest: Arrival | None = None  # of those found, the one sent last
     tried_at: datetime | None = None
     refused: str = ""
+    login_refused: bool = False  # the third party's, which is not tried again before its password changes
     lost: int = 0  # of all: not found, although a later one was
     arrived: int = 0
     away: bool = False  # at the last look mail went to the secondary
 
-    def note_sent(self, canary: Canary, refused: str = "") -> CanaryBook:
+    def note_sent(self, canary: Canary, refused: str = "", *, login_refused: bool = False) -> CanaryBook:
         """One was sent at `canary.sent_at`, or could not be."""
         kept = self.sent if refused else (*self.sent, canary)[-REMEMBERED:]
-        return replace(self, sent=kept, tried_at=canary.sent_at, refused=refused)
+        return replace(self, sent=kept, tried_at=canary.sent_at, refused=refused, login_refused=login_refused)
 
     def note_found(self, arrival: Arrival) -> CanaryBook:
         """Also one that this book does not know (it was lost with an older state), or that arrived long after others."""
@@ -117,6 +118,7 @@ def book_to_json(book: CanaryBook) -> dict[str, Any]:
         },
         "tried_at": None if book.tried_at is None else book.tried_at.isoformat(),
         "refused": book.refused,
+        "login_refused": book.login_refused,
         "lost": book.lost,
         "arrived": book.arrived,
         "away": book.away,
@@ -135,6 +137,7 @@ def book_of_json(server: str, row: Mapping[str, Any]) -> CanaryBook:
         arrival,
         None if row["tried_at"] is None else datetime.fromisoformat(row["tried_at"]),
         str(row["refused"]),
+        bool(row.get("login_refused", False)),
         int(row["lost"]),
         int(row["arrived"]),
         bool(row["away"]),

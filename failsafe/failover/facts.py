@@ -46,6 +46,11 @@ class View(Protocol):
         """The newest thing seen is a 4xx to the known-good recipient."""
         ...
 
+    @property
+    def answered(self) -> bool:
+        """The newest thing seen is a call that the primary took and did not serve (it stays silent, hangs up, or refuses the session)."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:

@@ -3,7 +3,7 @@
 The rules, in the order in which they matter:
 - unknown is not down: no evidence, old evidence, evidence that says "I cannot look" and evidence gathered while our own line was down are unknown;
 - a vantage that has never seen this target up is no witness: a home line on which port 25 is blocked, or a recipient with a typing error in it,
-  looks exactly like a dead or a lying server, for ever. (Where the block is known, having seen the server's other doors open is enough: `STANDS`.);
+  looks exactly like a dead or a lying server, for ever. (Where the block is known, having seen the server's other doors open is enough: `Sign.STANDS`.);
 - a run is unbroken only if its evidence is dense: a gap of more than three intervals ends it;
 - degraded is up, until nothing but degraded, down and lying has been seen for `down_for`: then it is down, since the first of them. It keeps mail
   where it is, both ways: a primary that only says "later" is no reason to go home (`taking_since_at`).
@@ -15,10 +15,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from failsafe.model import Axis, Evidence, OwnLine, ProbeClass, Verdict
+from failsafe.model import Axis, Evidence, OwnLine, ProbeClass, Sign, Verdict
 
 STALE_AFTER_INTERVALS = 3
-STANDS = "the server answers elsewhere"  # how the text of evidence begins that cannot say up, and yet was seen of a living server
 ACCEPTING = frozenset({ProbeClass.UP, ProbeClass.GREYLISTED})
 FAILING = frozenset({ProbeClass.DOWN, ProbeClass.LYING, ProbeClass.DEGRADED})
 
@@ -71,6 +70,7 @@ class VantageView:
         None  # of one that says lying: since when it has seen nothing but 5xx to the known-good recipient
     )
     degraded: bool = False  # the newest evidence is a 4xx to the known-good recipient
+    answered: bool = False  # the newest evidence is of a call that was taken and not served
 
 
 def discount(evidence: Evidence, before: OwnLine, after: OwnLine, *, whose: str = "our own") -> Evidence:
@@ -79,7 +79,7 @@ def discount(evidence: Evidence, before: OwnLine, after: OwnLine, *, whose: str 
         return evidence
     worse = before if not before.up else after
     text = f"{whose} line was down ({worse.answered} of {worse.asked} references answered), so this says nothing: {evidence.text}"
-    return replace(evidence, seen=ProbeClass.UNKNOWN, text=text)
+    return replace(evidence, seen=ProbeClass.UNKNOWN, text=text, sign=Sign.NONE)
 
 
 def judge(history: Iterable[EvidenceRun], now: datetime, policy: JudgePolicy) -> VantageView | None:
@@ -111,7 +111,7 @@ class Judging:
         self._newest = run
         if run.evidence.seen in ACCEPTING:
             self._witnessed |= {(run.evidence.target, Verdict.DOWN), (run.evidence.target, Verdict.LYING)}
-        elif run.evidence.text.startswith(STANDS):
+        elif run.evidence.sign is Sign.STANDS:
             self._witnessed.add((run.evidence.target, Verdict.DOWN))
 
     def branch(self) -> Judging:
@@ -149,6 +149,7 @@ class Judging:
             taking,
             lying,
             degraded,
+            newest.evidence.sign is Sign.ANSWERED,
         )
 
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from failsafe.failover.evidence import LYING_SHARE
 from failsafe.failover.health import STALE_AFTER_INTERVALS, EvidenceRun
 from failsafe.mail.replies import BANNED_BY_REPLY, CERTIFICATE_FAULT, is_counted
-from failsafe.model import Axis, ProbeClass
+from failsafe.model import Axis, ProbeClass, Sign
 
 JITTER = 0.2  # of the interval, both ways: probes of several servers and controllers do not march in step
 REFUSED_PROBER_PAUSE = timedelta(
@@ -24,7 +24,6 @@ WITHHELD_LOGIN_PAUSE = timedelta(
     hours=1
 )  # connections without a login are what strict filters count: the first four an hour apart,
 WITHHELD_LOGIN_AT_FIRST = 4  # the others as those of a prober that is refused
-LOGIN_REFUSED = "login refused"  # how the text of such evidence begins, whatever the adapter
 # When a recipient that is refused is asked for again, after the first refusal. Each refusal may count for a ban, and six of a week are a week's ban.
 ASKED_AGAIN_SOON = 0.75  # of an interval
 ASKED_AGAIN = timedelta(hours=3)
@@ -92,7 +91,7 @@ def quiet_until(history: Iterable[EvidenceRun], now: datetime, login_changed_at:
 
 def login_quiet_until(logins: Iterable[EvidenceRun], now: datetime, login_changed_at: datetime | None) -> datetime | None:
     """Until when a login that was refused is not tried again, by none of the probes that use it: not before its password changes or a week has passed."""
-    refused = [run.last_at for run in logins if run.evidence.text.startswith(LOGIN_REFUSED) and run.last_at <= now]
+    refused = [run.last_at for run in logins if run.evidence.sign is Sign.LOGIN_REFUSED and run.last_at <= now]
     last = max(refused, default=None)
     if last is None or (login_changed_at is not None and last < login_changed_at <= now):
         return None

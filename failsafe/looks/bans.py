@@ -1,4 +1,4 @@
-"""Asks a mail server's fail2ban, over SSH, whether it bans us. Nothing is changed there."""
+"""Asks a mail server's fail2ban, or mailcow's own list, over SSH, whether it bans us. Nothing is changed there."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def ask_bans(app: App, server: str, addresses: Sequence[str] = (), *, seconds: f
     if app.server(server).ssh is None:
         return BanList(error="ssh is not configured, so its fail2ban cannot be asked")
     stack = stack_of(app.server(server))
-    if stack.layout in ("mailcow", "mailu"):
-        return BanList(error=f"{stack.layout} has a ban list of its own, which is not read")
+    if stack.layout == "mailu":
+        return BanList(error="Mailu limits logins by address and keeps no list that could be asked")
     found: list[BanList] = []
     asker = threading.Thread(
         target=lambda: found.append(_ask(app, server, stack, addresses)), name=f"fail2ban at {server}", daemon=True

@@ -18,11 +18,11 @@ from failsafe.canaries import make_canary_key, read_book, write_book
 from failsafe.errors import FailsafeError, MailError
 from failsafe.failover.canary import CANARY_LOOKS, Arrival, CanaryBook, judge_canary
 from failsafe.failover.delivery import CANARY
-from failsafe.failover.rounds import LOGIN_REFUSED
 from failsafe.logs import get_log
 from failsafe.looks.look import Look
 from failsafe.mail.canary import NUMBER_DIGITS, Canary, read_canary
-from failsafe.model import Axis, Endpoint, Evidence, ProbeClass, Side
+from failsafe.mail.replies import Judged
+from failsafe.model import Axis, Endpoint, Evidence, ProbeClass, Side, Sign
 from failsafe.secrets import read_secret
 
 if TYPE_CHECKING:
@@ -49,15 +49,16 @@ class CanaryLook:
         """Never raises for what the world does."""
         with self._lock:
             try:
-                seen, text = self._look(now)
+                judged = self._look(now)
             except MailError as error:
-                begin = f"{LOGIN_REFUSED}: " if error.credential else ""
-                seen, text = ProbeClass.UNKNOWN, f"{begin}the canary's mailbox cannot be read: {error}"
+                sign = Sign.LOGIN_REFUSED if error.credential else Sign.NONE
+                begin = "login refused: " if error.credential else ""
+                judged = Judged(ProbeClass.UNKNOWN, f"{begin}the canary's mailbox cannot be read: {error}", sign)
             except (FailsafeError, OSError) as error:
-                seen, text = ProbeClass.UNKNOWN, f"cannot look: {error}"
-        return Evidence(self._server, CANARY, Axis.DELIVERY, seen, now, text, self.target)
+                judged = Judged(ProbeClass.UNKNOWN, f"cannot look: {error}")
+        return Evidence(self._server, CANARY, Axis.DELIVERY, judged.seen, now, judged.text, self.target, sign=judged.sign)
 
-    def _look(self, now: datetime) -> tuple[ProbeClass, str]:
+    def _look(self, now: datetime) -> Judged:
         key = make_canary_key(self._app.state_dir)
         state_dir, every = self._app.state_dir, self._table.every
         book = before = read_book(state_dir, self._server)
@@ -75,13 +76,13 @@ class CanaryLook:
             if book != before:
                 write_book(state_dir, self._server, book)
         self._keep(before, book, now)
-        if book.refused.startswith(LOGIN_REFUSED):
-            return ProbeClass.UNKNOWN, book.refused
+        if book.login_refused:
+            return Judged(ProbeClass.UNKNOWN, book.refused, Sign.LOGIN_REFUSED)
         if away and book.newest is not None and book.newest != before.newest and not book.newest.place:
-            return ProbeClass.UP, "mail goes to the secondary, and a canary has arrived at the primary"
+            return Judged(ProbeClass.UP, "mail goes to the secondary, and a canary has arrived at the primary")
         if away:
-            return ProbeClass.UNKNOWN, self._told_away(book, now, followed)
-        return judge_canary(book, now, every)
+            return Judged(ProbeClass.UNKNOWN, self._told_away(book, now, followed))
+        return Judged(*judge_canary(book, now, every))
 
     def _told_away(self, book: CanaryBook, now: datetime, followed: Box | None) -> str:
         if followed is None:
@@ -148,8 +149,8 @@ class CanaryLook:
             submission.send(table.from_, table.to, canary.write(key, table.from_, table.to))
         except FailsafeError as error:
             credential = isinstance(error, MailError) and error.credential
-            begin = f"{LOGIN_REFUSED} for {table.user}: " if credential else ""
-            return book.note_sent(canary, f"{begin}{error}")
+            begin = f"login refused for {table.user}: " if credential else ""
+            return book.note_sent(canary, f"{begin}{error}", login_refused=credential)
         return book.note_sent(canary)
 
     def _keep(self, before: CanaryBook, book: CanaryBook, now: datetime) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from failsafe.app import App
-from failsafe.failover.rounds import ASKED_AGAIN_LATER, LOGIN_REFUSED, Probe
+from failsafe.failover.rounds import ASKED_AGAIN_LATER, Probe
 from failsafe.looks.look import Look
 from failsafe.mail.replies import CERTIFICATE_FAULT
-from failsafe.model import ProbeClass
+from failsafe.model import ProbeClass, Sign
 from failsafe.secrets import secret_path
 
 
@@ -24,7 +24,7 @@ def probe_of(app: App, look: Look, last_run_at: datetime | None, looks: Iterable
         return probe
     kin = (other for other in looks if other.password_file == look.password_file)
     logins = tuple(run for other in kin for run in app.history.newest(other.server, other.vantage, other.axis))
-    refused = any(run.evidence.text.startswith(LOGIN_REFUSED) for run in logins)
+    refused = any(run.evidence.sign is Sign.LOGIN_REFUSED for run in logins)
     changed_at = _changed_at(look.password_file) if refused else None
     return Probe(probe.name, probe.interval, probe.last_run_at, history, logins, changed_at)
 

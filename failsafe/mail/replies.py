@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from failsafe.model import ProbeClass
+from failsafe.model import ProbeClass, Sign
 
 CERTIFICATE_FAULT = "its certificate does not verify"  # stands in the text of such evidence
 STARTTLS_FAULT = "STARTTLS is offered and does not work"  # likewise
@@ -128,6 +128,7 @@ _COUNTED = re.compile(rf"(refused for good, so senders bounce|put off at {Stage.
 class Judged:
     seen: ProbeClass
     text: str  # one sentence
+    sign: Sign = Sign.NONE
 
 
 def classify(stage: Stage, reply: Reply) -> Judged:

@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection, RowMapping
 
 from failsafe.failover.health import ACCEPTING, FAILING, STALE_AFTER_INTERVALS, EvidenceRun
 from failsafe.failover.recording import LineRun
-from failsafe.model import Axis, Evidence, OwnLine, ProbeClass
+from failsafe.model import Axis, Evidence, OwnLine, ProbeClass, Sign
 from failsafe.store.engine import Store
 from failsafe.store.schema import evidence as evidence_table
 from failsafe.store.schema import own_line as own_line_table
@@ -265,10 +265,11 @@ _COUNTDOWN = re.compile(r"\d+([.,]\d+)?(?=\s*(s|secs?|seconds?|m|mins?|minutes?|
 
 
 def _continues(run: EvidenceRun, seen: Evidence, longest_gap: timedelta) -> bool:
-    """Whether a look is more of the same: class, target and words are equal and nothing could have happened unseen in between."""
+    """Whether a look is more of the same: class, sign, target and words are equal and nothing could have happened unseen in between."""
     before = run.evidence
     same = (
         before.seen is seen.seen
+        and before.sign is seen.sign
         and before.target == seen.target
         and _COUNTDOWN.sub("#", before.text) == _COUNTDOWN.sub("#", seen.text)
     )
@@ -310,7 +311,7 @@ def _row(run: EvidenceRun) -> dict[str, Any]:
     seen = run.evidence
     return {
         "server": seen.server, "vantage": seen.vantage, "axis": str(seen.axis), "seen": str(seen.seen), "target": seen.target, "text": seen.text,
-        "transcript": seen.transcript, "seconds": seen.seconds, "first_at": run.first_at, "last_at": run.last_at, "count": run.count,
+        "transcript": seen.transcript, "seconds": seen.seconds, "sign": str(seen.sign), "first_at": run.first_at, "last_at": run.last_at, "count": run.count,
     }  # fmt: skip
 
 
@@ -325,6 +326,7 @@ def _run(row: RowMapping) -> EvidenceRun:
         row["target"],
         row["seconds"],
         row["transcript"],
+        Sign(row["sign"]),
     )
     return EvidenceRun(seen, row["first_at"], row["last_at"], row["count"])
 

@@ -7,13 +7,14 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from failsafe.adapters.local import LocalHost
 from failsafe.backup.protocol import ServerSession
 from failsafe.backup.reach import Reach
-from failsafe.failover.bans import BanList, parse_bans
+from failsafe.failover.bans import MAILCOW_BANS, BanList, parse_bans
 from tests.contract.fail2ban import SETTINGS as OF_THE_PROGRAM
 from tests.support import wait_until
 
@@ -138,6 +139,74 @@ def test_a_container_that_is_not_there_means_that_nobody_knows(asked: Fail2ban, 
     known = said(container)
 
     assert known.error
+    assert known.jails == ()
+
+
+REDIS = """
+[ "$REDISCLI_AUTH" = secret ] || { echo "NOAUTH Authentication required."; exit 0; }
+case "$*" in
+ping) echo PONG;;
+"--raw hkeys F2B_ACTIVE_BANS") printf '203.0.113.7/32\\n2001:db8:7::/64\\n192.0.2.200/32\\n';;
+"--raw hkeys F2B_PERM_BANS") echo 198.51.100.0/24;;
+"--raw hkeys F2B_WHITELIST") printf 'nas.example.org\\n192.0.2.0/24\\n';;
+*) echo "not a question: $*" >&2; exit 1;;
+esac
+"""
+
+
+@dataclass
+class Mailcow:
+    """A `docker` with the containers of a mailcow, of which Redis can be asked; `secret` is the password that its environment holds."""
+
+    tools: Path
+    redises: int = 1
+    secret: str = "secret"
+
+    def install(self) -> None:
+        ids = "\\n".join(f"{'c0ffee' * 10}{number:04}" for number in range(self.redises))
+        docker = f"""case "$1" in
+ps) [ "$6" = label=com.docker.compose.service=redis-mailcow ] || exit 1; printf '{ids}';;
+exec) shift 2; REDISPASS={self.secret} PATH={self.tools}/inside:/usr/bin:/bin exec "$@";;
+*) exit 1;;
+esac"""
+        for file, script in ((self.tools / "docker", docker), (self.tools / "inside" / "redis-cli", REDIS)):
+            file.parent.mkdir(exist_ok=True, parents=True)
+            file.write_text(f"#!/bin/sh\n{script}\n")
+            file.chmod(0o755)
+
+
+def of_mailcow(monkeypatch: pytest.MonkeyPatch, folder: Path, *others: str, **changes: Any) -> BanList:
+    cow = Mailcow(folder / "tools", **changes)
+    cow.install()
+    monkeypatch.setenv("PATH", f"{cow.tools}:/usr/bin:/bin")
+    monkeypatch.setenv("SSH_CONNECTION", f"{HOME} 50000 10.0.0.1 22")
+    return said(MAILCOW_BANS, *others)
+
+
+def test_mailcows_own_list_is_read_from_its_redis(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    known = of_mailcow(monkeypatch, tmp_path, VPS2, "2001:db8:7::1", "192.0.2.9")
+
+    assert (known.error, known.ours, known.banning(HOME)) == ("", HOME, ("netfilter",))
+    assert known.banning(VPS2) == ("netfilter",), "for good, and by its network"
+    assert known.banning("2001:db8:7::1") == ("netfilter",)
+    assert known.banning("192.0.2.9") == ()
+    assert (known.not_ignoring("192.0.2.9"), known.not_ignoring(HOME)) == ((), ("netfilter",))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"redises": 0}, "no containers have the service"),
+        ({"redises": 2}, "2 containers"),
+        ({"secret": "wrong"}, "redis does not answer"),
+    ],
+)
+def test_where_mailcows_list_cannot_be_read_nobody_knows(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    known = of_mailcow(monkeypatch, tmp_path, **changes)
+
+    assert words in known.error
     assert known.jails == ()
 
 

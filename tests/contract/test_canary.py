@@ -14,11 +14,10 @@ from failsafe.app import App
 from failsafe.canaries import canary_key, read_book
 from failsafe.clock import SystemClock
 from failsafe.config.load import parse_config
-from failsafe.failover.rounds import LOGIN_REFUSED
 from failsafe.looks.canary import CanaryLook
 from failsafe.looks.inside import Inside
 from failsafe.mail.canary import Canary
-from failsafe.model import DomainState, Evidence, ProbeClass, Side
+from failsafe.model import DomainState, Evidence, ProbeClass, Side, Sign
 from failsafe.store.journal import Journal
 from tests.contract.canary_world import PROBE, SENDER, CanaryWorld, world
 from tests.contract.configs import MAIL_HERE, domain_table
@@ -115,7 +114,7 @@ def test_where_the_third_party_refuses_the_login_nothing_is_said_of_the_primary_
     evidence = other.sees()
 
     assert evidence.seen is ProbeClass.UNKNOWN
-    assert evidence.text.startswith(LOGIN_REFUSED), evidence.text
+    assert evidence.sign is Sign.LOGIN_REFUSED, evidence.text
     assert "correct horse" not in evidence.text
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from failsafe.adapters.imap_probe import ImapProbe
 from failsafe.failover.health import EvidenceRun
-from failsafe.failover.rounds import LOGIN_REFUSED, may_probe
-from failsafe.model import Axis, Endpoint, Evidence, ProbeClass
+from failsafe.failover.rounds import may_probe
+from failsafe.model import Axis, Endpoint, Evidence, ProbeClass, Sign
 from tests.contract.mail_servers import PASSWORD, Dovecot, ScriptedServer, Talk, dovecot, free_port
 from tests.support import wait_until
 
@@ -59,7 +59,7 @@ def test_a_wrong_password_is_unknown_and_not_repeated(dovecot: Dovecot, password
     evidence = look(dovecot, password_file)
 
     assert evidence.seen is ProbeClass.UNKNOWN
-    assert evidence.text.startswith(LOGIN_REFUSED)
+    assert evidence.sign is Sign.LOGIN_REFUSED
     assert not may_probe([EvidenceRun.of(evidence)], NOW)
 
 

@@ -11,7 +11,7 @@ from failsafe.failover.doctor import DomainCheckup, Exchange, is_ready, judge_do
 from failsafe.failover.doctor_vantages import BanCheckup, VantageCheckup
 from failsafe.failover.drilled import FailoverDrilled
 from failsafe.failover.facts import DomainFacts, Policy, Readiness, ZoneReading
-from failsafe.failover.health import STANDS, VantageView
+from failsafe.failover.health import VantageView
 from failsafe.failover.weigh import Standing
 from failsafe.failover.zone import MxLayout
 from failsafe.model import (
@@ -216,7 +216,7 @@ def test_another_place_that_says_nothing_is_named_with_its_reason() -> None:
 
 
 def test_each_place_that_speaks_smtp_is_judged_for_port_25_and_monitors_are_not() -> None:
-    views = (UP, place("vps2", Verdict.UNKNOWN, f"{STANDS} (SSH): {BLOCKED}"), place("robot", Verdict.UP))
+    views = (UP, place("vps2", Verdict.UNKNOWN, f"the server answers elsewhere (SSH): {BLOCKED}"), place("robot", Verdict.UP))
     seen = watched(*views, names=("here", "robot", "vps2"))
 
     found = [each for each in judge_domain(seen, NOW) if each.code == "port-25"]

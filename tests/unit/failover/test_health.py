@@ -185,6 +185,7 @@ def compressed(runs: Sequence[EvidenceRun]) -> list[EvidenceRun]:
 SEQUENCES = st.text(alphabet="uugdddlo?b ", min_size=1, max_size=60).filter(lambda letters: letters.strip() != "")
 
 
+@settings(deadline=None)
 @given(SEQUENCES)
 def test_run_length_storage_changes_no_verdict(letters: str) -> None:
     now = minute(len(letters) - 1)

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from failsafe.failover.health import EvidenceRun
 from failsafe.failover.rounds import (
     JITTER,
-    LOGIN_REFUSED,
     Probe,
     asks_for_recipient,
     due_probes,
@@ -22,14 +21,14 @@ from failsafe.failover.rounds import (
     repeats_handshake,
 )
 from failsafe.mail.replies import CERTIFICATE_FAULT
-from failsafe.model import Axis, Evidence, ProbeClass
+from failsafe.model import Axis, Evidence, ProbeClass, Sign
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 
 
-def run(seen: ProbeClass, at: datetime, text: str = "") -> EvidenceRun:
-    return EvidenceRun.of(Evidence("vps", "here", Axis.INBOUND, seen, at, text))
+def run(seen: ProbeClass, at: datetime, text: str = "", sign: Sign = Sign.NONE) -> EvidenceRun:
+    return EvidenceRun.of(Evidence("vps", "here", Axis.INBOUND, seen, at, text, sign=sign))
 
 
 def test_a_probe_that_never_ran_is_due_at_once() -> None:
@@ -82,18 +81,15 @@ def test_a_refused_prober_looks_at_most_twice_a_week() -> None:
     assert looks <= 2
 
 
-REFUSED = f"{LOGIN_REFUSED} for probe: no"
-
-
 def test_a_refused_login_is_not_repeated_within_the_week() -> None:
-    history = [run(ProbeClass.UNKNOWN, NOW, REFUSED)]
+    history = [run(ProbeClass.UNKNOWN, NOW, "no", Sign.LOGIN_REFUSED)]
 
     assert quiet_until(history, NOW + 59 * MINUTE) == NOW + timedelta(days=8)
     assert may_probe(history, NOW + timedelta(days=8))
 
 
 def test_a_refused_login_is_tried_again_as_soon_as_its_password_has_changed() -> None:
-    history = [run(ProbeClass.UNKNOWN, NOW, REFUSED)]
+    history = [run(ProbeClass.UNKNOWN, NOW, "no", Sign.LOGIN_REFUSED)]
 
     assert quiet_until(history, NOW + 2 * MINUTE, NOW + MINUTE) is None
     assert quiet_until(history, NOW + 2 * MINUTE, NOW - MINUTE) is not None
@@ -101,7 +97,7 @@ def test_a_refused_login_is_tried_again_as_soon_as_its_password_has_changed() ->
 
 
 def test_a_login_that_one_probe_was_refused_is_not_tried_by_another() -> None:
-    probe = Probe("vps/here/submission", MINUTE, NOW, logins=(run(ProbeClass.UNKNOWN, NOW, REFUSED),))
+    probe = Probe("vps/here/submission", MINUTE, NOW, logins=(run(ProbeClass.UNKNOWN, NOW, "no", Sign.LOGIN_REFUSED),))
 
     assert due_probes([probe], NOW + 9 * MINUTE) == ()
     assert due_probes([replace(probe, login_changed_at=NOW + MINUTE)], NOW + 9 * MINUTE) != ()

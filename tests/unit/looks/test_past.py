@@ -6,11 +6,10 @@ import os
 from datetime import timedelta
 from pathlib import Path
 
-from failsafe.failover.rounds import LOGIN_REFUSED
 from failsafe.looks.every import looks_of
 from failsafe.looks.past import probe_of
 from failsafe.mail.replies import CERTIFICATE_FAULT
-from failsafe.model import Axis, ProbeClass
+from failsafe.model import Axis, ProbeClass, Sign
 from tests.unit.looks.world import MINUTE, NOW, configured, look_at, remember
 
 
@@ -28,7 +27,7 @@ def test_submission_is_looked_at_without_a_login_where_that_is_wanted(tmp_path: 
 def test_a_login_that_imap_refused_is_not_tried_for_submission_until_its_password_changes(tmp_path: Path) -> None:
     with configured(tmp_path) as app:
         os.utime(tmp_path / "password", (0, 0))
-        remember(app, Axis.ACCESS, ProbeClass.UNKNOWN, f"{LOGIN_REFUSED} for probe: no", NOW)
+        remember(app, Axis.ACCESS, ProbeClass.UNKNOWN, "no", NOW, sign=Sign.LOGIN_REFUSED)
         looks = looks_of(app, "vps")
         probes = {look.axis: probe_of(app, look, None, looks) for look in looks}
 

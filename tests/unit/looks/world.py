@@ -11,7 +11,7 @@ from failsafe.app import App
 from failsafe.config.load import load_config
 from failsafe.looks.every import looks_of
 from failsafe.looks.look import Look
-from failsafe.model import Axis, Evidence, ProbeClass
+from failsafe.model import Axis, Evidence, ProbeClass, Sign
 from tests.contract.configs import MAIL_HERE
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -44,6 +44,8 @@ def look_at(app: App, axis: Axis) -> Look:
     return next(look for look in looks_of(app, "vps") if look.axis is axis)
 
 
-def remember(app: App, axis: Axis, seen: ProbeClass, text: str, at: datetime, transcript: str = "") -> None:
+def remember(
+    app: App, axis: Axis, seen: ProbeClass, text: str, at: datetime, transcript: str = "", sign: Sign = Sign.NONE
+) -> None:
     target = look_at(app, axis).target
-    app.history.record(Evidence("vps", "here", axis, seen, at, text, target, 0.5, transcript), MINUTE)
+    app.history.record(Evidence("vps", "here", axis, seen, at, text, target, 0.5, transcript, sign), MINUTE)
