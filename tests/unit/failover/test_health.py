@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from failsafe.failover.health import ACCEPTING, EvidenceRun, JudgePolicy, VantageView, discount, judge, judge_all
