@@ -9,6 +9,7 @@ from typing import Protocol
 
 from failsafe.mail.headers import is_charset
 
+_WHITE = b" \t\n\r\x0b\x0c"
 _NOT_BASE64 = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="))
 _LATIN = frozenset({"iso8859-1", "latin-1", "cp1252"})  # programs write cp1252 and call it ISO 8859-1
 _AS_IT_IS = frozenset({"utf-8", "ascii", "utf-7"})  # UTF-7's decoder would hold back a whole message
@@ -30,30 +31,24 @@ class Nothing:
         pass
 
 
-class Words:
-    """SHA-256 of the words, one blank between two: servers and programs break, fill and strip lines, and end them in two ways."""
+class Unspaced:
+    """SHA-256 of all but the white space: lines are broken, filled, stripped and ended on the way, by some servers in the middle of a word."""
 
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
-        self._gap = False
         self.empty = True
 
     def feed(self, data: bytes) -> None:
-        words = data.split()
-        if not words:
-            self._gap = self._gap or bool(data)
-            return
-        if not self.empty and (self._gap or data[:1].isspace()):
-            self._digest.update(b" ")
-        self._digest.update(b" ".join(words))
-        self._gap, self.empty = data[-1:].isspace(), False
+        if text := data.translate(None, _WHITE):
+            self._digest.update(text)
+            self.empty = False
 
     def close(self) -> None:
-        self._gap = True
+        pass
 
-    def copy(self) -> Words:
-        other = Words()
-        other._digest, other._gap, other.empty = self._digest.copy(), self._gap, self.empty
+    def copy(self) -> Unspaced:
+        other = Unspaced()
+        other._digest, other.empty = self._digest.copy(), self.empty
         return other
 
     @property

@@ -1,13 +1,13 @@
 """Knows a message again that went another way: delivered by another server, or taken apart and built anew by one that stores mail in its own form.
 
 Bytes do not survive that. What does: the Message-ID, and what a reader sees. So a fingerprint is taken of the instant of Date, the addresses of
-From, To and Cc, the subject, the words of the text, and the decoded words of all that is attached. It is not taken of
+From, To and Cc, the subject, the text, and all that is attached, decoded and without white space. It is not taken of
 
 - Received, Return-Path, DKIM-Signature, X-…, References and all other fields: servers add to them, each its own;
 - names beside addresses, and names of attachments: Proton's store makes up some, and programs write them in a dozen ways;
 - the plain text that stands beside the same as HTML: such a store keeps the HTML alone;
 - signatures: they are rewritten, or no longer verify;
-- boundaries, the order of parts and encodings; white space, which lines are filled and stripped with;
+- boundaries, the order of parts and encodings; white space: Postfix breaks lines of more than 998 characters wherever that is, on its way to LMTP too;
 - the mark that a spam filter puts before a subject ("[SPAM]"), since it stands in one copy only.
 
 What else one server writes into a message (a banner in its text, a spam report around it) makes two messages of one: both are kept. A double
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from failsafe.mail.addresses import addresses_in
-from failsafe.mail.decoding import Nothing, Sink, Words, decoded, in_unicode
+from failsafe.mail.decoding import Nothing, Sink, Unspaced, decoded, in_unicode
 from failsafe.mail.headers import MESSAGE_ID_LIMIT, bare_message_id, decode_text, fields_of, parse_date
 from failsafe.mail.parts import Multipart, Part, Walk, blocks, part_of, split_head
 
@@ -111,7 +111,7 @@ class _Contents:
     """What the walk through the parts gathers."""
 
     def __init__(self, walk: type[Walk], top: Part) -> None:
-        self.text = Words()
+        self.text = Unspaced()
         self.attached: list[str] = []
         self.walk = walk(top, self._open)
 
@@ -132,7 +132,7 @@ class _Contents:
     def _prefer_html(self, choices: list[Multipart]) -> None:
         """Forgets the plain text that stood in its place so far."""
         undecided = [choice for choice in choices if "html" not in choice.state]
-        if undecided and isinstance(before := undecided[0].state["before"], Words):
+        if undecided and isinstance(before := undecided[0].state["before"], Unspaced):
             self.text = before.copy()
         for choice in undecided:
             choice.state["html"] = True
@@ -153,11 +153,11 @@ class _Attached:
     """An attachment with nothing in it is none: some stores drop it."""
 
     def __init__(self, digests: list[str]) -> None:
-        self._words, self._digests = Words(), digests
+        self._text, self._digests = Unspaced(), digests
 
     def feed(self, data: bytes) -> None:
-        self._words.feed(data)
+        self._text.feed(data)
 
     def close(self) -> None:
-        if not self._words.empty:
-            self._digests.append(self._words.value)
+        if not self._text.empty:
+            self._digests.append(self._text.value)
