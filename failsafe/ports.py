@@ -226,8 +226,8 @@ class MailboxServer(Protocol):
     def create_folder(self, folder: str) -> None:
         """Also subscribes; an existing folder is no error."""
 
-    def special_folders(self) -> Mapping[str, str]:
-        """ "Sent", "Junk", "Trash", "Drafts", "Archive" -> the folder that is for it, where the server says so (RFC 6154)."""
+    def attributes(self) -> Mapping[str, frozenset[str]]:
+        """What the server says of each folder, in lower case, such as "\\sent" (RFC 6154)."""
         ...
 
     def messages(self, folder: str, *, above: int = 0) -> tuple[StoredMessage, ...]:

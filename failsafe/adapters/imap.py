@@ -24,9 +24,6 @@ FETCHED_BYTES = 16 << 20  # messages a FETCH of bodies: until their sizes reach 
 FETCHED_AT_ONCE = 100
 LARGE = 4 << 20  # bytes: a larger message is read by parts of this size
 MAXIMUM_FOLDERS = 100_000
-SPECIAL = {
-    b"\\sent": "Sent", b"\\junk": "Junk", b"\\trash": "Trash", b"\\drafts": "Drafts", b"\\archive": "Archive",
-}  # fmt: skip
 _FACTS = ["UID", "RFC822.SIZE", "INTERNALDATE", "FLAGS", "BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]"]
 _HEADER_KEY = b"BODY[HEADER.FIELDS (MESSAGE-ID)]"
 _APPENDUID = re.compile(rb"APPENDUID \d+ ([\d:,]+)")
@@ -55,7 +52,7 @@ class ImapMailbox:
             self._prefix, self._separator = self._namespace(separator)
             self._known: set[str] | None = None  # folders, by the server's names
             self._sizes: dict[int, int] = {}
-            self._special: dict[str, str] = {}
+            self._attributes: dict[str, frozenset[str]] = {}
             self._validities: dict[str, int | None] = {}
         except BaseException:
             self.close()
@@ -67,8 +64,9 @@ class ImapMailbox:
             listed = self._client.list_folders()
         if len(listed) > MAXIMUM_FOLDERS:
             raise MailError(f"{self._where} lists more than {MAXIMUM_FOLDERS} folders", transient=False)
-        self._special = {
-            self._ours(name): SPECIAL[flag.lower()] for flags, _, name in listed for flag in flags if flag.lower() in SPECIAL
+        self._attributes = {
+            self._ours(name): frozenset(as_bytes(flag).decode("ascii", "replace").lower() for flag in flags)
+            for flags, _, name in listed
         }
         names = [name for flags, _, name in listed if not {b"\\noselect", b"\\nonexistent"} & {flag.lower() for flag in flags}]
         self._known = set(names)
@@ -102,11 +100,11 @@ class ImapMailbox:
             return self._create(self._undotted(theirs))
         return theirs
 
-    def special_folders(self) -> Mapping[str, str]:
-        """From the list of folders, where the server tells it there without being asked (RFC 6154 2)."""
+    def attributes(self) -> Mapping[str, frozenset[str]]:
+        """As the list of folders has them, without being asked for (RFC 6154 2)."""
         if self._known is None:
             self.folders()
-        return {role: folder for folder, role in sorted(self._special.items(), reverse=True)}
+        return self._attributes
 
     def messages(self, folder: str, *, above: int = 0) -> tuple[StoredMessage, ...]:
         """Empty for a folder that is not there."""

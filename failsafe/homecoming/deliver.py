@@ -16,6 +16,7 @@ from failsafe.backup.destinations.base import AlreadyThere, Rejected
 from failsafe.backup.destinations.imap import ImapDestination, is_about_room
 from failsafe.backup.restore_plan import Wanted
 from failsafe.errors import ArchiveError
+from failsafe.homecoming.folders import folder_at
 from failsafe.homecoming.found import Found
 from failsafe.homecoming.ledger import AT_HOME, Entry, Key, Ledger, State
 from failsafe.homecoming.look import look_at_primary
@@ -82,7 +83,7 @@ class Delivery:
         view = look_at_primary(lambda: destination.server(mailbox), destination.close, mailbox, arrivals, self.narrate)
         for folder, newest in view.newest.items():
             destination.expect_above(mailbox, folder, newest)
-        placed = [replace(arrival, to_folder=view.folder_for(arrival.to_folder)) for arrival in arrivals]
+        placed = [replace(arrival, to_folder=folder_at(arrival.to_folder, view.listing)) for arrival in arrivals]
         contents = list({arrival.fingerprint.content for arrival in arrivals})
         return plan_homecoming(placed, self.ledger.alike(self.domain, mailbox, contents), view.present)
 

@@ -55,8 +55,8 @@ class Entry:
         """What is once in a ledger of a domain: a folder it is moved to at the secondary makes no other message of it."""
         return self.mailbox, self.message, self.to_mailbox, self.sent
 
-    def now(self, state: State, at: datetime, why: str = "") -> Entry:
-        return replace(self, state=state, at=at, why=why)
+    def now(self, state: State, at: datetime, why: str | None = None) -> Entry:
+        return replace(self, state=state, at=at, why=self.why if why is None else why)
 
 
 @dataclass(frozen=True, slots=True)

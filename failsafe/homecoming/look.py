@@ -9,33 +9,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from failsafe.errors import MailError
+from failsafe.homecoming.folders import Place, place_of
 from failsafe.homecoming.plan import KEYWORD, Arrival, Present, candidates
 from failsafe.mail.fingerprint import fingerprint
 from failsafe.ports import MailboxServer, Narrator
 
 LOOKS = 6  # at a folder whose messages are listed and not given, each in a session of its own
-# What folders for these are called where a server does not say which they are (RFC 6154), the usual name first.
-USUAL: Mapping[str, tuple[str, ...]] = {
-    "Sent": ("Sent", "Sent Messages", "Sent Items", "Sent Mail"),
-    "Junk": ("Junk", "Spam", "Junk E-mail", "Junk Email"),
-    "Trash": ("Trash", "Deleted Messages", "Deleted Items", "Bin"),
-}
 
 
 @dataclass(slots=True)
 class View:
-    """`newest`: the highest UID of each folder. `roles`: "Sent" -> the folder that the server has for it."""
+    """`listing`: each folder and what the server says of it. `newest`: the highest UID of each."""
 
+    listing: Mapping[str, frozenset[str]]
     present: list[Present] = field(default_factory=list)
     newest: dict[str, int] = field(default_factory=dict)
-    roles: Mapping[str, str] = field(default_factory=dict)
-
-    def folder_for(self, folder: str) -> str:
-        """Where mail for "Sent", "Junk" or "Trash" goes here; any other name is kept."""
-        if folder not in USUAL:
-            return folder
-        named = self.roles.get(folder) or next((name for name in USUAL[folder] if name in self.newest), None)
-        return named or folder
 
 
 def look_at_primary(
@@ -43,12 +31,12 @@ def look_at_primary(
 ) -> View:
     """`open_` gives the session that is open, or a new one after `close`. Raises MailError."""
     server = open_()
-    view = View(roles=server.special_folders())
-    folders = server.folders()
-    sent = {name for name in folders if name == view.roles.get("Sent") or name in USUAL["Sent"]}
-    for folder in folders:
+    folders, attributes = server.folders(), server.attributes()
+    view = View({folder: attributes.get(folder, frozenset()) for folder in folders})
+    for folder, given in view.listing.items():
+        is_sent = place_of(folder, given) is Place.SENT
         for look in range(1, LOOKS + 1):
-            newest, present, withheld = _look(open_(), folder, arrivals, in_sent=folder in sent)
+            newest, present, withheld = _look(open_(), folder, arrivals, in_sent=is_sent)
             if not withheld:
                 break
             narrate(f"{mailbox}: the server lists {withheld} message(s) in {folder} and does not give them; looking again")

@@ -33,6 +33,7 @@ class Arrival:
     canonical: str
     size: int
     header_id: str | None  # the Message-ID as it stands in the header; "": there is none; None: nobody knows
+    why: str = ""  # it goes elsewhere than it is addressed to, and why
 
     @property
     def flags(self) -> str:
@@ -43,7 +44,7 @@ class Arrival:
         return Entry(
             domain=domain, mailbox=self.found.mailbox, folder=self.found.folder, message=self.found.id, internal_at=self.found.internal_date,
             state=state, at=at, message_id=self.fingerprint.message_id, content=self.fingerprint.content, to_mailbox=self.to_mailbox,
-            to_folder=self.to_folder, sent=self.sent, why=why,
+            to_folder=self.to_folder, sent=self.sent, why=why or self.why,
         )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from failsafe.homecoming.sift import Sifter
 from failsafe.ports import Progress
 
 AT_ONCE = 5_000  # arrivals in memory
+TOLD = 20  # reasons why something goes elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,10 @@ def run_homecoming(sifter: Sifter, delivery: Delivery, progress: Progress, *, dr
         left=sifter.left,
         to_bring=to_bring,
         waiting=(*sifter.waiting, *delivery.waiting),
-        notes=tuple(delivery.notes),
+        notes=(
+            *(f"{count} message(s) go to {place}: {why}" for (place, why), count in sifter.elsewhere.most_common(TOLD)),
+            *delivery.notes,
+        ),
         error="" if out is None else str(out),
         mend="" if out is None else out.mend,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -59,6 +60,7 @@ class Sifter:
         self.already_there = 0
         self.left = 0
         self.waiting: list[Waits] = []
+        self.elsewhere: Counter[tuple[str, str]] = Counter()  # (where it goes instead, why)
         self.full: set[str] = set()  # mailboxes that had no room the last time
 
     def arrivals(self) -> Iterator[Arrival]:

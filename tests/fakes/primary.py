@@ -59,8 +59,8 @@ class Box:
     def folders(self) -> tuple[str, ...]:
         return tuple(sorted(self._held))
 
-    def special_folders(self) -> Mapping[str, str]:
-        return self._primary.special
+    def attributes(self) -> Mapping[str, frozenset[str]]:
+        return {folder: frozenset({attribute}) for folder, attribute in self._primary.special.items()}
 
     def create_folder(self, folder: str) -> None:
         self._held.setdefault(folder, [])

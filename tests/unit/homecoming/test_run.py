@@ -174,14 +174,14 @@ def test_who_writes_to_himself_has_both_copies(world: World) -> None:
 
 
 def test_mail_goes_into_the_folder_that_the_primary_has_for_it(world: World) -> None:
-    world.primary.special = {"Sent": "Sent Items"}
-    world.primary.mailboxes[ANN] = {"INBOX": [], "Sent Items": [], "Spam": []}
+    world.primary.special = {"Things we sent": "\\sent"}
+    world.primary.mailboxes[ANN] = {"INBOX": [], "Sent": [], "Things we sent": [], "Spam": []}
     world.secondary.put(mail(1), folder="Sent")
     world.secondary.put(mail(2), folder="Junk")
 
     world.run()
 
-    assert [len(world.primary.bodies(ANN, name)) for name in ("Sent Items", "Spam")] == [1, 1]
+    assert [len(world.primary.bodies(ANN, name)) for name in ("Things we sent", "Spam")] == [1, 1]
 
 
 def test_what_a_person_deleted_at_the_primary_stays_deleted_also_in_other_bytes(world: World) -> None:
