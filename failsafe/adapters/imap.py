@@ -42,13 +42,14 @@ class ImapMailbox:
         separator: str | None = None,
         answer_seconds: float | None = None,
         meter: Meter | None = None,
+        mend: str = "check --imap-user and the password in --imap-password-file",
     ) -> None:
-        """Connects and logs in. `separator` overrides what the server says; `meter` holds limits. Raises MailError (`credential` where the login is refused)."""
+        """Connects and logs in. `separator` overrides what the server says; `meter` holds limits; `mend`: for a refused login. Raises MailError (`credential` where the login is refused)."""
         self._where = f"{endpoint.host}:{endpoint.port}"
         with self._faults("connect"):
             self._client = connect(endpoint, meter or Meter(answer_seconds=answer_seconds or ANSWER_SECONDS))
         try:
-            self._login(user, password)
+            self._login(user, password, mend)
             self._prefix, self._separator = self._namespace(separator)
             self._known: set[str] | None = None  # folders, by the server's names
             self._sizes: dict[int, int] = {}
@@ -189,7 +190,7 @@ class ImapMailbox:
     def close(self) -> None:
         hang_up(self._client)
 
-    def _login(self, user: str, password: Secret) -> None:
+    def _login(self, user: str, password: Secret, mend: str) -> None:
         try:
             with self._faults(f"log in as {user}"):
                 self._client.login(user, password.reveal())
@@ -198,7 +199,7 @@ class ImapMailbox:
                 raise
             raise MailError(
                 f"{self._where} does not let {user} in: {words_of(error.__cause__)}",
-                mend="check --imap-user and the password in --imap-password-file",
+                mend=mend,
                 transient=False,
                 credential=True,
             ) from None

@@ -38,6 +38,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "release": ("failsafe.cli.failover", "End a hold."),
     "acknowledge": ("failsafe.cli.failover", "Tell a halted domain which side serves."),
     "adopt-mx": ("failsafe.cli.failover", "Plan and write the peace layout that the strategy needs."),
+    "homecoming": ("failsafe.cli.homecoming", "Bring mail from the secondary home, into the primary's mailboxes."),
     "doctor": ("failsafe.cli.doctor", "Check everything a backup and a failover rely on."),
     "replay": ("failsafe.cli.replay", "Recorded evidence run through other thresholds: how many flips, how many of them false?"),
     "events": ("failsafe.cli.events", "The audit trail."),

@@ -58,17 +58,24 @@ def _files_of_accounts(config: Config) -> tuple[list[tuple[str, Path]], list[tup
     """(key, path) of the password files that each accounts_file names; faults of its lines. What is wrong with the file itself is told elsewhere."""
     named: list[tuple[str, Path]] = []
     faults: list[tuple[str, str]] = []
-    for server, table in config.mail_server.items():
-        if table.accounts_file is None:
-            continue
-        key = f"mail_server.{server}.accounts_file"
+    for key, file in _accounts_files(config):
         try:
-            named += [(f"{key} {mailbox}", path) for mailbox, path in read_accounts(table.accounts_file).items()]
+            named += [(f"{key} {mailbox}", path) for mailbox, path in read_accounts(file).items()]
         except ConfigError as error:
             faults += [(f"{key} {line}".strip(), text) for line, text in error.faults]
         except SecretError:
             continue
     return named, faults
+
+
+def _accounts_files(config: Config) -> Iterator[tuple[str, Path]]:
+    for server, table in config.mail_server.items():
+        if table.accounts_file is not None:
+            yield f"mail_server.{server}.accounts_file", table.accounts_file
+    for name, domain in config.domain.items():
+        deliver = None if domain.homecoming is None else domain.homecoming.deliver
+        if deliver is not None and deliver.accounts_file is not None:
+            yield f'domain."{name}".homecoming.deliver.accounts_file', deliver.accounts_file
 
 
 def _walk(value: Any, key: str, wanted: tuple[str, ...]) -> Iterator[tuple[str, Path]]:

@@ -193,9 +193,19 @@ class CatchAll(Table):
     password_file: AbsolutePath
 
 
-class Deliver(PinnedTable):
-    master_user: str | None = None
-    password_file: AbsolutePath | None = None
+class Deliver(ImapTable):
+    """The primary's IMAP server, for what comes home: the login of a master user, or one for each mailbox."""
+
+    accounts_file: AbsolutePath | None = None
+
+    @model_validator(mode="after")
+    def _gets_in(self) -> Deliver:
+        if (self.master_user is None) == (self.accounts_file is None):
+            raise ValueError(
+                "needs either master_user with password_file, the login of a user who may open every mailbox, "
+                "or accounts_file, with a line USER:PASSWORD_FILE for each mailbox"
+            )
+        return self
 
 
 class Homecoming(PinnedTable):

@@ -1,0 +1,260 @@
+"""Puts the delivery of a homecoming together from the configuration, runs it, and keeps what came of it. Used by the verb and by the daemon's child."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from failsafe.adapters.lock import FileLock
+from failsafe.app import App
+from failsafe.backup.accounts import read_accounts
+from failsafe.backup.archive.reader import Archive
+from failsafe.canaries import canary_key
+from failsafe.config.schema import Deliver
+from failsafe.errors import EXIT_EXTERNAL, EXIT_FINDINGS, EXIT_OK, EXIT_REFUSED, ArchiveError, ExternalError, MailError, Refused
+from failsafe.homecoming.bridge import without_additions
+from failsafe.homecoming.deliver import Delivery
+from failsafe.homecoming.folders import Place
+from failsafe.homecoming.found import Found
+from failsafe.homecoming.people import Addresses
+from failsafe.homecoming.route import Rules, judge_found
+from failsafe.homecoming.run import Outcome, run_homecoming
+from failsafe.homecoming.sift import Goes, Route, Sifter, Stays, Verdict
+from failsafe.homecoming.telling import Run, Told, tell
+from failsafe.homecoming.window import begin_of
+from failsafe.homecomings import gather, gathered
+from failsafe.mail.accounts import Accounts
+from failsafe.model import DomainState, FlipKind, Result, Side
+from failsafe.ports import MailboxServer, Narrator, Progress
+from failsafe.secrets import read_secret
+from failsafe.status.homecoming import DUTY, SEEN
+from failsafe.store.journal import Journal
+
+AWAY = frozenset({DomainState.FAILING_OVER, DomainState.FAILED_OVER, DomainState.RECOVERING, DomainState.FAILING_BACK})
+IN_DOUBT = frozenset(
+    {DomainState.SUSPECT, DomainState.HALTED}
+)  # by itself nothing is given to such a primary; a person may say so
+WAITS_JSON = 10_000
+OUTAGE_BEFORE = timedelta(days=90)  # a homecoming that was configured only in an outage is of all of it
+
+
+@dataclass(frozen=True, slots=True)
+class HomecomingReport:
+    """`held`: why nothing was given to the primary. `away`: because mail goes to the secondary now. `gathering`: what failed of it, "" else."""
+
+    domain: str
+    outcome: Outcome
+    held: str = ""
+    away: bool = False
+    gathering: str = ""
+    dry_run: bool = False
+    scheduled: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        if self.outcome.error or self.gathering:
+            return EXIT_EXTERNAL
+        if self.held:
+            return EXIT_OK if self.scheduled else EXIT_REFUSED if self.away else EXIT_FINDINGS
+        return EXIT_FINDINGS if self.outcome.waiting else EXIT_OK
+
+    def to_json(self) -> dict[str, Any]:
+        found = self.outcome
+        return {
+            "domain": self.domain,
+            "home": found.home,
+            "already_there": found.already_there,
+            "waiting": [
+                {"message_id": each.message_id, "why": each.why, "mailbox": each.mailbox, "folder": each.folder}
+                for each in found.waiting[:WAITS_JSON]
+            ],
+            "left": found.left,
+            "to_bring": found.to_bring,
+            "dry_run": self.dry_run,
+            "held": self.held,
+            "gathering": self.gathering,
+            "error": found.error,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a domain stands, as its journal has it."""
+
+    state: DomainState = DomainState.NORMAL
+    serving: Side = Side.PRIMARY
+    draining_until: datetime | None = None
+
+    @property
+    def is_away(self) -> bool:
+        return self.serving is Side.SECONDARY or self.state in AWAY
+
+
+def standing_of(app: App, domain: str) -> Standing:
+    row = app.glance().by("domain_state", "domain").get(domain)
+    if row is None:
+        return Standing()
+    return Standing(DomainState(row["state"]), Side(row["serving"]), row["draining_until"])
+
+
+def bring_home(
+    app: App, domain: str, progress: Progress, narrate: Narrator, *, dry_run: bool = False, scheduled: bool = False
+) -> HomecomingReport:
+    """Gathers, then delivers where the primary serves. What fails outside is in the report.
+
+    Raises UsageError where the domain has no homecoming, LockBusy while another one of this domain is at work, ConfigError, StoreError.
+    """
+    seen_at = _seen_at(app, domain)
+    with FileLock(app.lock_file(f"homecoming:{domain}"), f"homecoming of {domain}").hold():
+        gathering = _gather(app, domain, progress, narrate)
+        standing = standing_of(app, domain)
+        held = _held(app, domain, standing, scheduled=scheduled)
+        if held and scheduled:
+            return HomecomingReport(domain, Outcome(), held, standing.is_away, gathering, scheduled=True)
+        outcome = _run(app, domain, seen_at, progress, narrate, dry_run=dry_run, held=held)
+        if not dry_run and not held:
+            _keep(app, domain, standing, outcome)
+        return HomecomingReport(domain, outcome, held, standing.is_away, gathering, dry_run, scheduled)
+
+
+def _seen_at(app: App, domain: str) -> datetime:
+    """When this homecoming was seen first: mail from long before is not of it."""
+    name = f"{SEEN}:{domain}"
+    row = app.duties.all().get(name)
+    if row is not None and row.started_at is not None:
+        return row.started_at
+    now = app.clock.now()
+    app.duties.started(name, now)
+    return now
+
+
+def _gather(app: App, domain: str, progress: Progress, narrate: Narrator) -> str:
+    """What failed of it; what was gathered before comes home all the same."""
+    try:
+        report = gather(app, domain, progress, narrate)
+    except (Refused, ExternalError) as error:
+        narrate(f"gathering: {error}")
+        return str(error)
+    if report.result is not Result.FAILED:
+        return ""
+    troubles = "; ".join(trouble.text for trouble in report.troubles) or "a repository could not be written"
+    narrate(f"gathering: {troubles}")
+    return troubles
+
+
+def _held(app: App, domain: str, standing: Standing, *, scheduled: bool) -> str:
+    """Why nothing is given to the primary; "" where it may be."""
+    home = app.domain(domain).homecoming
+    assert home is not None, "gather sees to it"
+    if standing.is_away:
+        return f"{domain} is {standing.state}: mail is gathered into the archive now, and comes home after the failback"
+    if scheduled and standing.state in IN_DOUBT:
+        return f"{domain} is {standing.state}: mail is gathered into the archive now, and comes home when the primary is well"
+    if home.deliver is None:
+        return f'[domain."{domain}".homecoming] does not say how mail gets into the primary: add deliver = {{ host, port, master_user, password_file }}'
+    return ""
+
+
+def _run(app: App, domain: str, seen_at: datetime, progress: Progress, narrate: Narrator, *, dry_run: bool, held: str) -> Outcome:
+    source, now, still = gathered(app, domain), app.clock.now, dry_run or bool(held)
+    begin = window_of(app, domain, seen_at)
+
+    def bodies(found: Found) -> Iterator[bytes]:
+        return without_additions(source.read(found))
+
+    route = router(app, domain, begin)
+    sifter = Sifter(domain, source, bodies, app.homecomings, route, since=begin, now=now, dry=still)
+    delivery = Delivery(domain, app.homecomings, connector(app, domain, held), bodies, now, progress, narrate)
+    return run_homecoming(sifter, delivery, progress, dry=still)
+
+
+def window_of(app: App, domain: str, seen_at: datetime) -> datetime:
+    """From when on mail at the secondary counts."""
+    flips = Journal(app.store, None).flips(domain, seen_at - OUTAGE_BEFORE)
+    begun = [intent.planned_at for intent in flips if intent.kind is FlipKind.FAILOVER]
+    return begin_of(seen_at, begun, app.domain(domain).ttl)
+
+
+def router(app: App, domain: str, begin: datetime) -> Route:
+    """Judges by the accounts and aliases of the primary's newest snapshot."""
+    home = app.domain(domain).homecoming
+    assert home is not None, "gather sees to it"
+    rules = Rules(
+        addresses_of(app, domain),
+        begin,
+        canary_key(app.state_dir) or b"",
+        home.unroutable or "",
+        "" if home.catch_all is None else home.catch_all.user,
+    )
+
+    def judge(found: Found, head: bytes) -> Verdict:
+        routing = judge_found(found, head, rules)
+        if routing.routes:
+            return [Goes(each.mailbox, each.folder, each.folder == Place.SENT, each.why) for each in routing.routes]
+        return Stays(routing.waits or routing.left, waits=bool(routing.waits))
+
+    return judge
+
+
+def addresses_of(app: App, domain: str) -> Addresses:
+    """Where nothing was backed up of the primary yet, the mailboxes that the homecoming names."""
+    table = app.domain(domain)
+    archive = Archive(app.staging_folder(table.server))
+    named = () if table.homecoming is None else tuple(account.mailbox for account in table.homecoming.accounts)
+    try:
+        generation = archive.generation()
+        accounts = read_accounts(archive, generation)
+    except ArchiveError:
+        return Addresses(domain, named)
+    return Addresses(domain, tuple(sorted({*generation.mailboxes, *named})), accounts or Accounts())
+
+
+def connector(app: App, domain: str, held: str = "") -> Callable[[str], MailboxServer]:
+    """Opens mailboxes of the primary with the credential of `deliver`; its files are read anew each time."""
+    home = app.domain(domain).homecoming
+    deliver = None if home is None else home.deliver
+
+    def connect(mailbox: str) -> MailboxServer:
+        if held or deliver is None:
+            raise MailError(held, transient=False)
+        from failsafe.adapters.imap import ImapMailbox
+        from failsafe.adapters.imap_line import Meter
+
+        user, password_file = _login(deliver, mailbox)
+        limits = app.config.controller
+        meter = Meter(limits.limit_download, limits.limit_upload)
+        mend = f'check the credential that [domain."{domain}".homecoming] deliver names'
+        return ImapMailbox(deliver.endpoint(), user, read_secret(password_file), meter=meter, mend=mend)
+
+    return connect
+
+
+def _login(deliver: Deliver, mailbox: str) -> tuple[str, Any]:
+    """(user, password file). Raises MailError for a mailbox that has none."""
+    if deliver.accounts_file is None:
+        assert deliver.password_file is not None, "the schema sees to it"
+        return f"{mailbox}{deliver.separator}{deliver.master_user}", deliver.password_file
+    from failsafe.config.accounts import read_accounts
+
+    file = read_accounts(deliver.accounts_file).get(mailbox)
+    if file is None:
+        raise MailError(f"{deliver.accounts_file} has no login for {mailbox}", transient=False, credential=True)
+    return mailbox, file
+
+
+def _keep(app: App, domain: str, standing: Standing, outcome: Outcome) -> None:
+    """What `status` shows, and what people are told."""
+    now = app.clock.now()
+    outage = app.events.last("failover.done", domain)
+    since = None if outage is None else outage.at
+    draining = standing.draining_until if standing.draining_until is not None and standing.draining_until > now else None
+    counts = app.homecomings.counts(domain, since)
+    row = app.duties.all().get(f"{DUTY}:{domain}")
+    run = Run(domain, now, outcome.home, counts, outcome.waiting, since, draining)
+    told, events = tell(run, Told() if row is None else Told.of(row.details))
+    with app.store.together():
+        app.duties.ended(f"{DUTY}:{domain}", now, ok=not outcome.waiting and not outcome.error, details=told.to_json())
+        for event in events:
+            app.record(event)
