@@ -26,13 +26,12 @@ from failsafe.homecoming.telling import Run, Told, tell
 from failsafe.homecoming.window import begin_of
 from failsafe.homecomings import gather, gathered
 from failsafe.mail.accounts import Accounts
-from failsafe.model import DomainState, FlipKind, Result, Side
+from failsafe.model import DomainState, FlipKind, Result
 from failsafe.ports import MailboxServer, Narrator, Progress
 from failsafe.secrets import read_secret
-from failsafe.status.homecoming import DUTY, SEEN
+from failsafe.status.homecoming import DUTY, SEEN, Standing
 from failsafe.store.journal import Journal
 
-AWAY = frozenset({DomainState.FAILING_OVER, DomainState.FAILED_OVER, DomainState.RECOVERING, DomainState.FAILING_BACK})
 IN_DOUBT = frozenset(
     {DomainState.SUSPECT, DomainState.HALTED}
 )  # by itself nothing is given to such a primary; a person may say so
@@ -79,24 +78,8 @@ class HomecomingReport:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """Where a domain stands, as its journal has it."""
-
-    state: DomainState = DomainState.NORMAL
-    serving: Side = Side.PRIMARY
-    draining_until: datetime | None = None
-
-    @property
-    def is_away(self) -> bool:
-        return self.serving is Side.SECONDARY or self.state in AWAY
-
-
 def standing_of(app: App, domain: str) -> Standing:
-    row = app.glance().by("domain_state", "domain").get(domain)
-    if row is None:
-        return Standing()
-    return Standing(DomainState(row["state"]), Side(row["serving"]), row["draining_until"])
+    return Standing.of(app.glance().by("domain_state", "domain").get(domain))
 
 
 def bring_home(
@@ -249,7 +232,7 @@ def _keep(app: App, domain: str, standing: Standing, outcome: Outcome) -> None:
     now = app.clock.now()
     outage = app.events.last("failover.done", domain)
     since = None if outage is None else outage.at
-    draining = standing.draining_until if standing.draining_until is not None and standing.draining_until > now else None
+    draining = standing.draining_until if standing.drains(now) else None
     counts = app.homecomings.counts(domain, since)
     row = app.duties.all().get(f"{DUTY}:{domain}")
     run = Run(domain, now, outcome.home, counts, outcome.waiting, since, draining)

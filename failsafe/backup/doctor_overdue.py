@@ -11,6 +11,7 @@ JUDGED_ELSEWHERE = ("doctor", "backup", "check", "drill")  # this very run; reco
 MENDS = {  # by kind of duty; {0} is what it is for
     "backup": "failsafe backup {0}",
     "snapshot": "failsafe backup --repository {0}",
+    "homecoming": "failsafe homecoming {0}",
     "check": "failsafe verify --repository {0}",
     "drill": "failsafe drill restore --repository {0}",
     "forget": "failsafe forget --repository {0}",

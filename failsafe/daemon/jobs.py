@@ -20,12 +20,15 @@ from pathlib import Path
 from failsafe.app import App
 from failsafe.backup.due import SELDOM, Duty, LastRun, plan_due
 from failsafe.errors import EXIT_FINDINGS, EXIT_INTERRUPTED, EXIT_OK, EXIT_REFUSED
+from failsafe.homecoming.cadence import gather_every
 from failsafe.logs import get_log
 from failsafe.repositories import has_something
+from failsafe.status.homecoming import Standing
 from failsafe.status.roster import duties_of
 
 LOG_BYTES = 1024 * 1024  # of one job's output; what is more is cut off at the front, by starting the file anew
 DOCTOR_AGAIN = timedelta(hours=1)
+HOMECOMING = "homecoming:"
 GRACE_SECONDS = 20.0  # between asking a child to stop and killing it; systemd waits 90 s
 TAIL_BYTES = 2000  # of a failed job's output, for the log
 
@@ -82,10 +85,16 @@ class Jobs:
             duties = [
                 duty for duty in duties if not duty.name.startswith("drill:")
             ]  # while a first pull goes on nothing is complete
+        duties = [self._as_often_as_mail_comes(duty) if duty.name.startswith(HOMECOMING) else duty for duty in duties]
         last = self._app.duties.last_doctor_run()
         if last is not None and not all(last.ready.values()):  # a fault that was mended must not stand in the way for a day
             duties = [replace(duty, every=DOCTOR_AGAIN) if duty.name == "doctor" else duty for duty in duties]
         return duties
+
+    def _as_often_as_mail_comes(self, duty: Duty) -> Duty:
+        row = self._app.glance().by("domain_state", "domain").get(duty.name.removeprefix(HOMECOMING))
+        standing = Standing.of(row)
+        return replace(duty, every=gather_every(standing.state, draining=standing.drains(self._app.clock.now())))
 
     def _is_a_job(self, duty: Duty) -> bool:
         return self._app.is_far(duty.name.removeprefix("snapshot:")) and has_something(self._app)
@@ -153,10 +162,12 @@ class Jobs:
 
     def _ended(self, job: Job, now: datetime) -> None:
         code = job.process.returncode
-        kind = job.duty.name.partition(":")[
+        kind = job.duty.name.partition(
+            ":"
+        )[
             0
-        ]  # having looked is the doctor's duty, and to stop at a freeze that of forget and prune
-        ok = code == EXIT_OK or (code == EXIT_FINDINGS and kind in ("doctor", "forget", "prune"))
+        ]  # having looked is the doctor's duty, to stop at a freeze that of forget and prune; what waits was told by the homecoming
+        ok = code == EXIT_OK or (code == EXIT_FINDINGS and kind in ("doctor", "forget", "prune", "homecoming"))
         result = {EXIT_OK: "ok", EXIT_FINDINGS: "findings", EXIT_INTERRUPTED: "interrupted", EXIT_REFUSED: "refused"}.get(
             code, f"exit {code}"
         )
@@ -180,6 +191,8 @@ def verb_of(duty: str) -> list[str]:
         return ["backup", subject, "--scheduled"]
     if kind == "snapshot":
         return ["backup", "--repository", subject, "--scheduled"]
+    if kind == "homecoming":
+        return ["homecoming", subject, "--scheduled"]
     if kind == "check":
         return ["verify", "--repository", subject]
     if kind == "drill":

@@ -165,6 +165,7 @@ def _overdue_event(late: Overdue, now: datetime) -> Event:
     commands = {
         "backup": f"failsafe backup {subject}",
         "snapshot": f"failsafe backup --repository {subject}",
+        "homecoming": f"failsafe homecoming {subject}",
         "check": f"failsafe verify --repository {subject}",
         "drill": f"failsafe drill restore --repository {subject}",
         "forget": f"failsafe forget --repository {subject}",

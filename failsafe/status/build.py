@@ -26,6 +26,7 @@ from failsafe.status.findings import (
     server_findings,
     space_findings,
 )
+from failsafe.status.homecoming import DUTY, CameHome
 from failsafe.status.roster import DomainRow, Roster
 from failsafe.status.upkeep import reading_of, retention_of
 from failsafe.status.values import (
@@ -231,6 +232,7 @@ def _domain(row: DomainRow, glance: Glance, now: datetime) -> DomainStatus:
         _failover_drill(glance.by("duty", "name").get(f"drill-failover:{row.domain}")),
         tuple(observed_of_json(kept) for kept in details.get("observed", ())),
         _halt(row.domain, row.server, seen, details) if state is not None and state["state"] == DomainState.HALTED else None,
+        _came_home(glance.by("duty", "name").get(f"{DUTY}:{row.domain}")),
     )
 
 
@@ -240,6 +242,10 @@ def _halt(domain: str, server: str, seen: dict[str, Any], details: dict[str, Any
     found = MxSet.of(*((int(rank), str(name)) for rank, name in seen.get("mx", ())))
     reason = str(details.get("reason", ""))
     return explain_halt(domain, seen.get("found") or (describe(found) if found else ""), expected, reason=reason, server=server)
+
+
+def _came_home(duty: Row | None) -> CameHome | None:
+    return None if duty is None or duty["ended_at"] is None else CameHome.of(duty["ended_at"], duty["details"] or {})
 
 
 def _failover_drill(duty: Row | None) -> FailoverDrilled | None:

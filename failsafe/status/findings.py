@@ -97,6 +97,9 @@ def domain_findings(row: DomainRow, domain: DomainStatus, glance: Glance, now: d
                 "add a [vantage.NAME], another place to look from (docs/vantages.md), or lower quorum",
             )
         )
+    if domain.came_home is not None and domain.came_home.waiting:
+        text = f"{domain.came_home.waiting} message(s) of the secondary wait to come home"
+        findings.append(Finding("homecoming", Severity.WARN, name, text, f"failsafe homecoming {name}"))
     if domain.held_until is not None:
         findings.append(Finding("held", Severity.WARN, name, "flips are on hold", f"failsafe release {name}"))
     return findings

@@ -1,4 +1,4 @@
-"""The names under which a homecoming is remembered in the table of duties, and how `status` shows it. Pure."""
+"""What the journal and the table of duties say of a homecoming: whether mail may go home, and how it stands. Pure."""
 
 from __future__ import annotations
 
@@ -7,8 +7,34 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from failsafe.model import DomainState, Side
+
 SEEN = "homecoming-seen"  # a row for each domain: when its homecoming was first in the configuration
 DUTY = "came-home"  # a row for each domain: how its ledger stood after the last delivery
+
+
+AWAY = frozenset({DomainState.FAILING_OVER, DomainState.FAILED_OVER, DomainState.RECOVERING, DomainState.FAILING_BACK})
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a domain stands, as its journal has it."""
+
+    state: DomainState = DomainState.NORMAL
+    serving: Side = Side.PRIMARY
+    draining_until: datetime | None = None
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any] | None) -> Standing:
+        """Of a row of domain_state; None where the domain never moved."""
+        return cls() if row is None else cls(DomainState(row["state"]), Side(row["serving"]), row["draining_until"])
+
+    @property
+    def is_away(self) -> bool:
+        return self.serving is Side.SECONDARY or self.state in AWAY
+
+    def drains(self, now: datetime) -> bool:
+        return self.draining_until is not None and self.draining_until > now
 
 
 @dataclass(frozen=True, slots=True)

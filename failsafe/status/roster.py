@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from failsafe import __version__
 from failsafe.backup.due import Duty, Window
+from failsafe.homecoming.cadence import IN_PEACE
 
 if TYPE_CHECKING:
     from failsafe.config.schema import Config
@@ -116,7 +117,13 @@ def duties_of(config: Config) -> tuple[Duty, ...]:
         if config.mail_server
     ]
     doctor = [Duty("doctor", DOCTOR_EVERY, rank=1, heavy=False)] if config.mail_server or config.domain else []
-    return (*backups, *_snapshots_of(config), *doctor, *checks, *drills, *_maintenance_of(config))
+    return (*backups, *_homecomings_of(config), *_snapshots_of(config), *doctor, *checks, *drills, *_maintenance_of(config))
+
+
+def _homecomings_of(config: Config) -> list[Duty]:
+    """As in peace; the daemon begins them more often while a domain is away or drains."""
+    away = [name for name, table in config.domain.items() if table.homecoming is not None and config.repository]
+    return [Duty(f"homecoming:{name}", IN_PEACE) for name in away]
 
 
 def _maintenance_of(config: Config) -> list[Duty]:

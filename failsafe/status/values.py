@@ -13,6 +13,7 @@ from failsafe.failover.halt import Halt
 from failsafe.model import DomainState, Finding, Guard, ObservedFlip, Side, Verdict
 from failsafe.status.course import Pull, Work
 from failsafe.status.drilled import Drilled
+from failsafe.status.homecoming import CameHome
 from failsafe.status.upkeep import Reading, Retention
 from failsafe.store.glance import Row
 
@@ -42,6 +43,7 @@ class DomainStatus:
     drill: FailoverDrilled | None = None  # the last failover drill
     observed: tuple[ObservedFlip, ...] = ()  # what mode observe would have done, the newest last
     halt: Halt | None = None  # of a halted domain
+    came_home: CameHome | None = None  # how its homecoming stands
 
 
 @dataclass(frozen=True, slots=True)

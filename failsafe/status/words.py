@@ -136,6 +136,8 @@ def render_plain(status: Status, zone: tzinfo, *, mailboxes: bool = False) -> li
         lines += [f"  {line}" for line in render_halt(domain)]
         lines += [f"  guard {with_way_out(guard, domain.domain)}" for guard in domain.guards]
         lines += [f"  {line}" for line in render_observed(domain, zone)]
+        if domain.came_home is not None:
+            lines.append(f"  homecoming {spoken_instant(domain.came_home.at, zone)}: {domain.came_home.describe()}")
         if domain.drill is not None:
             lines.append(f"  last failover drill {spoken_instant(domain.drill.at, zone)}: {domain.drill.describe()}")
     if status.servers:

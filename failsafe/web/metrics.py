@@ -68,6 +68,7 @@ def render_metrics(status: Status) -> str:
             check.labels(repository.repository).set(repository.last_check_at.timestamp())
     _drills(gauge, status)
     _failover_drills(gauge, status)
+    _homecomings(gauge, status)
     add_vitals(gauge, status)
     return generate_latest(registry).decode()
 
@@ -84,6 +85,17 @@ def _drills(gauge: Callable[..., Gauge], status: Status) -> None:
         at.labels(repository.repository).set(drill.at.timestamp())
         seconds.labels(repository.repository).set(drill.seconds)
         messages.labels(repository.repository).set(drill.messages)
+
+
+def _homecomings(gauge: Callable[..., Gauge], status: Status) -> None:
+    home = gauge("homecoming_home", "Messages that came home from the secondary since the last outage began.", "domain")
+    waiting = gauge("homecoming_waiting", "Messages that wait to come home.", "domain")
+    at = gauge("homecoming_timestamp_seconds", "When mail was last brought home, or there was none to bring.", "domain")
+    for domain in status.domains:
+        if (came := domain.came_home) is not None:
+            home.labels(domain.domain).set(came.home)
+            waiting.labels(domain.domain).set(came.waiting)
+            at.labels(domain.domain).set(came.at.timestamp())
 
 
 def _failover_drills(gauge: Callable[..., Gauge], status: Status) -> None:

@@ -75,3 +75,24 @@ def test_no_mailbox_has_the_name_of_a_catch_alls_archive() -> None:
 
 def test_a_mailbox_that_is_none_is_refused() -> None:
     assert "is no mailbox" in faults('accounts = [{ mailbox = "../x", user = "a", password_file = "/a" }]')
+
+
+CATCH_ALL = 'catch_all = { user = "all", password_file = "/b" }\n'
+
+
+def test_what_delivers_logs_in_as_a_master_user_or_with_a_login_for_each_mailbox() -> None:
+    one = parsed(
+        CATCH_ALL + 'deliver = { host = "m", port = 993, master_user = "failsafe", password_file = "/m", separator = "%" }'
+    )
+    each = parsed(CATCH_ALL + 'deliver = { host = "m", port = 993, accounts_file = "/each" }')
+
+    deliver = [config.domain["example.org"].homecoming.deliver for config in (one, each)]  # type: ignore[union-attr]
+    assert [(way.master_user, way.separator, str(way.accounts_file)) for way in deliver if way is not None] == [
+        ("failsafe", "%", "None"),
+        (None, "*", "/each"),
+    ]
+
+
+@pytest.mark.parametrize("way", ["", ', master_user = "x", password_file = "/m", accounts_file = "/e"'])
+def test_a_delivery_without_a_way_in_or_with_two_is_refused(way: str) -> None:
+    assert "accounts_file" in faults(CATCH_ALL + f'deliver = {{ host = "m", port = 993{way} }}')
