@@ -48,6 +48,11 @@ def clean_head(head: bytes) -> bytes:
     return _FIELD.sub(lambda field: _cleaned(field, found), head)
 
 
+def is_unsent(folder: str, head: bytes) -> bool:
+    """Whether this waits at Proton for the time that it is to be sent at: a folder without an attribute shows it, of a name that others use too."""
+    return folder == "Scheduled" and any(name == NUMBER for name, _ in fields_of(head))
+
+
 def is_placeholder(head: bytes) -> bool:
     """Whether this stands for a message that Bridge could not build: the message itself is not there, a repair in Bridge may bring it."""
     fields = {name: value for name, value in fields_of(head) if name in (b"subject", b"from", b"received", b"message-id", NUMBER)}

@@ -48,12 +48,18 @@ _NAMES = {
     "удалённые, удаленные, ゴミ箱, 削除済みアイテム, 已删除, 已删除邮件, 垃圾桶, 휴지통",
     Place.ARCHIVE: "archive, archives, archiv, archivio, archivo, archief, arquivo, arkiv, arkisto, archiwum, архив, アーカイブ, 归档, 封存",
     Place.DRAFTS: "drafts, draft, entwürfe, entwurf, brouillons, borradores, bozze, concepten, rascunhos, utkast, kladder, luonnokset, robocze, "
-    "wersje robocze, koncepty, rozepsané, черновики, 下書き, 草稿, 草稿箱, 임시보관함, outbox, postausgang, templates, vorlagen, all drafts",
-    Place.VIEW: "all mail, all sent, all scheduled, starred, scheduled, snoozed, important, flagged, labels, alle nachrichten, tous les messages, "
-    "todos, tutti i messaggi, alle e-mails, wichtig, markiert",
+    "wersje robocze, koncepty, rozepsané, черновики, 下書き, 草稿, 草稿箱, 임시보관함, outbox, postausgang, templates, vorlagen",
+    # Few, since what lies in such a folder is not read at all: a person may call a folder "Important" or "Starred".
+    Place.VIEW: "all mail, all sent, all drafts, all scheduled",
 }
 _BY_NAME = {name: place for place, names in _NAMES.items() for name in names.split(", ")}
-_TOPS = ("inbox/", "[gmail]/", "[google mail]/", "[googlemail]/")  # some servers keep all folders below one
+_GMAIL = ("[gmail]/", "[google mail]/", "[googlemail]/")
+_GMAIL_VIEWS = frozenset(
+    {
+        "starred", "important", "alle nachrichten", "markiert", "wichtig", "tous les messages", "suivis", "todos", "destacados", "importantes",
+        "tutti i messaggi", "speciali", "importanti", "alle e-mails", "met ster", "belangrijk", "todos os e-mails", "com estrela",
+    }
+)  # fmt: skip
 _LABELS, _FOLDERS = "Labels/", "Folders/"  # of Proton's Bridge: what else a message is called, and the folders that people made
 
 
@@ -66,8 +72,10 @@ def place_of(folder: str, attributes: Collection[str] = ()) -> Place:
             return place
     if folder.startswith(_LABELS):
         return Place.VIEW
-    name = folder.casefold()
-    for top in _TOPS:
+    name = folder.casefold().removeprefix("inbox/")  # some servers keep all folders below it
+    for top in _GMAIL:
+        if name.startswith(top) and name.removeprefix(top) in _GMAIL_VIEWS:
+            return Place.VIEW
         name = name.removeprefix(top)
     return _BY_NAME.get(name, Place.OTHER)
 

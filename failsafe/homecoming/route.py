@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from failsafe.homecoming.bridge import is_placeholder
+from failsafe.homecoming.bridge import is_placeholder, is_unsent
 from failsafe.homecoming.folders import Place, home_name, place_of
 from failsafe.homecoming.found import Found
 from failsafe.homecoming.people import Addresses
@@ -81,7 +81,7 @@ def judge_found(found: Found, head: bytes, rules: Rules) -> Routing:
     place = place_of(found.folder, given)
     if rules.canary_key and read_canary(head, rules.canary_key) is not None:
         return Routing(left=CANARY)
-    if place is Place.DRAFTS or "D" in found.flags:
+    if place is Place.DRAFTS or "D" in found.flags or is_unsent(found.folder, head):
         return Routing(left=DRAFT)
     if place is Place.VIEW:
         return Routing(left=VIEW)

@@ -178,6 +178,13 @@ def test_what_does_not_come_home_says_why(change: dict[str, object], left: str) 
     assert judge_found(replace(OWN, **change), head("To: anna@example.org"), RULES) == Routing(left=left)  # type: ignore[arg-type]
 
 
+def test_what_proton_has_not_sent_yet_is_a_draft_and_a_folder_of_that_name_elsewhere_is_none() -> None:
+    scheduled = replace(OWN, folder="Scheduled")
+
+    assert judge_found(scheduled, head("X-Pm-Internal-Id: abc=="), RULES) == Routing(left="a draft")
+    assert judge_found(scheduled, head("To: anna@example.org"), RULES) == Routing((Route(ANNA, "Scheduled"),))
+
+
 def test_a_message_that_bridge_could_not_build_waits() -> None:
     assert judge_found(OWN, failed_to_build("Hello", AT, "abc=="), RULES) == Routing(waits=NOT_BUILT)
 

@@ -11,7 +11,7 @@ from email.message import EmailMessage
 from itertools import chain, repeat
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from failsafe.mail.fingerprint import Fingerprint, fingerprint, normal_message_id, same
@@ -144,6 +144,7 @@ def test_a_base64_body_that_goes_on_after_its_end_counts_whole() -> None:
     assert not same(of(letter(head, body="SGVsbG8=\r\nfooter one")), of(letter(head, body="SGVsbG8=\r\nfooter two")))
 
 
+@settings(deadline=None)
 @given(
     text=st.text(st.characters(codec="utf-8", exclude_characters="\x00\x0b\x0c\r\x1c\x1d\x1e\x85\u2028\u2029"), max_size=200),
     way=st.sampled_from(["base64", "quoted-printable", "8bit"]),
@@ -160,6 +161,7 @@ def test_text_is_the_same_in_every_encoding(text: str, way: str) -> None:
     assert of(head + b"\r\n" + raw) == of(head + f"Content-Transfer-Encoding: {way}\r\n\r\n".encode() + coded)
 
 
+@settings(deadline=None)
 @given(one=st.text(max_size=40), other=st.text(max_size=40), charset=st.sampled_from(["utf-8", "utf-16", "iso-2022-jp", "cp1252"]), where=st.sampled_from(["text", "html", "file"]))  # fmt: skip
 def test_another_text_makes_another_message_wherever_they_stand(one: str, other: str, charset: str, where: str) -> None:
     def message(words: str) -> bytes:
@@ -177,6 +179,7 @@ def test_another_text_makes_another_message_wherever_they_stand(one: str, other:
     assert (of(message(one)) == of(message(other))) == (unspaced(one) == unspaced(other))
 
 
+@settings(deadline=None)
 @given(data=st.lists(st.sampled_from([b"--a", b"--", b"\r\n", b"\n", b"\r", b"Content-Type: multipart/mixed; boundary=a", b"Content-Type: text/html; charset=shift_jis", b"Content-Transfer-Encoding: base64", b"=", b"=3D", b"x", b" ", b"\x80\x00", b"Date: "]), max_size=40), size=st.integers(1, 9))  # fmt: skip
 def test_pieces_of_any_size_of_anything_have_one_fingerprint(data: list[bytes], size: int) -> None:
     whole = b"Message-ID: <a@b>\r\nContent-Type: multipart/alternative; boundary=a\r\n" + b"".join(data)
