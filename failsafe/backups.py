@@ -33,7 +33,9 @@ from failsafe.backup.stretch import Care
 from failsafe.canaries import canary_filter
 from failsafe.config.secondaries import SecondaryServer
 from failsafe.errors import ArchiveError, ExternalError, FailsafeError, Refused
+from failsafe.homecoming.folders import is_view
 from failsafe.homecoming.gathered import GONE_FOR
+from failsafe.homecoming_begin import begin_of_homecoming
 from failsafe.model import Result, SnapshotInfo
 from failsafe.own_state import carry_own_files, own_files_or_less
 from failsafe.ports import MailSource, Narrator, Progress
@@ -199,8 +201,9 @@ def _pull(
         controller=lambda: own_files_or_less(app, narrate),
         erase_after=app.config.controller.erase_after,
         leave_out=canary_filter(app.state_dir),
-        keep_gone=GONE_FOR if isinstance(table, SecondaryServer) else None,
     )
+    if isinstance(table, SecondaryServer):
+        options = replace(options, keep_gone=GONE_FOR, is_view=is_view, since=begin_of_homecoming(app, table.domain))
     source = _source_of(app, server, again=by_hand)
     with Inventory.open(app.inventory_file(server)) as inventory:
         options = replace(options, erased=_settle_erasures(app, server, staging, inventory, narrate))

@@ -273,6 +273,7 @@ class SourceFolder:
     subscribed: bool
     state: FolderState | None
     why: str = ""
+    uses: frozenset[str] = frozenset()  # what LIST says that it is for (RFC 6154), in lower case: "\\all", "\\junk"
 
 
 @dataclass(frozen=True, slots=True)

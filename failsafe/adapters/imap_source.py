@@ -87,7 +87,8 @@ class ImapSource:
         with self._faults("list folders"):
             self._leave()
             if {"LIST-EXTENDED", "LIST-STATUS"} <= self._has:
-                data = self._ask("LIST", '""', '"*"', f"RETURN (SUBSCRIBED STATUS ({self._state_items}))")
+                uses = "SPECIAL-USE " if "SPECIAL-USE" in self._has else ""
+                data = self._ask("LIST", '""', '"*"', f"RETURN (SUBSCRIBED {uses}STATUS ({self._state_items}))")
                 subscribed = None
                 told = statuses(self._take("STATUS"))
             else:
@@ -104,7 +105,7 @@ class ImapSource:
             name = self._ours(raw)
             self._raw[name], self._names[raw] = raw, name
             is_subscribed = b"\\subscribed" in flags if subscribed is None else raw in subscribed
-            found[name] = self._told(SourceFolder(name, is_subscribed, None), raw, told)
+            found[name] = self._told(SourceFolder(name, is_subscribed, None, uses=frozenset(map(as_text, flags))), raw, told)
         return tuple(sorted(found.values(), key=lambda folder: (folder.name != INBOX, folder.name)))
 
     def open(self, folder: str) -> FolderState:

@@ -8,7 +8,7 @@ there throughout has been seen. Departures are looked for in the first round alo
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from failsafe.backup.archive.segment import Sealed, SegmentWriter
@@ -63,6 +63,7 @@ class Reading:
     narrate: Narrator
     pace: Pace
     exclude: Sequence[str] = ()
+    is_view: Callable[[str, Collection[str]], bool] = lambda _name, _uses: False  # whether all of it lies in other folders too
     full: bool = False
     leave_out: Callable[[bytes], bool] = lambda _: False  # asked for small messages: whether it is nobody's mail (a canary)
     since: int | None = None  # seconds: what has an older internal date is left out
@@ -74,7 +75,7 @@ class MailboxReader:
     def __init__(self, reading: Reading, mailbox: str) -> None:
         self.source, self.ledger, self.mailbox = reading.source, reading.ledger, mailbox
         self.progress, self.narrate, self.pace = reading.progress, reading.narrate, reading.pace
-        self.exclude, self.full = reading.exclude, reading.full
+        self.exclude, self.is_view, self.full = reading.exclude, reading.is_view, reading.full
         self.leave_out, self.since = reading.leave_out, reading.since
         self.number = self.ledger.mailbox_id(mailbox)
         self.seen = Seen(mailbox)
@@ -142,7 +143,7 @@ class MailboxReader:
         self.seen.listed.clear()
         before = self.ledger.folders(self.number)
         for folder in self.box.folders():
-            if any(folder.name == other or folder.name.startswith(other + "/") for other in self.exclude):
+            if self._is_excluded(folder):
                 self.seen.excluded |= {before[folder.name]} if folder.name in before else set()
                 continue
             number = self._id(folder)
@@ -155,6 +156,10 @@ class MailboxReader:
         for number in set(self.seen.unread) - set(self.seen.listed):  # it is gone, which is why it could not be opened
             del self.seen.unread[number]
         return kept
+
+    def _is_excluded(self, folder: SourceFolder) -> bool:
+        named = any(folder.name == other or folder.name.startswith(other + "/") for other in self.exclude)
+        return named or self.is_view(folder.name, folder.uses)
 
     def _id(self, folder: SourceFolder) -> int:
         return self.ledger.folder(self.number, folder.name).id

@@ -7,7 +7,7 @@ the newest generation whole, and the next pull finishes the work.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -45,6 +45,7 @@ class PullOptions:
     extra_paths: tuple[str, ...] = ()
     commands: Mapping[str, str] = field(default_factory=dict)  # file name -> command line
     exclude_folders: tuple[str, ...] = ()  # IMAP names; folders below them too
+    is_view: Callable[[str, Collection[str]], bool] = lambda *_: False  # over IMAP: folders that show what lies elsewhere
     full_listing: bool = False  # list every folder, whatever its stamps say; once a day
     layout: str = "maildir"
     container: str = ""
@@ -57,9 +58,7 @@ class PullOptions:
     erased: Erased = field(default_factory=Erased)  # mailboxes that are on the server and are not to be archived
     leave_out: Callable[[bytes], bool] = lambda _: False  # of small messages: whether it is nobody's mail (a canary)
     since: datetime | None = None  # over IMAP: what has an older internal date is not archived
-    keep_gone: timedelta | None = (
-        None  # what leaves such a server stays in its archive for so long, marked: nobody is asked about a loss
-    )
+    keep_gone: timedelta | None = None  # over IMAP: what left stays in the archive for so long, marked, and is no loss
     erase_after: timedelta = ERASE_AFTER  # a message that nothing names any more leaves its segment within this time
 
     def wanted(self, *, reads_mail: bool = True) -> Wanted:

@@ -21,17 +21,23 @@ from tests.contract.restics import put_empty_repository
 
 DOMAIN = "example.org"
 SERVER = f"{DOMAIN}:secondary"
+REPOSITORY = """
+[repository.nas]
+url = "{folder}/repository"
+password_file = "{folder}/repository.password"
+"""
 
 
 @dataclass
 class Away:
-    """`logins`: mailbox -> user at the secondary; `catch_all`: a user there."""
+    """`logins`: mailbox -> user at the secondary; `catch_all`: a user there. Without `repository` staging is all there is: that is quicker."""
 
     folder: Path
     server: Dovecot
     logins: Mapping[str, str]
     catch_all: str = ""
     port: int = 0
+    repository: bool = False
     more: str = ""
 
     def __post_init__(self) -> None:
@@ -39,7 +45,8 @@ class Away:
             (self.folder / name).touch(mode=0o600)
             (self.folder / name).write_text(text + "\n")
         (self.folder / "mail").mkdir(exist_ok=True)
-        put_empty_repository(self.folder / "repository", "secret")
+        if self.repository:
+            put_empty_repository(self.folder / "repository", "secret")
         self.configure()
 
     @property
@@ -69,8 +76,8 @@ class Away:
         table = "".join(f"{key} = {value}\n" for key, value in keys.items() if value)
         self.file.write_text(
             MAIL_HERE.format(folder=self.folder)
-            + f'[own_line]\nreferences = []\n[repository.nas]\nurl = "{self.folder}/repository"\n'
-            + f'password_file = "{self.folder}/repository.password"\n'
+            + "[own_line]\nreferences = []\n"
+            + (REPOSITORY.format(folder=self.folder) if self.repository else "")
             + domain_table(DOMAIN)
             + f'[domain."{DOMAIN}".homecoming]\n{table}{self.more}'
         )

@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import shutil
+import signal
+import subprocess
 from collections.abc import Iterator
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from failsafe.backup.snapshot import host_of
+from failsafe.canaries import make_canary_key
+from failsafe.catalogs import rebuild_catalog
+from failsafe.clock import SystemClock
+from failsafe.erasure import erase, find_targets
+from failsafe.mail.canary import Canary
+from failsafe.maintenance import plan_server
 from failsafe.model import Result
+from failsafe.takeover.rebuild import rebuild_server, stored_secondaries
+from failsafe.verification import check_repository
 from tests.contract.dovecot import Dovecot, running
 from tests.contract.gathering import SERVER, Away
-from tests.contract.imapstore import DATE, message
+from tests.contract.imapstore import Proxy, message
+from tests.contract.mailstore import Silent
+from tests.contract.processes import start
 
 pytestmark = pytest.mark.timeout(300)
 
+DATE = SystemClock().now().replace(microsecond=0)  # within the homecoming's time
 USERS = [f"u{number}@away.example" for number in range(40)]
 ANN, BOB = "ann@example.org", "bob@example.org"
 
@@ -37,9 +53,15 @@ def users(dovecot: Dovecot) -> Iterator[str]:
 
 @pytest.fixture
 def away(dovecot: Dovecot, users: Iterator[str], tmp_path: Path) -> Away:
+    return Away(tmp_path, dovecot, {ANN: next(users), BOB: next(users)})
+
+
+@pytest.fixture
+def stored(dovecot: Dovecot, users: Iterator[str], tmp_path: Path) -> Away:
+    """The same, with a repository."""
     if shutil.which("restic") is None:
         pytest.skip("restic is not installed")
-    return Away(tmp_path, dovecot, {ANN: next(users), BOB: next(users)})
+    return Away(tmp_path, dovecot, {ANN: next(users), BOB: next(users)}, repository=True)
 
 
 def deliver(away: Away, mailbox: str, folder: str, *texts: str, flags: frozenset[str] = frozenset()) -> None:
@@ -63,7 +85,8 @@ def names(away: Away) -> list[tuple[str, str, str]]:
     return sorted((one.mailbox, one.folder, away.read(one).split(b"\r\n")[2].decode()) for one in away.found())
 
 
-def test_what_lies_at_the_secondary_is_archived_searched_and_restored_under_its_own_name(away: Away, tmp_path: Path) -> None:
+def test_what_lies_at_the_secondary_is_archived_searched_and_restored_under_its_own_name(stored: Away, tmp_path: Path) -> None:
+    away = stored
     deliver(away, ANN, "INBOX", "one", "two", flags=frozenset({"\\Flagged", "Work"}))
     deliver(away, ANN, "Sent", "three")
     deliver(away, BOB, "INBOX", "four")
@@ -87,6 +110,42 @@ def test_what_lies_at_the_secondary_is_archived_searched_and_restored_under_its_
     assert (restored["added"], restored["missing"]) == (3, [])
     (status,) = [one for one in json.loads(away.run("status", "--json", status=1))["servers"] if one["server"] == SERVER]
     assert status["status"] == "ok"
+
+
+def test_every_verb_about_archives_knows_it_and_another_machine_takes_it_over(stored: Away, tmp_path: Path) -> None:
+    away, app = stored, stored.app()
+    deliver(away, ANN, "INBOX", "one", "two")
+    deliver(away, BOB, "INBOX", "three")
+    away.gather()
+    expunge(away, ANN, "INBOX", 1)
+    away.gather()
+
+    _, archives = check_repository(app, "nas", Silent())
+    assert [(archive.server, archive.ok) for archive in archives] == [("vps", True), (SERVER, True)]
+    (server,) = rebuild_catalog(app, "nas", Silent(), print).servers[:1]
+    assert (server.server, server.messages) == (SERVER, 3)
+    (target,) = find_targets(app, BOB, None)
+    assert (target.server, target.mailboxes, target.messages) == (SERVER, (BOB,), 1)
+    snapshots = app.repository("nas").snapshots(host_of(SERVER))
+    assert len(plan_server(app, "nas", SERVER, snapshots).decisions) == len(snapshots) == 2
+
+    away.file.write_text(away.file.read_text().replace(f'state_dir = "{tmp_path}/state"', f'state_dir = "{tmp_path}/other"'))
+    (tmp_path / "other").mkdir(mode=0o700)
+    other = away.app()
+    assert stored_secondaries(other, ["nas"]) == (SERVER,)
+    rebuilt = rebuild_server(other, SERVER, ["nas"], (), Silent(), print)
+    assert (rebuilt.error, rebuilt.messages) == ("", 3)
+    assert len(away.found()) == 3  # the one that was deleted there came along
+    deliver(away, ANN, "INBOX", "four")
+    report = away.gather()
+    assert (report.result, report.guards, report.messages.new) == (Result.OK, (), 1)
+    assert len(away.found()) == 4
+
+    outcome = erase(other, BOB, find_targets(other, BOB, None)[0], "", print)
+    assert outcome.left == ""
+    assert {one.mailbox for one in away.found()} == {ANN}
+    away.gather()
+    assert {one.mailbox for one in away.found()} == {ANN}
 
 
 def test_an_unchanged_second_gathering_costs_a_few_commands_and_makes_nothing(away: Away) -> None:
@@ -173,6 +232,82 @@ def test_a_large_message_comes_whole(away: Away) -> None:
     assert away.gather().result is Result.OK
     (one,) = away.found()
     assert (one.size, hashlib.sha256(away.read(one)).hexdigest()) == (len(large), hashlib.sha256(large).hexdigest())
+
+
+def test_a_refused_login_is_left_alone_until_its_file_changes_and_the_others_are_gathered(away: Away) -> None:
+    deliver(away, ANN, "INBOX", "one")
+    deliver(away, BOB, "INBOX", "two")
+    wrong = away.folder / "bob.password"
+    wrong.touch(mode=0o600)
+    wrong.write_text("not-the-password\n")
+    accounts = (
+        f'[{{ mailbox = "{ANN}", user = "{away.logins[ANN]}", password_file = "{away.password}" }}, '
+        f'{{ mailbox = "{BOB}", user = "{away.logins[BOB]}", password_file = "{wrong}" }}]'
+    )
+    away.configure(accounts=accounts)
+    first = away.gather()
+    assert (first.result, [missing.mailbox for missing in first.missing]) == (Result.INCOMPLETE, [BOB])
+    second = away.gather()
+    assert "login refused on " in second.missing[0].why
+    assert "not-the-password" not in repr([first, second])
+    wrong.write_text(away.password.read_text())
+    assert away.gather().result is Result.OK
+    assert len(away.found()) == 2
+
+
+def test_a_gathering_that_is_killed_is_finished_by_the_next(away: Away) -> None:
+    deliver(away, ANN, "INBOX", *(f"m{number}" for number in range(10)))
+    away.gather()
+    box = away.server.open(away.logins[BOB])
+    for number in range(100):
+        box.append("INBOX", message(f"n{number}", b"x" * 20_000), frozenset(), DATE)
+    box.close()
+    killed, victims, limit = [], list[subprocess.Popen[str]](), [0]
+
+    def forward(data: bytes, sent: int) -> bytes | None:
+        if victims and sent > limit[0]:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(victims[-1].pid, signal.SIGKILL)
+            return None
+        return data
+
+    with Proxy(away.server.port, forward) as proxy:
+        away.port = proxy.port
+        away.configure()
+        for limit[0] in (10_000, 500_000, 1_500_000):
+            quiet = subprocess.DEVNULL
+            victims.append(start(away.file, "backup", SERVER, start_new_session=True, stdout=quiet, stderr=quiet))
+            killed.append(victims[-1].wait(120))
+        victims.clear()
+        report = away.gather()
+    assert killed == [-signal.SIGKILL] * 3
+    assert (report.result, report.guards) == (Result.OK, ())
+    expected = [f"Subject: m{number}" for number in range(10)] + [f"Subject: n{number}" for number in range(100)]
+    assert sorted(subject for _, _, subject in names(away)) == sorted(expected)
+
+
+def test_a_canary_that_lies_there_is_not_archived(away: Away) -> None:
+    state_dir = away.app().state_dir
+    state_dir.mkdir(mode=0o700)
+    key = make_canary_key(state_dir)
+    canary = Canary("vps", "0123456789abcdef", datetime(2026, 11, 22, 12, 0, tzinfo=UTC))
+    box = away.server.open(away.logins[ANN])
+    box.append("INBOX", canary.write(key, "s@third.example", ANN), frozenset(), DATE)
+    box.close()
+    deliver(away, ANN, "INBOX", "one")
+    report = away.gather()
+    assert (report.result, report.missing) == (Result.OK, ())
+    assert names(away) == [(ANN, "INBOX", "Subject: one")]
+
+
+def test_what_lay_there_long_before_the_homecoming_is_not_archived(away: Away) -> None:
+    box = away.server.open(away.logins[ANN])
+    box.append("INBOX", message("ten years old"), frozenset(), DATE - timedelta(days=3650))
+    box.append("INBOX", message("within the margin"), frozenset(), DATE - timedelta(minutes=30))
+    box.close()
+    assert away.gather().result is Result.OK
+    assert names(away) == [(ANN, "INBOX", "Subject: within the margin")]
+    assert away.gather().unchanged
 
 
 def test_mail_of_the_secondary_is_never_restored_to_it(away: Away) -> None:

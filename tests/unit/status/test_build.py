@@ -1,10 +1,11 @@
 """The state of everything: the promised shape, and never green by silence."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 
-from failsafe.model import DomainState
+from failsafe.model import DomainState, Severity
 from failsafe.status.as_json import to_json
 from failsafe.status.build import build_status
 from failsafe.status.values import RepositoryStatus
@@ -205,3 +206,15 @@ def test_the_day_on_which_the_disk_will_be_full_is_told_and_warned_of() -> None:
 
     assert to_json(status)["disk_full_at"] == "2026-12-12T17:00:00Z"
     assert [finding.code for finding in status.findings] == ["staging-space"]
+
+
+def test_a_secondary_is_shown_once_it_was_gathered_from_and_is_a_warning_at_most() -> None:
+    roster = replace(ROSTER, secondaries=("example.org:secondary", "example.net:secondary"))
+    away = {**run("failed"), "server": "example.org:secondary"}
+    status = build_status(roster, healthy(backup_run=(run(), away), good_run=(run(),)), NOW)
+    assert [(server.server, server.status, server.is_secondary) for server in status.servers] == [
+        ("vps", "ok", False),
+        ("example.org:secondary", "failed", True),
+    ]
+    (finding,) = [finding for finding in status.findings if finding.subject == "example.org:secondary"]
+    assert finding.severity is Severity.WARN
