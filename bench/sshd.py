@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.contract.conftest import answers, free_port, make_key
-from tests.support import wait_until
+from tests.support import AS_ON_A_SERVER, wait_until
 
-SERVER_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PIPE = 1 << 20  # bytes that wait in the kernel between two sockets
 
 
@@ -67,7 +66,7 @@ def running(folder: Path) -> Iterator[Server]:
     (folder / "config").write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {host_key}\nAuthorizedKeysFile {folder}/authorized_keys\nPidFile none\n"
         "UsePAM no\nStrictModes no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n"
-        f"SetEnv SHLVL=5 PATH={SERVER_PATH}\n"  # as on a mail server: bash reads no ~/.bashrc of a developer, which may take longer than we do
+        f"{AS_ON_A_SERVER}\n"
     )
     with (folder / "log").open("wb") as log, socket.create_server(("127.0.0.1", 0)) as listener:
         server = subprocess.Popen([program, "-f", str(folder / "config"), "-D", "-e"], stdout=log, stderr=log)

@@ -7,6 +7,10 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+# For an sshd_config: as on a mail server. bash under sshd reads ~/.bashrc unless it is a shell in a shell, and a developer's may do much at each session:
+# with pyenv's, sessions waited for its lock, a minute at a time.
+AS_ON_A_SERVER = "SetEnv SHLVL=5 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
 
 class NotInTimeError(AssertionError):
     """What a test waited for did not come; the message holds the last thing seen."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from failsafe.adapters.ssh import SshHost
-from tests.support import wait_until
+from tests.support import AS_ON_A_SERVER, wait_until
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Sshd:
             f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {self.host_key}\n"
             f"AuthorizedKeysFile {self.folder}/authorized_keys\nPidFile none\n"
             "UsePAM no\nStrictModes no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n"
-            "MaxStartups 50\nSubsystem sftp internal-sftp\n"
+            f"MaxStartups 50\nSubsystem sftp internal-sftp\n{AS_ON_A_SERVER}\n"
         )
         self.trust()
 

@@ -15,8 +15,9 @@ from tests.lab.nas import Nas
 from tests.lab.pki import Authority, ssh_key_pair
 from tests.lab.sender import Sender
 from tests.lab.world import World
+from tests.support import AS_ON_A_SERVER
 
-SSHD = """\
+SSHD = f"""\
 HostKey /etc/ssh/ssh_host_ed25519_key
 PasswordAuthentication no
 KbdInteractiveAuthentication no
@@ -24,6 +25,7 @@ PermitRootLogin prohibit-password
 UsePAM no
 UseDNS no
 Subsystem sftp internal-sftp
+{AS_ON_A_SERVER}
 """
 
 
