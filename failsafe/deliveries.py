@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -106,10 +106,10 @@ def _seen_at(app: App, domain: str) -> datetime:
     """When this homecoming was seen first: mail from long before is not of it."""
     name = f"{SEEN}:{domain}"
     row = app.duties.all().get(name)
-    if row is not None and row.started_at is not None:
-        return row.started_at
+    if row is not None and row.ended_at is not None:
+        return row.ended_at
     now = app.clock.now()
-    app.duties.started(name, now)
+    app.duties.ended(name, now, ok=True)
     return now
 
 
@@ -233,7 +233,7 @@ def _keep(app: App, domain: str, standing: Standing, outcome: Outcome) -> None:
     outage = app.events.last("failover.done", domain)
     since = None if outage is None else outage.at
     draining = standing.draining_until if standing.drains(now) else None
-    counts = app.homecomings.counts(domain, since)
+    counts = replace(app.homecomings.counts(domain, since), waiting=len(outcome.waiting))
     row = app.duties.all().get(f"{DUTY}:{domain}")
     run = Run(domain, now, outcome.home, counts, outcome.waiting, since, draining)
     told, events = tell(run, Told() if row is None else Told.of(row.details))

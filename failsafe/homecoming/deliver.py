@@ -24,6 +24,7 @@ from failsafe.homecoming.plan import KEYWORD, Arrival, Plan, Waits, plan_homecom
 from failsafe.model import Body
 from failsafe.ports import MailboxServer, Narrator, Progress
 
+SMALL = 1 << 20  # bytes of a message that is held in memory
 TOGETHER, TOGETHER_BYTES = 500, 32 << 20  # messages, and bytes of them, between two looks at what came of them
 
 
@@ -161,6 +162,9 @@ class Delivery:
         return [entry for entry in entries if entry.key not in intended]
 
     def _body(self, arrival: Arrival) -> Body:
+        """A small one is read once, since it is looked through several times before it goes. Raises ArchiveError."""
+        if arrival.size <= SMALL:
+            return Body.of(b"".join(self.bodies(arrival.found)))
         return Body(arrival.size, lambda: iter(self.bodies(arrival.found)))
 
     def _wanted(self, arrival: Arrival) -> Wanted:

@@ -93,6 +93,12 @@ class Sifter:
         if isinstance(verdict, Stays):
             settled.append(self._stays(found, message, verdict))
             return
+        wanted = {(goes.mailbox, goes.sent) for goes in verdict}
+        settled += [
+            row.now(State.LEFT, self._now(), "it goes elsewhere now")
+            for row in mine
+            if row.state not in SETTLED and (row.to_mailbox, row.sent) not in wanted
+        ]
         done = {(row.to_mailbox, row.sent): row for row in mine if row.state in SETTLED}
         for goes in verdict:
             if (goes.mailbox, goes.sent) in done:
@@ -120,10 +126,10 @@ class Sifter:
             content=message.fingerprint.content, why=verdict.why,
         )  # fmt: skip
 
-    def _count(self, rows: Iterable[Entry]) -> None:
-        for row in rows:
-            self.already_there += row.state in AT_HOME
-            self.left += row.state is State.LEFT
+    def _count(self, rows: Sequence[Entry]) -> None:
+        at_home = sum(row.state in AT_HOME for row in rows)
+        self.already_there += at_home
+        self.left += not at_home
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ EVENTS, RUNS, CHECKS, HOMECOMINGS = 3, 1, 0, 20
 DETAILS = 400  # characters of an event's details; longer ones are left out, its sentence says what happened
 REPORT = ("messages", "result", "generation")  # of a backup's report
 # Of these a new machine must know when they were last done; it looks at all others anew.
-DUTIES = frozenset({"backup", "snapshot", "check", "forget", "prune", "drill"})
+DUTIES = frozenset({"backup", "snapshot", "check", "forget", "prune", "drill", "homecoming-seen"})
 # Events of every day: alone they are no reason to carry the journal into a repository.
 ROUTINE = frozenset(
     {

@@ -238,6 +238,16 @@ def test_while_mail_goes_to_the_secondary_it_is_gathered_and_waits_for_the_failb
     assert event["text"] == "1 message(s) came home, 0 were already there, 0 wait"
 
 
+def test_a_tick_brings_mail_home_by_itself(world: World) -> None:
+    world.put("ann")
+
+    code, out, said = run_verb(world.away.file, "tick", "--json")
+
+    assert code == 0, said
+    assert "homecoming:example.org" in json.loads(out)["jobs"]
+    assert [data for data, *_ in world.at_home("ann")["INBOX"]] == [letter("t0")]
+
+
 def test_a_primary_that_dies_in_the_middle_is_gone_on_with_when_it_is_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     for person in PEOPLE:
         for _ in range(6):

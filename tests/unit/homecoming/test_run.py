@@ -210,6 +210,18 @@ def test_what_does_not_come_home_is_written_down_and_not_read_again(world: World
     assert (world.secondary.reads, world.states()) == (1, ["left"])
 
 
+def test_a_message_that_waited_for_its_way_goes_it_and_is_settled(world: World) -> None:
+    world.route = lambda _found, _head: Stays("the bridge could not build it", waits=True)
+    world.secondary.put(mail(1))
+    assert counts(world.run()) == (0, 0, 1)
+    world.route = by_name
+
+    assert counts(world.run()) == (1, 0, 0)
+    world.secondary.reads = 0
+    outcome = world.run()
+    assert (counts(outcome), outcome.left, world.secondary.reads) == ((0, 1, 0), 0, 0)
+
+
 def test_a_full_mailbox_waits_and_is_finished_when_there_is_room(world: World) -> None:
     for number in range(6):
         world.secondary.put(mail(number, size=1000), hours=2 - number / 10)

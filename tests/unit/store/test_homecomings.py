@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from failsafe.homecoming.ledger import Counts, Entry, State
+from failsafe.store.duties import DutyStore
 from failsafe.store.engine import Store
 from failsafe.store.homecomings import HomecomingStore
 from failsafe.store.portable import read_holdings, write_holdings
@@ -100,6 +101,14 @@ def test_the_ledger_goes_to_another_machine_whole(ledger: HomecomingStore, store
 
     assert HomecomingStore(other).known(DOMAIN, ANN, ["a", "b"]) == kept
     other.close()
+
+
+def test_since_when_mail_counts_goes_to_another_machine_too(store: Store) -> None:
+    DutyStore(store).ended("homecoming-seen:example.org", NOW, ok=True)
+
+    (row,) = [row for row in read_holdings(store).present if row.get("name") == "homecoming-seen:example.org"]
+
+    assert row["ended_at"] == f"{NOW:{INSTANT_FORMAT}}"
 
 
 def test_a_hundred_thousand_rows_are_asked_quickly(ledger: HomecomingStore, store: Store) -> None:
