@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from failsafe.app import App
 from failsafe.homecoming.window import begin_of
 from failsafe.model import FlipKind
+from failsafe.status.homecoming import SEEN
 
-SEEN = "homecoming-seen"  # a row for each domain: when its homecoming was first in the configuration
 OUTAGE_BEFORE = timedelta(days=90)  # a homecoming that was configured only in an outage is of all of it
 
 

@@ -142,10 +142,10 @@ def server_findings(server: ServerStatus, roster: Roster, now: datetime) -> list
     if server.status not in texts:
         return guards
     text, mend = texts[server.status]
-    severity = (
-        Severity.WARN if server.is_secondary else Severity.FAIL
-    )  # what lies there is not lost by that, and the doctor looks at it too
-    return [*guards, Finding("recovery-point", severity, server.server, text, mend)]
+    if server.is_secondary:  # what lies there is not lost by that
+        mend = f"failsafe homecoming {server.server.partition(':')[0]}; failsafe doctor tries its logins"
+        return [*guards, Finding("recovery-point", Severity.WARN, server.server, text, mend)]
+    return [*guards, Finding("recovery-point", Severity.FAIL, server.server, text, mend)]
 
 
 def _guard_findings(server: ServerStatus) -> list[Finding]:

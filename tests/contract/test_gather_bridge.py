@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from failsafe.adapters.imap_line import Meter, connect, hang_up
+from failsafe.adapters.imap_room import look_at_room
 from failsafe.clock import SystemClock
 from failsafe.errors import MailError
-from failsafe.model import Endpoint, Result
+from failsafe.model import Endpoint, ProbeClass, Result
 from tests.contract.bridge_like import BridgeLike, bridge_like
 from tests.contract.dovecot import PASSWORD
 from tests.contract.gathering import Away
@@ -102,3 +103,14 @@ def test_without_the_pin_a_gathering_says_what_to_do(bridge: BridgeLike, tmp_pat
     assert report.result is Result.FAILED
     assert "its SHA-256 fingerprint is " in report.troubles[0].text
     assert "certificate_sha256 = " in report.troubles[0].mend
+
+
+def test_the_doctors_look_tells_the_fingerprint_and_takes_the_pin(bridge: BridgeLike, tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.touch(mode=0o600)
+    password.write_text(PASSWORD)
+    strange = look_at_room(Endpoint("127.0.0.1", bridge.port, "starttls"), USER, password)
+    assert strange.seen is ProbeClass.DOWN
+    assert "its SHA-256 fingerprint is " in strange.text
+    pinned = Endpoint("127.0.0.1", bridge.port, "starttls", certificate_sha256=fingerprint(bridge))
+    assert look_at_room(pinned, USER, password).seen is ProbeClass.UP

@@ -217,4 +217,7 @@ def test_a_secondary_is_shown_once_it_was_gathered_from_and_is_a_warning_at_most
         ("example.org:secondary", "failed", True),
     ]
     (finding,) = [finding for finding in status.findings if finding.subject == "example.org:secondary"]
-    assert finding.severity is Severity.WARN
+    assert (finding.severity, finding.mend) == (
+        Severity.WARN,
+        "failsafe homecoming example.org; failsafe doctor tries its logins",
+    )
