@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from failsafe.adapters.lock import FileLock
@@ -23,20 +23,18 @@ from failsafe.homecoming.route import Rules, judge_found
 from failsafe.homecoming.run import Outcome, run_homecoming
 from failsafe.homecoming.sift import Goes, Route, Sifter, Stays, Verdict
 from failsafe.homecoming.telling import Run, Told, tell
-from failsafe.homecoming.window import begin_of
+from failsafe.homecoming_begin import begin_of_homecoming
 from failsafe.homecomings import gather, gathered
 from failsafe.mail.accounts import Accounts
-from failsafe.model import DomainState, FlipKind, Result
+from failsafe.model import DomainState, Result
 from failsafe.ports import MailboxServer, Narrator, Progress
 from failsafe.secrets import read_secret
-from failsafe.status.homecoming import DUTY, SEEN, Standing
-from failsafe.store.journal import Journal
+from failsafe.status.homecoming import DUTY, Standing
 
 IN_DOUBT = frozenset(
     {DomainState.SUSPECT, DomainState.HALTED}
 )  # by itself nothing is given to such a primary; a person may say so
 WAITS_JSON = 10_000
-OUTAGE_BEFORE = timedelta(days=90)  # a homecoming that was configured only in an outage is of all of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,28 +87,17 @@ def bring_home(
 
     Raises UsageError where the domain has no homecoming, LockBusy while another one of this domain is at work, ConfigError, StoreError.
     """
-    seen_at = _seen_at(app, domain)
+    begin = begin_of_homecoming(app, domain)
     with FileLock(app.lock_file(f"homecoming:{domain}"), f"homecoming of {domain}").hold():
         gathering = _gather(app, domain, progress, narrate)
         standing = standing_of(app, domain)
         held = _held(app, domain, standing, scheduled=scheduled)
         if held and scheduled:
             return HomecomingReport(domain, Outcome(), held, standing.is_away, gathering, scheduled=True)
-        outcome = _run(app, domain, seen_at, progress, narrate, dry_run=dry_run, held=held)
+        outcome = _run(app, domain, begin, progress, narrate, dry_run=dry_run, held=held)
         if not dry_run and not held:
             _keep(app, domain, standing, outcome)
         return HomecomingReport(domain, outcome, held, standing.is_away, gathering, dry_run, scheduled)
-
-
-def _seen_at(app: App, domain: str) -> datetime:
-    """When this homecoming was seen first: mail from long before is not of it."""
-    name = f"{SEEN}:{domain}"
-    row = app.duties.all().get(name)
-    if row is not None and row.ended_at is not None:
-        return row.ended_at
-    now = app.clock.now()
-    app.duties.ended(name, now, ok=True)
-    return now
 
 
 def _gather(app: App, domain: str, progress: Progress, narrate: Narrator) -> str:
@@ -140,9 +127,8 @@ def _held(app: App, domain: str, standing: Standing, *, scheduled: bool) -> str:
     return ""
 
 
-def _run(app: App, domain: str, seen_at: datetime, progress: Progress, narrate: Narrator, *, dry_run: bool, held: str) -> Outcome:
+def _run(app: App, domain: str, begin: datetime, progress: Progress, narrate: Narrator, *, dry_run: bool, held: str) -> Outcome:
     source, now, still = gathered(app, domain), app.clock.now, dry_run or bool(held)
-    begin = window_of(app, domain, seen_at)
 
     def bodies(found: Found) -> Iterator[bytes]:
         return without_additions(source.read(found))
@@ -151,13 +137,6 @@ def _run(app: App, domain: str, seen_at: datetime, progress: Progress, narrate: 
     sifter = Sifter(domain, source, bodies, app.homecomings, route, since=begin, now=now, dry=still)
     delivery = Delivery(domain, app.homecomings, connector(app, domain, held), bodies, now, progress, narrate)
     return run_homecoming(sifter, delivery, progress, dry=still)
-
-
-def window_of(app: App, domain: str, seen_at: datetime) -> datetime:
-    """From when on mail at the secondary counts."""
-    flips = Journal(app.store, None).flips(domain, seen_at - OUTAGE_BEFORE)
-    begun = [intent.planned_at for intent in flips if intent.kind is FlipKind.FAILOVER]
-    return begin_of(seen_at, begun, app.domain(domain).ttl)
 
 
 def router(app: App, domain: str, begin: datetime) -> Route:
