@@ -8,7 +8,7 @@ from failsafe.model import Finding, Severity
 
 SENT, INSTALLED = "sent", "installed"  # how the program on the server came there
 HOW_TO_INSTALL = (
-    "install the program there (docs/layouts.md, The program, installed): copy failsafe/backup/serverside.py to /usr/local/lib/failsafe-server.py, write "
+    "install the program there (docs/layouts.md, The program, installed): put the output of `python3 -m failsafe.backup.serverside` into /usr/local/lib/failsafe-server.py, write "
     '/etc/failsafe-server.json, and put restrict,command="python3 /usr/local/lib/failsafe-server.py" before the key in authorized_keys'
 )
 

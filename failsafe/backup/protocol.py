@@ -1,4 +1,4 @@
-"""Speaks with the program on the mail server (serverside.py) over a channel: requests out, answers in, everything bounded."""
+"""Speaks with the program on the mail server (serverside) over a channel: requests out, answers in, everything bounded."""
 
 from __future__ import annotations
 
@@ -6,22 +6,21 @@ import io
 import json
 import struct
 import tempfile
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any, Self
 
 from failsafe.backup.frames import CHATTER, Frames
 from failsafe.backup.questions import Questions, parse_object
 from failsafe.backup.reach import Reach, Skipped
+from failsafe.backup.serverside import packed_program
 from failsafe.errors import ServerSideError
 from failsafe.ports import Channel, MailHost
 
 VERSION = 3  # of the protocol; serverside.VERSION is the other end
 BOOTSTRAP = "import sys,zlib;s=sys.stdin.buffer;exec(compile(zlib.decompress(s.read(int(s.readline()))),'failsafe','exec'),{'__name__':'__main__','SENT':True})"
-WHOLE = struct.Struct(">QqQH")  # as in serverside.py; the name and the content of a small file follow
-ENTRY = struct.Struct(">BQqQH")  # as in serverside.py
+WHOLE = struct.Struct(">QqQH")  # as in serverside/ground.py; the name and the content of a small file follow
+ENTRY = struct.Struct(">BQqQH")  # as in serverside/ground.py
 SPOOL = 1 << 20  # bytes of a message that stay in memory; a larger one waits in a temporary file
 BATCH = 500  # folders asked for in one request; far below the 1 MiB a request may have
 FILES = 250  # asked for in one request
@@ -113,7 +112,7 @@ class ServerSession(Questions):
     def __init__(self, host: MailHost, reach: Reach) -> None:
         self.host = host
         self._asked = 0  # requests whose answers have not been read to their ends
-        program = zlib.compress(Path(__file__).with_name("serverside.py").read_bytes(), 9)
+        program = packed_program()
         self._channel: Channel = host.open(["python3", "-I", "-c", BOOTSTRAP])
         self._frames = Frames(self._channel, host.name)
         try:

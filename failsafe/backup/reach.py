@@ -1,4 +1,4 @@
-"""What a session with a mail server may see and run, as it is told to the program there (serverside.py)."""
+"""What a session with a mail server may see and run, as it is told to the program there (serverside)."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Reach:
     postfix: str = ""  # the container that Postfix runs in; "" where it runs on the machine itself
 
     def settings(self) -> dict[str, Any]:
-        """As serverside.py reads them."""
+        """As serverside reads them."""
         return {
             "root": self.root,
             "naming": self.naming,

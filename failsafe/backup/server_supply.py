@@ -22,7 +22,7 @@ FETCHED = 32  # segments that lie on the server at a time: 512 MB, but for singl
 FILES_FETCHED = 256 << 20  # bytes of the server's own files that restic brings at a time
 FETCH_SECONDS = 6 * 3600.0  # for one run of restic there; it says nothing meanwhile, and the program there gives signs of life
 
-Row = dict[str, object]  # a request to serverwrite.py, but for where the bytes are
+Row = dict[str, object]  # a request to serverwrite, but for where the bytes are
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,15 @@
-"""Speaks with the program that restores a mail server (serverwrite.py) over a channel: requests and files out, answers in, everything bounded."""
+"""Speaks with the program that restores a mail server (serverwrite) over a channel: requests and files out, answers in, everything bounded."""
 
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 from failsafe.backup.frames import CHATTER, Frames
 from failsafe.backup.protocol import BOOTSTRAP
+from failsafe.backup.serverwrite import packed_program
 from failsafe.errors import ServerSideError
 from failsafe.ports import Channel, MailHost
 
@@ -63,7 +62,7 @@ class WriteSession:
 
     def __init__(self, host: MailHost) -> None:
         self.host = host
-        program = zlib.compress(Path(__file__).with_name("serverwrite.py").read_bytes(), 9)
+        program = packed_program()
         self._channel: Channel = host.open(["python3", "-I", "-c", BOOTSTRAP])
         self._frames = Frames(self._channel, host.name)
         try:

@@ -16,6 +16,7 @@ from failsafe.adapters.ssh import SshHost
 from failsafe.backup.accounts import read_accounts
 from failsafe.backup.layouts import Wanted
 from failsafe.backup.pull import PullOptions, PullReport, pull
+from failsafe.backup.serverside import program
 from failsafe.backup.source import open_source
 from failsafe.clock import SystemClock
 from failsafe.errors import ServerSideError
@@ -440,13 +441,12 @@ def test_plain_postfix_and_dovecot_files_among_extra_paths_give_accounts(tmp_pat
 @pytest.mark.skipif(os.geteuid() != 0, reason="settings of an installed program belong to root")
 def test_a_program_installed_there_decides_what_may_be_read(cow: Mailcow, tmp_path: Path) -> None:
     """Only names cross: the forced command reads its own settings, and what they lack is told."""
-    program = Path(__file__).parents[2] / "failsafe" / "backup" / "serverside.py"
     settings = tmp_path / "settings.json"
     settings.write_text(json.dumps({
         "root": str(cow.root), "skip": ["_garbage"], "files": [str(cow.volume("crypt"))],
         "stock": {"mailcow-accounts.jsonl": "mailcowdockerized-mysql-mailcow-1"}, "look": {"services": ["dovecot-mailcow"]},
     }))  # fmt: skip
-    (tmp_path / "installed.py").write_text(program.read_text().replace("/etc/failsafe-server.json", str(settings)))
+    (tmp_path / "installed.py").write_text(program().replace("/etc/failsafe-server.json", str(settings)))
     host = WithPath(cow.engine().install(), inner=Forced(tmp_path / "installed.py"))
     with open_source(host, Wanted("mailcow", path=str(cow.path), commands={"evil": "touch /tmp/evil"})) as (session, source):
         boxes = {box.mailbox for box in session.survey()}

@@ -21,7 +21,7 @@ import pytest
 
 from failsafe.backup.archive.staging import Staging
 from failsafe.backup.inventory import mailbox_name
-from failsafe.backup.serverside import DEPTH
+from failsafe.backup.serverside.ground import DEPTH
 from tests.contract.mailstore import LONG_AGO, Store
 from tests.contract.processes import run
 from tests.contract.restics import PASSWORD, programs, put_empty_repository

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from failsafe.backup.serverside import PLACES
+from failsafe.backup.serverside.ground import PLACES
 from failsafe.model import Result
 from tests.contract.mailstore import Store
 

@@ -11,6 +11,7 @@ from typing import Any
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from failsafe.backup.serverside import program
 from tests.lab import nameservers
 from tests.lab.controller import CONFIG, Controller, configuration
 from tests.lab.lab import Lab
@@ -124,7 +125,7 @@ class Clinic(Controller):
     def install_helper(self) -> None:
         """The program on the primary, as docs/layouts.md says."""
         primary = self.lab.primary
-        primary.write(PROGRAM, (REPOSITORY / "failsafe" / "backup" / "serverside.py").read_text(encoding="utf-8"))
+        primary.write(PROGRAM, program())
         primary.write(SETTINGS, json.dumps(PERMITTED))
         key = primary.read(KEYS).strip()
         primary.write(KEYS, f'restrict,command="python3 {PROGRAM}" {key}\n', 0o600)
