@@ -161,8 +161,13 @@ def test_text_is_the_same_in_every_encoding(text: str, way: str) -> None:
     assert of(head + b"\r\n" + raw) == of(head + f"Content-Transfer-Encoding: {way}\r\n\r\n".encode() + coded)
 
 
+UNESCAPED = st.text(
+    st.characters(exclude_characters="\x1b", codec="utf-8"), max_size=40
+)  # an escape alone is no text in ISO 2022
+
+
 @settings(deadline=None)
-@given(one=st.text(max_size=40), other=st.text(max_size=40), charset=st.sampled_from(["utf-8", "utf-16", "iso-2022-jp", "cp1252"]), where=st.sampled_from(["text", "html", "file"]))  # fmt: skip
+@given(one=UNESCAPED, other=UNESCAPED, charset=st.sampled_from(["utf-8", "utf-16", "iso-2022-jp", "cp1252"]), where=st.sampled_from(["text", "html", "file"]))  # fmt: skip
 def test_another_text_makes_another_message_wherever_they_stand(one: str, other: str, charset: str, where: str) -> None:
     def message(words: str) -> bytes:
         raw = base64.encodebytes(words.encode(charset, "xmlcharrefreplace"))
