@@ -24,6 +24,7 @@ from failsafe.homecoming.run import Outcome, run_homecoming
 from failsafe.homecoming.sift import Goes, Route, Sifter, Stays, Verdict
 from failsafe.homecoming.telling import Run, Told, tell
 from failsafe.homecoming_begin import begin_of_homecoming
+from failsafe.homecoming_marks import mark_what_is_home
 from failsafe.homecomings import gather, gathered
 from failsafe.mail.accounts import Accounts
 from failsafe.model import DomainState, Result
@@ -97,6 +98,7 @@ def bring_home(
         outcome = _run(app, domain, begin, progress, narrate, dry_run=dry_run, held=held)
         if not dry_run and not held:
             _keep(app, domain, standing, outcome)
+            mark_what_is_home(app, domain, narrate)
         return HomecomingReport(domain, outcome, held, standing.is_away, gathering, dry_run, scheduled)
 
 

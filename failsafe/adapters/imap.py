@@ -19,6 +19,7 @@ from failsafe.ports import NewMessage, StoredMessage
 from failsafe.secrets import Secret
 
 SEARCHED_AT_ONCE = 50_000  # UIDs, of at most 10 digits and a space
+MARKED_AT_ONCE = 500  # messages a STORE or MOVE
 LISTED_AT_ONCE = 1_000  # messages a FETCH of facts
 FETCHED_BYTES = 16 << 20  # messages a FETCH of bodies: until their sizes reach this, or FETCHED_AT_ONCE
 FETCHED_AT_ONCE = 100
@@ -54,6 +55,7 @@ class ImapMailbox:
             self._known: set[str] | None = None  # folders, by the server's names
             self._sizes: dict[int, int] = {}
             self._attributes: dict[str, frozenset[str]] = {}
+            self._permanent: frozenset[bytes] = frozenset()
             self._validities: dict[str, int | None] = {}
         except BaseException:
             self.close()
@@ -186,6 +188,35 @@ class ImapMailbox:
             if kind != "OK":
                 raise imaplib.IMAP4.error(words_of(Exception(answer[-1])))
         return _new_uids(answer[-1], len(messages))
+
+    def add_keyword(self, folder: str, uid_validity: int, uids: Sequence[int], keyword: str) -> int:
+        """Gives how many were asked for; 0 where the folder was numbered anew since. Raises MailError where it keeps no keywords."""
+        if not self._open_to_change(folder, uid_validity):
+            return 0
+        if not {b"\\*", keyword.encode().lower()} & {flag.lower() for flag in self._permanent}:
+            raise MailError(f"{self._where}: {folder} keeps no keywords of ours", transient=False)
+        for batch in _batches(uids, MARKED_AT_ONCE):
+            with self._faults(f"mark messages of {folder}"):
+                self._client.add_flags(batch, [keyword], silent=True)
+        return len(uids)
+
+    def move(self, folder: str, uid_validity: int, uids: Sequence[int], target: str) -> int:
+        """As `add_keyword`. Raises MailError where the server has no MOVE (RFC 6851): a copy and a deletion would be another thing."""
+        if not self._client.has_capability("MOVE"):
+            raise MailError(f"{self._where} cannot move messages (no MOVE, RFC 6851)", transient=False)
+        self.create_folder(target)
+        if not self._open_to_change(folder, uid_validity):
+            return 0
+        for batch in _batches(uids, MARKED_AT_ONCE):
+            with self._faults(f"move messages of {folder}"):
+                self._client.move(batch, self._theirs(target))
+        return len(uids)
+
+    def _open_to_change(self, folder: str, uid_validity: int) -> bool:
+        with self._faults(f"open {folder}"):
+            answer = self._client.select_folder(self._theirs(folder))
+        self._permanent = frozenset(as_bytes(flag) for flag in answer.get(b"PERMANENTFLAGS", ()))
+        return positive(answer.get(b"UIDVALIDITY")) == uid_validity
 
     def close(self) -> None:
         hang_up(self._client)

@@ -213,6 +213,7 @@ class Homecoming(PinnedTable):
     catch_all: CatchAll | None = None
     deliver: Deliver | None = None
     unroutable: str | None = None
+    mark: Annotated[str, Field(pattern=r"^(keyword|folder:[^\x00-\x1f]{1,200})$")] | None = None
 
     @model_validator(mode="after")
     def _has_a_source(self) -> Homecoming:

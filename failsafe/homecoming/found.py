@@ -19,3 +19,5 @@ class Found:
     keywords: tuple[str, ...]
     internal_date: datetime
     by_catch_all: bool
+    uid_validity: int | None = None  # where it lies at the secondary now; None: it is gone from there, or that is not known
+    uid: int | None = None

@@ -12,7 +12,7 @@ from failsafe.backup.archive.layout import Location
 from failsafe.backup.archive.reader import Archive
 from failsafe.errors import ArchiveError
 from failsafe.homecoming.found import Found
-from failsafe.mail.manifest import Entry
+from failsafe.mail.manifest import Entry, FolderManifest
 
 GONE_FOR = timedelta(days=90)  # so long the archive of a secondary keeps what has left it: a homecoming takes days
 
@@ -36,7 +36,7 @@ class Gathered:
             for mailbox in sorted(generation.mailboxes):
                 for folder in self._archive.mailbox(generation, mailbox).folders:
                     for entry in self._archive.entries(folder):
-                        yield self._found(mailbox, folder.name, entry)
+                        yield self._found(mailbox, folder, entry)
 
     def read(self, found: Found) -> Iterator[bytes]:
         """Its bytes, in pieces of at most 1 MiB. Raises ArchiveError, after the last piece too: nothing is to be kept before the end."""
@@ -51,10 +51,11 @@ class Gathered:
             self._places = ("", {})  # another gathering has put segments together meanwhile
             yield from self._archive.message_chunks(self._place(found))
 
-    def _found(self, mailbox: str, folder: str, entry: Entry) -> Found:
+    def _found(self, mailbox: str, folder: FolderManifest, entry: Entry) -> Found:
+        is_there = entry.gone_at is None and folder.uid_validity is not None
         return Found(
             mailbox=mailbox,
-            folder=folder,
+            folder=folder.name,
             id=entry.id,
             canonical=entry.canonical,
             size=entry.size,
@@ -62,6 +63,8 @@ class Gathered:
             keywords=entry.keywords,
             internal_date=datetime.fromtimestamp(entry.internal_date, UTC),
             by_catch_all=mailbox == self._catch_all,
+            uid_validity=folder.uid_validity if is_there else None,
+            uid=entry.uid if is_there else None,
         )
 
     def _place(self, found: Found) -> Location:

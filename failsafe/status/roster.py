@@ -122,7 +122,7 @@ def duties_of(config: Config) -> tuple[Duty, ...]:
 
 def _homecomings_of(config: Config) -> list[Duty]:
     """As in peace; the daemon begins them more often while a domain is away or drains."""
-    away = [name for name, table in config.domain.items() if table.homecoming is not None and config.repository]
+    away = [name for name, table in config.domain.items() if table.homecoming is not None]
     return [Duty(f"homecoming:{name}", IN_PEACE) for name in away]
 
 

@@ -25,6 +25,7 @@ from failsafe.store.journal import Journal
 from tests.contract.dovecot import MASTER, PASSWORD, Dovecot, look, running
 from tests.contract.gathering import DOMAIN, Away
 from tests.contract.mailstore import Silent
+from tests.contract.restics import put_empty_repository
 from tests.contract.verbs import run_verb
 
 pytestmark = pytest.mark.timeout(300)
@@ -236,6 +237,28 @@ def test_while_mail_goes_to_the_secondary_it_is_gathered_and_waits_for_the_failb
     assert world.counts("--scheduled") == (1, 0, 0)
     (event,) = [each for each in world.away.lines("events") if each["event"] == "homecoming.done"]
     assert event["text"] == "1 message(s) came home, 0 were already there, 0 wait"
+
+
+@pytest.mark.parametrize("mark", ["keyword", "folder:Home/Brought"])
+def test_what_is_home_is_marked_at_the_secondary_if_that_is_asked_for(world: World, mark: str) -> None:
+    put_empty_repository(world.away.folder / "repository", "secret")
+    world.away.repository = True
+    world.away.configure(deliver=_deliver(world.primary, world.away.folder), mark=f'"{mark}"')
+    data, at = world.put("ann", flags=frozenset({"\\Flagged"}))
+    world.allow("bob", "1K")
+    world.put("bob", size=4000)
+
+    assert world.counts(status=1) == (1, 0, 1)
+
+    moved = mark != "keyword"
+    there = look(world.away.server, world.away.logins[world.name("ann")])
+    ((_, flags, when),) = there["Home/Brought" if moved else "INBOX"]
+    assert (flags, when) == (frozenset({"\\Flagged"} if moved else {"\\Flagged", "$Failsafe"}), at)
+    ((_, waits, _),) = look(world.away.server, world.away.logins[world.name("bob")])["INBOX"]
+    assert waits == frozenset()  # what is not home is not marked
+    world.allow("bob", "")
+    assert world.counts() == (1, 1, 0)
+    assert [row[0] for row in world.at_home("ann")["INBOX"]] == [data]
 
 
 def test_a_tick_brings_mail_home_by_itself(world: World) -> None:
