@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -124,9 +125,11 @@ class Domains:
     def views(self, domain: str, now: datetime) -> tuple[VantageView, ...]:
         """Every vantage's view of every axis of the domain's server."""
         policy = self.policy(domain)
+        return self._judged(self.evidence(policy.server), policy, now)
+
+    def _judged(self, runs: Iterable[EvidenceRun], policy: Policy, now: datetime) -> tuple[VantageView, ...]:
         slack = timedelta(0) if self._watching else FLUSH_EVERY
-        judging = JudgePolicy(policy.probe_every, policy.down_for, slack)
-        return weigh(judge_all(self.evidence(policy.server), now, judging), policy.standing)
+        return weigh(judge_all(runs, now, JudgePolicy(policy.probe_every, policy.down_for, slack)), policy.standing)
 
     def evidence(self, server: str) -> tuple[EvidenceRun, ...]:
         """What was seen of a server. Evidence of another target, recipient or vantage than the configured ones says nothing."""
@@ -134,7 +137,7 @@ class Domains:
         known = {HERE, *vantages_of(self.app.config, server)}
         return tuple(run for run in runs if self._is_of_today(run.evidence, known))
 
-    def _delivery(self, policy: Policy, now: datetime) -> tuple[View, ...]:
+    def _delivery(self, known: Iterable[EvidenceRun], policy: Policy, now: datetime) -> tuple[View, ...]:
         """The views of delivery that may count as lost; each vantage has its own pace."""
         canary = self.app.config.canary.get(policy.server)
         intervals = {
@@ -142,7 +145,7 @@ class Domains:
             CANARY: canary.every / CANARY_LOOKS if canary is not None else None,
         }
         slack = timedelta(0) if self._watching else FLUSH_EVERY
-        runs = [run for run in self.evidence(policy.server) if run.evidence.axis is Axis.DELIVERY]
+        runs = [run for run in known if run.evidence.axis is Axis.DELIVERY]
         views = (
             judge([run for run in runs if run.evidence.vantage == name], now, JudgePolicy(interval, policy.down_for, slack))
             for name, interval in intervals.items()
@@ -159,10 +162,11 @@ class Domains:
         """Reads the world once for one decision. Raises only what the store raises."""
         policy = self.policy(domain)
         record = self.journal.load(domain, now)
-        views = tuple(view for view in self.views(domain, now) if view.axis is Axis.INBOUND)
+        runs = self.evidence(policy.server)
+        views = self._judged((run for run in runs if run.evidence.axis is Axis.INBOUND), policy, now)
         unfinished = self.journal.unfinished(domain)
         calm = record.state is DomainState.NORMAL and unfinished is None and record.attempted is None
-        delivery = self._delivery(policy, now) if record.serving is Side.PRIMARY else ()
+        delivery = self._delivery(runs, policy, now) if record.serving is Side.PRIMARY else ()
         trouble = any(view.verdict in ("down", "lying") for view in (*views, *delivery))
         zone = self._zone(policy, now, record.epoch, fresh=fresh_zone or not calm or trouble)
         return DomainFacts(
@@ -181,7 +185,7 @@ class Domains:
             store_suspect=self._store_guards(policy.server, STORE_GUARDS) if record.serving is Side.SECONDARY else "",
             store_lost=self._store_guards(policy.server, STORE_LOST) if record.serving is Side.SECONDARY else "",
             delivery=delivery,
-            undelivered=record.serving is Side.SECONDARY and is_undelivered(self.evidence(policy.server)),
+            undelivered=record.serving is Side.SECONDARY and is_undelivered(runs),
         )
 
     def _store_guards(self, server: str, codes: tuple[str, ...]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
+from failsafe.failover.delivery import delivery_decides
 from failsafe.failover.evidence import against, describe_span, votes
 from failsafe.failover.facts import DomainFacts
 from failsafe.failover.weigh import suspected_bans
@@ -146,7 +147,7 @@ def _banned(facts: DomainFacts, now: datetime) -> Iterator[Guard]:
     if blocked and len(votes(facts, now)) < facts.policy.quorum:
         said = "; ".join(f"{view.vantage}: {', '.join(view.reasons)}" for view in blocked)
         yield Guard("monitor-banned", f"the primary refuses our probes from {said}", mend)
-    elif shut_out:
+    elif shut_out and not delivery_decides(facts):  # who cannot reach it is not asked for a vote there
         names = ", ".join(shut_out)
         yield Guard("monitor-banned", f"{names} cannot reach the primary, and others can: it seems to ban or block {names}", mend)
 

@@ -17,6 +17,7 @@ from typing import Any
 from sqlalchemy import Table, delete, func, insert, select, update
 from sqlalchemy.engine import Connection, RowMapping
 
+from failsafe.failover.delivery import CANARY
 from failsafe.failover.health import ACCEPTING, FAILING, STALE_AFTER_INTERVALS, EvidenceRun
 from failsafe.failover.recording import LineRun
 from failsafe.model import Axis, Evidence, OwnLine, ProbeClass, Sign
@@ -279,7 +280,8 @@ def _continues(run: EvidenceRun, seen: Evidence, longest_gap: timedelta) -> bool
 def _since_the_clock_went_back(recorded: list[EvidenceRun]) -> list[EvidenceRun]:
     """Of runs in the order in which they were recorded: what was seen before a jump back cannot be put in line with what came after it.
 
-    Runs that say up are kept, at the latest from the moment of the jump: they only make a witness, or end an outage.
+    Runs that say up are kept, at the latest from the moment of the jump: they only make a witness, or end an outage. So is a canary that was lost: where
+    it was the last one at the primary, nobody goes home before another has arrived there.
     """
     earliest: dict[Key, datetime] = {}  # of what was recorded later
     lost: set[Key] = set()
@@ -293,7 +295,7 @@ def _since_the_clock_went_back(recorded: list[EvidenceRun]) -> list[EvidenceRun]
         earliest[key] = min(run.first_at, cut)
         if key not in lost:
             kept.append(run)
-        elif seen.seen in ACCEPTING:
+        elif seen.seen in ACCEPTING or (seen.vantage == CANARY and seen.seen is ProbeClass.DOWN):
             kept.append(replace(run, first_at=min(run.first_at, cut), last_at=min(run.last_at, cut)))
     return kept[::-1]
 

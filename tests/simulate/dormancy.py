@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 from failsafe.daemon.watch import DECIDE_WITHOUT_LOOK
 from failsafe.domains import Round
 from failsafe.failover.decide import Order
+from failsafe.failover.delivery import CANARY
 from failsafe.failover.evidence import against, for_it, lying_for, recovery_time, votes_needed
+from failsafe.failover.facts import AGAINST
 from failsafe.failover.guards import DAY, PROOF_STALE
 from failsafe.failover.health import discount
 from failsafe.model import Axis, DomainState, Evidence, FlipKind, ProbeClass
-from tests.simulate.looks import SERVER
+from tests.simulate.looks import SERVER, axis_of
 from tests.simulate.machine import Sighting, kind_of
 from tests.simulate.scenario import DOMAIN, HERE
 
@@ -44,9 +46,13 @@ class Dormancy:
         if self.machine.armed or self.machine.frozen or round_.facts.unfinished is not None:
             return False
         sights = self._constant_sights()
-        until = self._idle_until(round_, sights) if sights is not None else None
-        if sights is None or until is None or until <= now + 2 * self.world.scenario.interval:
+        delivery = self._constant_delivery(round_) if sights is not None else None
+        if sights is None or delivery is None:
             return False
+        until = self._idle_until(round_, sights)
+        if until is None or until <= now + 2 * self.world.scenario.interval:
+            return False
+        sights |= delivery
         self._dormant, self._sights = True, sights
         self.token += 1
         if until < now + NEVER:
@@ -55,17 +61,37 @@ class Dormancy:
 
     def _constant_sights(self: Process) -> dict[str, ProbeClass | None] | None:
         """What each vantage goes on seeing; None unless each of them has seen it already."""
-        line, found = self.line_now(self.clock.now()), {}
-        recent = max(self.started_at, self.machine.jumped_at, self.world.engine.now - 2 * self.world.scenario.interval)
+        line = self.line_now(self.clock.now())
+        found: dict[str, ProbeClass | None] = {}
         for vantage in self.world.scenario.vantages:
             seen = self.world.sight(vantage, self.machine)
             if seen is not None and vantage == HERE:
                 seen = discount(Evidence(SERVER, vantage, Axis.INBOUND, seen, line.at, ""), line, line).seen
-            newest = self.history.newest(SERVER, vantage, Axis.INBOUND)
-            known = self.machine.sightings.get(vantage)
-            if seen is not None and (not newest or newest[-1].evidence.seen is not seen or known is None or known.last < recent):
+            if seen is not None and not self._has_seen(vantage, seen, self.machine.sightings.get(vantage)):
                 return None
             found[vantage] = seen
+        return found
+
+    def _has_seen(self: Process, looker: str, seen: ProbeClass, known: Sighting | None) -> bool:
+        """Lately, and nothing else since."""
+        recent = max(self.started_at, self.machine.jumped_at, self.world.engine.now - 2 * self.world.scenario.every(looker))
+        newest = self.history.newest(SERVER, looker, axis_of(looker))
+        return bool(newest) and newest[-1].evidence.seen is seen and known is not None and known.last >= recent
+
+    def _constant_delivery(self: Process, round_: Round) -> dict[str, ProbeClass | None] | None:
+        """The same of the lookers at delivery. While one of them says lost nobody sleeps."""
+        if not self.world.scenario.lookers:
+            return {}
+        if any(view.verdict in AGAINST for view in round_.facts.delivery):
+            return None
+        sights, line = self.machine.canaries.constant(self.world.engine.now), self.line_now(self.clock.now())
+        if sights is None:
+            return None
+        found: dict[str, ProbeClass | None] = {}
+        for looker, sight in sights.items():
+            found[looker] = discount(Evidence(SERVER, looker, Axis.DELIVERY, sight, line.at, ""), line, line).seen
+            if not self._has_seen(looker, found[looker], self.machine.delivery.get(looker)):
+                return None
         return found
 
     def _idle_until(self: Process, round_: Round, sights: dict[str, ProbeClass | None]) -> datetime | None:  # noqa: PLR0911 - a table of states
@@ -177,6 +203,14 @@ class Dormancy:
                 found = max(found or at, at)
         return found
 
+    def _send_canaries(self: Process, after: datetime, until: datetime) -> None:
+        """The looks between: each may send one, and find others."""
+        looks, line = self.looks[CANARY], self.line_now(until)
+        for number in range(looks.first_after(after), looks.last_until(until) + 1):
+            seen = self.machine.canaries.see(CANARY, looks.at(number) - self.machine.offset)
+            seen = discount(Evidence(SERVER, CANARY, Axis.DELIVERY, seen, line.at, ""), line, line).seen
+            assert seen is self._sights[CANARY], f"the canary sees {seen}, not {self._sights[CANARY]}"
+
     def _catch_up(self: Process, end: datetime) -> datetime | None:
         """The looks until then; gives the newest."""
         seen, newest = [], None
@@ -187,13 +221,13 @@ class Dormancy:
             newest = made if newest is None else max(newest, made)
             if self._sights[vantage] is None:
                 continue
-            run = self.history.newest(SERVER, vantage, Axis.INBOUND)[-1]
+            run = self.history.newest(SERVER, vantage, axis_of(vantage))[-1]
             if made > run.last_at:
                 seen.append(replace(run.evidence, at=made))
-                known = self.machine.sightings[vantage]
-                self.machine.sightings[vantage] = Sighting(
-                    known.kind, known.failing_since, known.ok_since, made - self.machine.offset, known.lying_since
-                )
+                books = self.machine.delivery if vantage in self.world.scenario.lookers else self.machine.sightings
+                if vantage == CANARY:
+                    self._send_canaries(run.last_at, made)
+                books[vantage] = replace(books[vantage], last=made - self.machine.offset)
         if newest is not None:
             line = self.line_now(newest)
             self.history.extend(seen, line)

@@ -108,7 +108,7 @@ class Liveness:
         seeing = [name for name in scenario.vantages if world.sight(name, machine) in ("down", "lying")]
         if len(seeing) < scenario.policy.quorum:
             yield "too few vantages see it"
-        yield from self._standing(machine, record)
+        yield from self.standing(machine, record)
         if world.watchman.unready(machine, record):
             yield "the secondary is not ready"
 
@@ -122,15 +122,17 @@ class Liveness:
             yield "the primary's store is not ours"
         if not scenario.policy.auto_failback:
             yield "failback is by hand"
+        if any(one.lost_since is not None for one in world.machines.values()):
+            yield "no canary has arrived at the primary since one was lost there"
         if any(world.on("route", name) for name in scenario.vantages) or world.on("banned", HERE):
             yield "a vantage does not get through"
         refused = any(fault.kind == "banned" and fault.at <= world.engine.now for fault in scenario.faults)
         here = machine.sightings.get(HERE)
         if refused and (here is None or world.engine.now - here.last > 3 * scenario.interval):
             yield "our prober was refused, and keeps quiet for days"
-        yield from self._standing(machine, record)
+        yield from self.standing(machine, record)
 
-    def _standing(self, machine: Machine, record: DomainRecord) -> Iterator[str]:
+    def standing(self, machine: Machine, record: DomainRecord) -> Iterator[str]:
         """What stands against both ways."""
         world, policy = self._world, self._world.scenario.policy
         now = world.engine.now

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from failsafe.failover.delivery import CANARY, INSIDE
 from failsafe.failover.rounds import Probe, next_run_at
 from failsafe.model import Axis
 from tests.simulate.engine import START
@@ -11,11 +12,15 @@ from tests.simulate.engine import START
 SERVER, TARGET = "vps", "mail.example.org:25"
 
 
+def axis_of(looker: str) -> Axis:
+    return Axis.DELIVERY if looker in (CANARY, INSIDE) else Axis.INBOUND
+
+
 class Looks:
     """The looks of one vantage, numbered; look `n` comes 0.8 to 1.2 intervals after the beginning of slot `n`."""
 
     def __init__(self, machine: str, vantage: str, interval: timedelta) -> None:
-        self._name = f"{SERVER}/{vantage}/{Axis.INBOUND} by {machine}"
+        self._name = f"{SERVER}/{vantage}/{axis_of(vantage)} by {machine}"
         self._interval = interval
 
     def at(self, number: int) -> datetime:

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from failsafe.failover.delivery import CANARY
 from failsafe.failover.health import ACCEPTING, FAILING
 from failsafe.model import ProbeClass
+from tests.simulate.canaries import Canaries
 from tests.simulate.engine import START
 from tests.simulate.memory import Book
 from tests.simulate.scenario import Fault
@@ -54,6 +56,14 @@ class Machine:
     jumped_at: datetime = START
     passed: int = 0  # points of plans and of the journal, whatever they are called
     crash_on: int = 0  # of them; none where it is 0
+    delivery: dict[str, Sighting] = field(default_factory=dict)  # of the lookers at delivery
+    canaries: Canaries = field(init=False)
+    has_arrived: bool = False  # a canary at the primary, ever
+    lost_since: datetime | None = None  # the last that a canary's look knew of the primary is that they are lost there
+    lost_behind_open_way: bool = False  # and a probe saw its way in up meanwhile
+
+    def __post_init__(self) -> None:
+        self.canaries = Canaries(self)
 
     @property
     def frozen(self) -> bool:
@@ -146,6 +156,25 @@ class Machine:
             kind, failing if kind in ("failing", "degraded") else None, well if kind in ("ok", "degraded") else None, now,
             lying if seen is ProbeClass.LYING else None,
         )  # fmt: skip
+
+    def note_delivery(self, looker: str, seen: ProbeClass) -> None:
+        """The same of a look at delivery. Mail that waits ("degraded") is not lost: a time of loss begins with what is gone."""
+        now, kind = self.world.engine.now, kind_of(seen)
+        before = self.delivery.get(looker)
+        if before is not None and now - before.last > 3 * self.world.scenario.every(looker):
+            before = None
+        since = {
+            name: ((getattr(before, f"{name}_since") if before is not None else None) or now) if kind == name else None
+            for name in ("failing", "ok")
+        }
+        self.delivery[looker] = Sighting(kind, since["failing"], since["ok"], now)
+        if looker != CANARY or kind not in ("failing", "ok"):
+            return
+        self.has_arrived |= kind == "ok"
+        self.lost_since = (self.lost_since or now) if kind == "failing" else None
+        taken = (one.last for one in self.sightings.values() if one.kind == "ok")
+        open_way = self.lost_since is not None and max(taken, default=START) >= self.lost_since
+        self.lost_behind_open_way = open_way or (self.lost_behind_open_way and kind == "failing")
 
 
 def kind_of(seen: ProbeClass) -> str:

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from failsafe.errors import StoreError
+from failsafe.failover.delivery import CANARY
 from failsafe.failover.health import ACCEPTING, FAILING, EvidenceRun
-from failsafe.model import Axis, Evidence, OwnLine
+from failsafe.model import Axis, Evidence, OwnLine, ProbeClass
 from failsafe.store.history import FRESH_TROUBLE, HistoryStore, _Open, _OpenLine, _since_the_clock_went_back
 
 FLUSH_SECONDS = 600  # on whole ten minutes, so that a stretch that is skipped ends with the same rows as one that is not
@@ -76,12 +77,15 @@ class MemoryHistory(HistoryStore):
         self._waiting, self._waiting_lines = [], []
 
     def _prune(self, newest: EvidenceRun) -> None:
-        vantage = newest.evidence.vantage
-        mine = [number for number, run in self._book.rows.items() if run.evidence.vantage == vantage]
-        witness = max((number for number in mine if self._book.rows[number].evidence.seen in ACCEPTING), default=0)
+        vantage, rows = newest.evidence.vantage, self._book.rows
+        mine = [number for number, run in rows.items() if run.evidence.vantage == vantage]
+        if len(mine) <= RUNS_KEPT:
+            return
+        witness = max((number for number in mine if rows[number].evidence.seen in ACCEPTING), default=0)
+        told = max((number for number, run in rows.items() if _tells(run)), default=0)
         for number in mine[:-RUNS_KEPT]:
-            if number != witness:
-                del self._book.rows[number]
+            if number not in (witness, told) and not (told and _meets(rows[number], rows[told])):
+                del rows[number]
 
     def _runs(self, server: str, since: datetime | None) -> tuple[EvidenceRun, ...]:  # noqa: ARG002 - as overridden
         held = [each for each in [*self._waiting, *self._open.values()] if each.dirty]
@@ -98,6 +102,15 @@ class MemoryHistory(HistoryStore):
         if self._line is None and self._book.line is not None:
             self._line = _OpenLine(self._book.line, self._book.line.at, 1, None, dirty=False)
         return self._line
+
+
+def _tells(run: EvidenceRun) -> bool:
+    """A canary that arrived at the primary, or did not: the last of them decides the way home, however long ago it was."""
+    return run.evidence.vantage == CANARY and run.evidence.seen in (ProbeClass.UP, ProbeClass.DOWN)
+
+
+def _meets(run: EvidenceRun, told: EvidenceRun) -> bool:
+    return run.evidence.seen in ACCEPTING and run.first_at <= told.last_at and run.last_at >= told.first_at
 
 
 def _slot_of(at: datetime) -> int:

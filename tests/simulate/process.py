@@ -5,7 +5,7 @@ Every call that leaves the core passes a named point (ports.py), at which the pr
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -14,17 +14,28 @@ from failsafe.daemon.shift import RENEW_ALONE, RENEW_SHARED, RETRY_LEASE
 from failsafe.daemon.watch import DECIDE_WITHOUT_LOOK, HURRY
 from failsafe.domains import Domains
 from failsafe.errors import FailsafeError, LeaseLost, Refused, StoreError
+from failsafe.failover.delivery import CANARY
 from failsafe.failover.facts import DomainFacts, Policy, PrimaryProof
 from failsafe.failover.health import discount
 from failsafe.failover.rounds import quiet_until
 from failsafe.model import Axis, Evidence, OwnLine, ProbeClass
 from failsafe.store.lease import Lease
 from tests.simulate.dormancy import Dormancy
-from tests.simulate.looks import SERVER, TARGET, Looks
+from tests.simulate.looks import SERVER, TARGET, Looks, axis_of
 from tests.simulate.machine import KilledError, Machine, Sighting
 from tests.simulate.memory import MemoryHistory
 from tests.simulate.ports import Ports
 from tests.simulate.scenario import DOMAIN, HERE
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What the simulator knew when a decision began."""
+
+    at: datetime
+    sightings: dict[str, Sighting]
+    delivery: dict[str, Sighting]
+    line: tuple[datetime, bool] | None
 
 
 class SimulatedDomains(Domains):
@@ -74,7 +85,7 @@ class Process(Dormancy):
                 domain={DOMAIN: SimpleNamespace(server=SERVER)},
                 mail_server={SERVER: None},
                 probe={SERVER: None},
-                canary={},
+                canary={SERVER: SimpleNamespace(every=scenario.canary_every)} if CANARY in scenario.lookers else {},
                 vantage={name: SimpleNamespace(kind="ssh", server=None) for name in scenario.vantages if name != HERE},
             ),
             domain=lambda _: SimpleNamespace(server=SERVER),
@@ -83,9 +94,10 @@ class Process(Dormancy):
         )
         self.domains = SimulatedDomains(self, scenario.policy)
         self.started_at = self.world.engine.now
-        self.looks = {vantage: Looks(machine.name, vantage, scenario.interval) for vantage in scenario.vantages}
+        lookers = (*scenario.vantages, *scenario.lookers)
+        self.looks = {looker: Looks(machine.name, looker, scenario.every(looker)) for looker in lookers}
         self.decided_at = self.world.engine.now
-        self.snapshot: tuple[datetime, dict[str, Sighting], tuple[datetime, bool] | None] | None = None
+        self.snapshot: Snapshot | None = None
         self.token = 0
         self._shared = len(scenario.machines) > 1
         super().__init__()
@@ -101,8 +113,8 @@ class Process(Dormancy):
     def reschedule(self) -> None:
         """All that is due, from now on; earlier appointments are void."""
         self.token += 1
-        for vantage in self.world.scenario.vantages:
-            self.schedule(vantage)
+        for looker in self.looks:
+            self.schedule(looker)
         self.schedule_decision(DECIDE_WITHOUT_LOOK)
 
     def keep_lease(self) -> None:
@@ -130,7 +142,7 @@ class Process(Dormancy):
         engine, now = self.world.engine, self.clock.now()
         looks = self.looks[vantage]
         due = looks.at(looks.first_after(now))
-        quiet = quiet_until(self.history.newest(SERVER, vantage, Axis.INBOUND), due)
+        quiet = quiet_until(self.history.newest(SERVER, vantage, axis_of(vantage)), due)
         at = max(due, quiet or due) - self.machine.offset
         if self.machine.frozen and self.machine.frozen_until is not None:
             at = max(at, self.machine.frozen_until)
@@ -146,9 +158,12 @@ class Process(Dormancy):
 
     def look(self, vantage: str) -> None:
         """watch._look and _note: our own line before and after, the evidence in between."""
-        seen, line = self.world.sight(vantage, self.machine), self.line_now(self.clock.now())
+        line = self.line_now(self.clock.now())
         try:
-            self._record(vantage, seen, line)
+            if vantage in self.world.scenario.lookers:
+                self._record_delivery(vantage, self.machine.canaries.see(vantage, self.world.engine.now), line)
+            else:
+                self._record(vantage, self.world.sight(vantage, self.machine), line)
         except StoreError:
             self.schedule(vantage)
             return
@@ -169,11 +184,20 @@ class Process(Dormancy):
         self.machine.note_sight(vantage, self.world.truly(seen, vantage, self.machine))
         self.history.record(evidence, self.world.scenario.interval)
 
+    def _record_delivery(self, looker: str, seen: ProbeClass, line: OwnLine) -> None:
+        self.machine.line = (self.world.engine.now, line.up)
+        self.history.record_line(line)
+        evidence = discount(Evidence(SERVER, looker, Axis.DELIVERY, seen, line.at, str(seen), TARGET), line, line)
+        self.machine.note_delivery(looker, evidence.seen)
+        self.history.record(evidence, self.world.scenario.every(looker))
+
     def flip_is_due(self) -> bool:
         """As far as the simulator knows what was seen."""
         policy, now = self.world.scenario.policy, self.world.engine.now
         known = self.machine.sightings.values()
         away = [one for one in known if one.failing_since is not None and now - one.failing_since >= policy.down_for]
+        lost = [one for one in self.machine.delivery.values() if one.failing_since is not None]
+        away += [one for one in lost if one.failing_since is not None and now - one.failing_since >= policy.down_for]
         home = [one for one in known if one.ok_since is not None and now - one.ok_since >= policy.up_for]
         return len(away) >= policy.quorum or len(home) == len(self.machine.sightings)
 
@@ -193,7 +217,8 @@ class Process(Dormancy):
         if self.busy:
             return
         self.busy, self.decided_at = True, self.world.engine.now
-        self.snapshot = (self.world.engine.now, dict(self.machine.sightings), self.machine.line)
+        machine = self.machine
+        self.snapshot = Snapshot(self.world.engine.now, dict(machine.sightings), dict(machine.delivery), machine.line)
         round_ = None
         try:
             round_ = self.domains.decide_and_act(DOMAIN, self.clock.now())

@@ -6,6 +6,8 @@ import random
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from failsafe.failover.canary import CANARY_LOOKS
+from failsafe.failover.delivery import CANARY, INSIDE, INSIDE_ROUNDS
 from failsafe.failover.facts import Policy
 from failsafe.failover.zone import MxLayout
 from failsafe.model import Mode, MxSet, Strategy
@@ -61,10 +63,18 @@ class Scenario:
     until: datetime
     faults: tuple[Fault, ...] = ()
     letters: tuple[Letter, ...] = field(default=(), repr=False)
+    lookers: tuple[str, ...] = ()  # at delivery: the canary, and the look from inside
+    canary_every: timedelta = timedelta(minutes=15)
+    followed: bool = False  # the homecoming has an account for the canary's address
 
     @property
     def interval(self) -> timedelta:
         return self.policy.probe_every
+
+    def every(self, looker: str) -> timedelta:
+        """Between two looks of a vantage, or of one that looks at delivery."""
+        own = {CANARY: self.canary_every / CANARY_LOOKS, INSIDE: self.interval * INSIDE_ROUNDS}
+        return own.get(looker, self.interval)
 
     def describe(self) -> str:
         policy = self.policy
@@ -72,8 +82,13 @@ class Scenario:
             f"seed {self.seed}: {policy.layout.strategy}, {len(self.vantages)} vantage(s) for a quorum of {policy.quorum}, a probe every "
             f"{policy.probe_every.total_seconds():.0f} s, down_for {policy.down_for}, up_for {policy.up_for}, min_dwell {policy.min_dwell}, "
             f"{policy.flips_per_day} flips a day, {len(self.machines)} machine(s), {len(self.nameservers)} name server(s), "
-            f"fenced {self.fenced}, whole {self.whole}, {len(self.faults)} faults, until {self.until:%d %H:%M}"
+            f"fenced {self.fenced}, whole {self.whole}, {self._delivery()}{len(self.faults)} faults, until {self.until:%d %H:%M}"
         )
+
+    def _delivery(self) -> str:
+        if not self.lookers:
+            return ""
+        return f"{' and '.join(self.lookers)} at delivery (one every {self.canary_every}, {'' if self.followed else 'not '}followed away), "
 
 
 def draw(seed: int) -> Scenario:
@@ -116,7 +131,9 @@ def draw(seed: int) -> Scenario:
         until=START + days,
     )
     faults = tuple(sorted(_faults(dice, scenario), key=lambda fault: (fault.at, fault.kind, fault.who)))
-    return replace(scenario, faults=faults, letters=_letters(dice, scenario, faults))
+    from tests.simulate.behind import with_delivery
+
+    return with_delivery(replace(scenario, faults=faults, letters=_letters(dice, scenario, faults)))
 
 
 def _peace(dice: random.Random, layout: MxLayout) -> MxSet:
@@ -159,89 +176,89 @@ def _faults(dice: random.Random, scenario: Scenario) -> list[Fault]:
     return [Fault(one.kind, min(one.at, latest), min(one.until, latest), one.who, one.how) for one in faults]
 
 
-def _span(dice: random.Random, shortest: float, longest: float) -> timedelta:
+def span_of(dice: random.Random, shortest: float, longest: float) -> timedelta:
     """Minutes, short ones more often than long ones."""
     return timedelta(minutes=shortest * (longest / shortest) ** dice.random())
 
 
 def _outage(dice: random.Random, scenario: Scenario, at: datetime) -> list[Fault]:
     how = dice.choices(("dead", "silent", "lying"), (6, 2, 2))[0]
-    until = at + _span(dice, 20, 18 * 60)
+    until = at + span_of(dice, 20, 18 * 60)
     faults = [Fault("primary", at, until, "", how)]
     if how == "dead" and dice.random() < 0.25:  # it comes back with an empty store, until a person restores it
-        faults.append(Fault("store", at, until + _span(dice, 30, 300)))
+        faults.append(Fault("store", at, until + span_of(dice, 30, 300)))
     return faults
 
 
 def _sick(dice: random.Random, scenario: Scenario, at: datetime) -> list[Fault]:
-    return [Fault("primary", at, at + _span(dice, 5, 300), "", dice.choice(("greylisting", "degraded", "picky", "picky")))]
+    return [Fault("primary", at, at + span_of(dice, 5, 300), "", dice.choice(("greylisting", "degraded", "picky", "picky")))]
 
 
 def _flapping(dice: random.Random, scenario: Scenario, at: datetime) -> list[Fault]:
     faults = []
     for _ in range(dice.randint(3, 12)):
-        until = at + _span(dice, 1, 25)
+        until = at + span_of(dice, 1, 25)
         faults.append(Fault("primary", at, until, "", "dead"))
-        at = until + _span(dice, 1, 40)
+        at = until + span_of(dice, 1, 40)
     return faults
 
 
 def _line(dice: random.Random, scenario: Scenario, at: datetime) -> list[Fault]:
     how = dice.choice(("", "", "references"))  # the latter: those that tell whether the line works are gone, and nothing else
-    return [Fault("line", at, at + _span(dice, 1, 360), dice.choice(scenario.machines), how)]
+    return [Fault("line", at, at + span_of(dice, 1, 360), dice.choice(scenario.machines), how)]
 
 
 def _route(dice: random.Random, scenario: Scenario, at: datetime) -> list[Fault]:
-    return [Fault("route", at, at + _span(dice, 2, 360), dice.choice(scenario.vantages))]
+    return [Fault("route", at, at + span_of(dice, 2, 360), dice.choice(scenario.vantages))]
 
 
 def _vantage(dice: random.Random, scenario: Scenario, at: datetime) -> list[Fault]:
-    return [Fault("vantage", at, at + _span(dice, 5, 600), dice.choice(scenario.vantages))]
+    return [Fault("vantage", at, at + span_of(dice, 5, 600), dice.choice(scenario.vantages))]
 
 
 def _banned(dice: random.Random, scenario: Scenario, at: datetime) -> list[Fault]:
-    return [Fault("banned", at, at + _span(dice, 30, 600), HERE, dice.choices(("banned", "probe-blocked"), (5, 1))[0])]
+    return [Fault("banned", at, at + span_of(dice, 30, 600), HERE, dice.choices(("banned", "probe-blocked"), (5, 1))[0])]
 
 
 PROVIDER_FAULTS = ("before", "after", "late", "limited", "garbage", "revoked", "deaf", "slow", "unreadable", "denied")
 
 
 def _provider(dice: random.Random, scenario: Scenario, at: datetime) -> list[Fault]:
-    return [Fault("provider", at, at + _span(dice, 2, 240), "", dice.choice(PROVIDER_FAULTS))]
+    return [Fault("provider", at, at + span_of(dice, 2, 240), "", dice.choice(PROVIDER_FAULTS))]
 
 
 def _nameserver(dice: random.Random, scenario: Scenario, at: datetime) -> list[Fault]:
-    return [Fault(dice.choice(("ns-silent", "ns-stale")), at, at + _span(dice, 1, 180), dice.choice(scenario.nameservers))]
+    return [Fault(dice.choice(("ns-silent", "ns-stale")), at, at + span_of(dice, 1, 180), dice.choice(scenario.nameservers))]
 
 
 def _clock(dice: random.Random, scenario: Scenario, at: datetime) -> list[Fault]:
     how = str(dice.choice((-3600, -600, 600, 3600)))
-    back = at + _span(dice, 2, 240)
+    back = at + span_of(dice, 2, 240)
     return [Fault("clock", at, back, dice.choice(scenario.machines), how)]
 
 
 def _crash(dice: random.Random, scenario: Scenario, at: datetime) -> list[Fault]:
-    return [Fault("crash", at, at + _span(dice, 0.2, 60), dice.choice(scenario.machines), dice.choice(POINTS))]
+    return [Fault("crash", at, at + span_of(dice, 0.2, 60), dice.choice(scenario.machines), dice.choice(POINTS))]
 
 
 def _pause(dice: random.Random, scenario: Scenario, at: datetime) -> list[Fault]:
-    return [Fault("pause", at, at + _span(dice, 1, 30), dice.choice(scenario.machines), dice.choice(PAUSES))]
+    return [Fault("pause", at, at + span_of(dice, 1, 30), dice.choice(scenario.machines), dice.choice(PAUSES))]
 
 
 def _database(dice: random.Random, scenario: Scenario, at: datetime) -> list[Fault]:
-    return [Fault("database", at, at + _span(dice, 1, 60), dice.choice(scenario.machines))]
+    return [Fault("database", at, at + span_of(dice, 1, 60), dice.choice(scenario.machines))]
 
 
 def _hold(dice: random.Random, scenario: Scenario, at: datetime) -> list[Fault]:
-    return [Fault("hold", at, at + _span(dice, 20, 480))]
+    return [Fault("hold", at, at + span_of(dice, 20, 480))]
 
 
 def _secondary(dice: random.Random, scenario: Scenario, at: datetime) -> list[Fault]:
-    return [Fault("secondary", at, at + _span(dice, 30, 600))]
+    return [Fault("secondary", at, at + span_of(dice, 30, 600))]
 
 
 def _foreign(dice: random.Random, scenario: Scenario, at: datetime) -> list[Fault]:
-    return [Fault("foreign", at, at + _span(dice, 20, 240), "", dice.choice(("added", "replaced")))]
+    return [Fault("foreign", at, at + span_of(dice, 20, 240), "", dice.choice(("added", "replaced")))]
 
 
 MAKERS = {

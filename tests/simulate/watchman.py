@@ -9,6 +9,7 @@ from failsafe.failover.guards import START_GRACE
 from failsafe.failover.zone import describe, mx_layout_fault, serving
 from failsafe.model import DomainRecord, DomainState, FlipKind, Intent, MxChange, MxSet, Outcome, Side, Strategy
 from tests.simulate.liveness import Liveness
+from tests.simulate.lost import Behind
 from tests.simulate.ports import DOCTOR_BEGAN, DOCTOR_EVERY
 from tests.simulate.scenario import DOMAIN, Letter
 
@@ -42,6 +43,7 @@ class Watchman:
         self._writes: dict[int, int] = {}
         self._plans: list[datetime] = []
         self.liveness = Liveness(world, self.fail)
+        self.behind = Behind(world, self.fail)
 
     def fail(self, kind: str, text: str) -> None:
         self._world.note(f"VIOLATION {kind}: {text}")
@@ -95,7 +97,7 @@ class Watchman:
     def _judge_evidence(self, process: Process, intent: Intent, record: DomainRecord, change: MxChange) -> None:
         now = self._world.engine.now
         assert process.snapshot is not None
-        at, sightings, line = process.snapshot
+        at, sightings, line = process.snapshot.at, process.snapshot.sightings, process.snapshot.line
         if now - at > DECISION_LASTS:
             self.fail("stale-decision", f"a write {now - at} after what it was decided from")
         interval = self._world.scenario.interval
@@ -104,10 +106,13 @@ class Watchman:
         fresh = {name: one for name, one in sightings.items() if at - one.last <= 3 * interval + SLACK}
         if intent.kind is FlipKind.FAILOVER:
             self._judge_failover(process, at, fresh, record)
+            if self._world.primary in ("well", "greylisting", "queueing"):
+                self.false_flips += 1
             if self._writes[intent.id] == 1 and self._plans[-1] >= at:  # not one that is gone on with
                 self._judge_fence(process, change, at, fresh)
         elif intent.kind is FlipKind.FAILBACK:
             self._judge_failback(at, fresh, resumed=self._plans[-1] < at)
+            self.behind.judge_failback(process)
 
     def _judge_failover(self, process: Process, at: datetime, fresh: dict[str, Sighting], record: DomainRecord) -> None:
         policy, machine = self._world.scenario.policy, process.machine
@@ -118,10 +123,19 @@ class Watchman:
             f"{name} {one.kind} since {one.failing_since:%H:%M:%S}" if one.failing_since else f"{name} {one.kind}"
             for name, one in fresh.items()
         )
-        if len(long) < policy.quorum:
-            self.fail("no-quorum", f"a failover with {len(long)} of {policy.quorum} vantages for {policy.down_for} ({said})")
-        if any(one.kind == "ok" for one in fresh.values()):
-            self.fail("seen-up", f"a failover while a vantage gets through ({said})")
+        seen_up = any(one.kind == "ok" for one in fresh.values())
+        by_delivery = seen_up or len(long) < policy.quorum
+        if by_delivery:
+            lost = self.behind.why_not_lost(process, at)
+            if lost and seen_up:
+                self.fail("seen-up", f"a failover while a vantage gets through ({said}), and mail is not lost: {lost}")
+            if lost:
+                self.fail(
+                    "no-quorum",
+                    f"a failover with {len(long)} of {policy.quorum} vantages for {policy.down_for} ({said}), and mail is not lost: {lost}",
+                )
+            since = self.behind.lost_since(process)
+            long = list(since)
         if at - process.started_at < policy.probe_every * START_GRACE and all(since[name] >= process.started_at for name in long):
             self.fail("start-grace", f"a failover {at - process.started_at} after the start")
         alive_at = self._world.outside_mail_at(machine)
@@ -130,8 +144,6 @@ class Watchman:
             self.fail("proof-of-life", f"a failover {at - alive_at} after a stranger's mail reached the primary")
         if self.unready(machine, record):
             self.fail("not-ready", "a failover to a secondary that the doctor had found unready")
-        if self._world.primary in ("well", "greylisting"):
-            self.false_flips += 1
 
     def seen_lying(self, fresh: dict[str, Sighting], at: datetime, slack: timedelta) -> list[str]:
         """Who has been told 5xx for a fifth of `down_for` (two looks at least) and `slack`; nobody where they are less than the quorum."""
@@ -235,11 +247,17 @@ class Watchman:
             if running != (store.unfinished(DOMAIN) is not None):
                 self.fail("journal", f"the state is {record.state}, the unfinished plan {store.unfinished(DOMAIN)}")
         self.liveness.judge(process)
+        self.behind.judge(process)
 
     def disturbed(self) -> None:
         self.liveness.disturbed()
+        self.behind.disturbed()
 
     # -- mail and the end ------------------------------------------------------------------------------------------------
+
+    def swallowed(self) -> None:
+        """By the primary, not by us; but not for ever."""
+        self.behind.judge_swallowed()
 
     def letter(self, letter: Letter, how: str) -> None:
         if how.startswith("lost"):

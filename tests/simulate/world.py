@@ -15,6 +15,7 @@ from failsafe.ports import FlipJournal
 from failsafe.store.duties import DoctorRun
 from failsafe.store.lease import Lease
 from tests.fakes.journal import LeasedStore, MemoryLeases, leased_journal
+from tests.simulate.behind import LOSING
 from tests.simulate.engine import START, Engine, chance
 from tests.simulate.machine import Machine
 from tests.simulate.person import Person
@@ -24,10 +25,10 @@ from tests.simulate.senders import Sender, side_of
 from tests.simulate.watchman import Watchman
 from tests.simulate.zone import Zone
 
-PRIMARY_WORST_FIRST = ("dead", "silent", "lying", "picky", "degraded", "greylisting")
+PRIMARY_WORST_FIRST = ("dead", "silent", "lying", "losing", "misfiling", "picky", "degraded", "greylisting", "queueing")
 SEEN = {
     "dead": ProbeClass.DOWN, "silent": ProbeClass.DOWN, "lying": ProbeClass.LYING, "picky": ProbeClass.DOWN, "degraded": ProbeClass.DEGRADED,
-    "greylisting": ProbeClass.GREYLISTED, "well": ProbeClass.UP,
+    "greylisting": ProbeClass.GREYLISTED, "well": ProbeClass.UP, "losing": ProbeClass.UP, "misfiling": ProbeClass.UP, "queueing": ProbeClass.UP,
 }  # fmt: skip
 STRANGERS_WRITE_EVERY = timedelta(minutes=3)  # to a primary that only refuses those who probe it
 
@@ -64,7 +65,8 @@ class World:
         self.log: list[tuple[datetime, str]] = []
         self.keeper = keeper or MemoryKeeper()
         self.active: dict[tuple[str, str], list[Fault]] = {}
-        self.primary = "well"
+        self.primary, self.primary_since = "well", START
+        self.put_off = 0  # messages of strangers that wait in the primary's queue
         self.store_suspect = False
         self.watchman = Watchman(self)
         self.zone = Zone(self)
@@ -126,7 +128,7 @@ class World:
         kind = fault.kind
         if kind == "primary":
             states = {one.how for one in self.active.get(("primary", ""), [])}
-            self.primary = next((state for state in PRIMARY_WORST_FIRST if state in states), "well")
+            self._become(next((state for state in PRIMARY_WORST_FIRST if state in states), "well"))
             self._picky_since = self.engine.now if self.primary == "picky" else None
         elif kind == "store":
             self.store_suspect = self.on("store")
@@ -145,11 +147,19 @@ class World:
             self.person.meddle(fault.how) if begins else self.person.put_back()
         self.watchman.disturbed()
 
+    def _become(self, state: str) -> None:
+        """What waits in the primary's queue is delivered as soon as it delivers again."""
+        if state != self.primary:
+            self.primary, self.primary_since = state, self.engine.now
+        if self.put_off and state not in ("dead", "silent", "queueing", *LOSING):
+            self.put_off, self._heard_outside = 0, self.engine.now
+
     def wake(self, but: object = None) -> None:
         """Something changes: nobody sleeps through it."""
         for machine in self.machines.values():
             if machine.process is not None and machine.process is not but:
                 machine.process.wake()
+            machine.canaries.advance(self.engine.now)
 
     # -- what is seen ----------------------------------------------------------------------------------------------------
 
@@ -216,6 +226,17 @@ class World:
 
     def receive(self, exchange: str) -> str:
         """What a sender is told: "later" (or nothing), or how it ended."""
+        said = self.answer(exchange, self.engine.now)
+        if said == "delivered: primary" and self.primary == "queueing":
+            self.put_off += 1
+        elif said == "delivered: primary":
+            self._heard_outside = self.engine.now
+        elif said.startswith("swallowed"):
+            self.watchman.swallowed()
+        return said
+
+    def answer(self, exchange: str, at: datetime, *, greylists: bool = True) -> str:
+        """The same; nothing is noted."""
         side = side_of(exchange)
         if side == "secondary":
             return "later" if self.on("secondary") else "delivered: secondary"
@@ -225,12 +246,11 @@ class World:
             return "later"
         if self.primary == "lying":
             return "bounced: the primary refuses for good"
-        if self.primary == "greylisting" and chance(self.scenario.seed, "grey", self.engine.now) < 0.5:
+        if greylists and self.primary == "greylisting" and chance(self.scenario.seed, "grey", at) < 0.5:
             return "later"
         if self.store_suspect:
             return "bounced: the primary knows no such mailbox"
-        self._heard_outside = self.engine.now
-        return "delivered: primary"
+        return "swallowed: the primary took it, and lost it" if self.primary in LOSING else "delivered: primary"
 
     def letter_ended(self, letter: Letter, how: str) -> None:
         self.letters[how.split(":", maxsplit=1)[0]] += 1
