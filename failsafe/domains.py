@@ -14,11 +14,11 @@ from failsafe.errors import DnsError
 from failsafe.failover.bans import ADDRESS, let_in
 from failsafe.failover.canary import CANARY_LOOKS
 from failsafe.failover.decide import Decision, Order, decide, still_wanted
-from failsafe.failover.delivery import CANARY, INSIDE, INSIDE_ROUNDS, is_undelivered
+from failsafe.failover.delivery import CANARY, INSIDE, INSIDE_ROUNDS, is_undelivered, judge_witness
 from failsafe.failover.delivery import witnesses as witnesses_of
 from failsafe.failover.facts import DomainFacts, Policy, PrimaryProof, View, ZoneReading
 from failsafe.failover.gather import read_zone
-from failsafe.failover.health import EvidenceRun, JudgePolicy, VantageView, judge, judge_all
+from failsafe.failover.health import EvidenceRun, JudgePolicy, VantageView, judge_all
 from failsafe.failover.readiness import judge_readiness
 from failsafe.failover.runner import Ending, FlipRunner
 from failsafe.failover.weigh import Standing, weigh
@@ -147,7 +147,7 @@ class Domains:
         slack = timedelta(0) if self._watching else FLUSH_EVERY
         runs = [run for run in known if run.evidence.axis is Axis.DELIVERY]
         views = (
-            judge([run for run in runs if run.evidence.vantage == name], now, JudgePolicy(interval, policy.down_for, slack))
+            judge_witness([run for run in runs if run.evidence.vantage == name], now, JudgePolicy(interval, policy.down_for, slack))
             for name, interval in intervals.items()
             if interval is not None
         )

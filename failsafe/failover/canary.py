@@ -99,9 +99,11 @@ def judge_canary(book: CanaryBook, now: datetime, every: timedelta) -> tuple[Pro
     return ProbeClass.UNKNOWN, "no canary has arrived yet" if book.sent else "no canary was sent yet"
 
 
-def is_lost(book: CanaryBook, now: datetime, every: timedelta) -> bool:
-    """Whether mail seems to be lost at the primary."""
-    return not book.away and judge_canary(book, now, every)[0] is ProbeClass.DOWN
+def lost_from(book: CanaryBook, now: datetime, every: timedelta) -> datetime | None:
+    """When the first canary was sent that seems to be lost at the primary; None where none does."""
+    if book.away or judge_canary(book, now, every)[0] is not ProbeClass.DOWN:
+        return None
+    return min(each.sent_at for each in book.overdue(now, every))
 
 
 def book_to_json(book: CanaryBook) -> dict[str, Any]:

@@ -8,25 +8,40 @@ way in, so while delivery is lost those say nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from failsafe.failover.facts import AGAINST, DomainFacts, View, votes_needed
-from failsafe.failover.health import ACCEPTING, EvidenceRun
+from failsafe.failover.health import ACCEPTING, EvidenceRun, JudgePolicy, VantageView, judge
 from failsafe.model import Axis, ProbeClass, Verdict
 
 CANARY, INSIDE = "canary", "inside"  # vantages
 INSIDE_ROUNDS = 5  # rounds of probes between two looks from inside: one SSH session in five minutes
 
 
+def judge_witness(runs: Iterable[EvidenceRun], now: datetime, policy: JudgePolicy) -> VantageView | None:
+    """The view of one of them. Mail that waits ("degraded") is safe, so it begins no time of loss, however long it has waited."""
+    known = sorted(runs, key=lambda run: (run.last_at, run.first_at))
+    view = judge((_without_waiting(run) for run in known), now, policy)
+    if view is None or now - known[-1].last_at > policy.stale_after:
+        return view
+    return replace(view, degraded=known[-1].evidence.seen is ProbeClass.DEGRADED)
+
+
+def _without_waiting(run: EvidenceRun) -> EvidenceRun:
+    waits = run.evidence.seen is ProbeClass.DEGRADED
+    return replace(run, evidence=replace(run.evidence, seen=ProbeClass.UNKNOWN)) if waits else run
+
+
 def witnesses(views: Iterable[View]) -> tuple[View, ...]:
-    """What counts of the views of delivery: an empty queue says nothing of mail that is gone, and mail that waits in it is safe."""
-    return tuple(view for view in views if not (view.vantage == INSIDE and view.verdict is Verdict.UP) and not view.degraded)
+    """What counts of the views of delivery: an empty queue says nothing of mail that is gone."""
+    return tuple(view for view in views if not (view.vantage == INSIDE and view.verdict is Verdict.UP and not view.degraded))
 
 
 def lost_delivery(facts: DomainFacts) -> tuple[View, ...]:
-    """Those that say that mail is lost there; none where they are fewer than the quorum, or one saw it arrive."""
-    lost = tuple(view for view in facts.delivery if view.verdict in AGAINST)
-    arrives = any(view.verdict is Verdict.UP for view in facts.delivery)
-    return lost if len(lost) >= facts.policy.quorum and not arrives else ()
+    """Those that say that mail is lost there; none where they are fewer than the quorum, or one saw it arrive, or wait in the queue, where it is safe."""
+    lost = tuple(view for view in facts.delivery if view.verdict in AGAINST and not view.degraded)
+    safe = any(view.verdict is Verdict.UP or view.degraded for view in facts.delivery)
+    return lost if len(lost) >= facts.policy.quorum and not safe else ()
 
 
 def delivery_decides(facts: DomainFacts) -> bool:

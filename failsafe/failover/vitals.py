@@ -84,12 +84,16 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class MailLog:
-    """Of the mail log since the look before. `kinds`: lines alike, counted, without names and numbers. `flow`: sent, deferred, bounced, rejected."""
+    """Of the mail log since the look before. `kinds`: lines alike, counted, without names and numbers. `flow`: sent, deferred, bounced, rejected.
+
+    `taken`: lines about mail for the addresses that were asked about, refusals left out; None where the program there is too old to tell.
+    """
 
     position: str
     kinds: Mapping[str, int] = field(default_factory=dict)
     rest: int = 0  # lines of further kinds
     flow: Mapping[str, int] = field(default_factory=dict)
+    taken: int | None = None
 
     @property
     def lines(self) -> int:
@@ -149,7 +153,8 @@ def _queue(row: Mapping[str, Any]) -> Queue:
 def _log(row: Mapping[str, Any]) -> MailLog:
     kinds = {str(words)[:250]: int(count) for words, count in list(row["kinds"])[:LISTED]}
     flow = {str(name)[:40]: int(count) for name, count in list(row["flow"].items())[:LISTED]}
-    return MailLog(str(row["position"])[:500], kinds, int(row["rest"]), flow)
+    taken = None if row.get("taken") is None else int(row["taken"])
+    return MailLog(str(row["position"])[:500], kinds, int(row["rest"]), flow, taken)
 
 
 def judge_host(seen: Vitals, ran_before: Collection[str], now: datetime) -> tuple[ProbeClass, str]:
@@ -193,16 +198,24 @@ def _ill(seen: Vitals, ran_before: Collection[str], now: datetime) -> Iterator[s
         yield f"its load is {seen.load[1]:.1f} on {seen.processors} processor(s)"
 
 
-def judge_queue(queue: Queue | None, now: datetime, *, lost: bool = False) -> tuple[ProbeClass, str]:
-    """Of delivery. `lost`: a canary is overdue. One that waits in the queue is late; one that does not is gone."""
+def judge_queue(queue: Queue | None, now: datetime, *, lost: bool = False, taken: bool | None = None) -> tuple[ProbeClass, str]:
+    """Of delivery. `lost`: a canary is overdue. One that waits in the queue is late; one that was taken and does not wait there is gone.
+
+    `taken`: whether the server took mail for the canary's address since, by its log; None where that is not known. One that it did not take was lost
+    before it came here: by the third party, or on a way that led elsewhere.
+    """
     if queue is None:
         return ProbeClass.UNKNOWN, "there is no Postfix whose queue could be asked"
     if trouble := describe_queue(queue, now):
         return ProbeClass.DEGRADED, f"{trouble}; it is safe in the queue"
     if lost and queue.awaited:
         return ProbeClass.DEGRADED, f"{queue.awaited} message(s) for the canary's mailbox wait in the queue, and are safe there"
+    if lost and taken is None:
+        return ProbeClass.UNKNOWN, "a canary is missing, and the mail log does not tell whether this server took it: nobody can read it"
+    if lost and not taken:
+        return ProbeClass.UNKNOWN, "by its log this server did not take the canary that is missing: it was lost before it came here"
     if lost and not queue.cut:
-        return ProbeClass.DOWN, "the canary that is missing does not wait in the queue either"
+        return ProbeClass.DOWN, "this server took the canary that is missing, and it does not wait in the queue either"
     return ProbeClass.UP, f"{queue.messages} message(s) wait in the queue, none of them for the server's own delivery"
 
 
@@ -236,5 +249,5 @@ def to_row(seen: Vitals) -> dict[str, Any]:
         "certificates": [[each.path, each.until.isoformat()] for each in seen.certificates],
         "log": None
         if log is None
-        else {"position": log.position, "kinds": dict(log.kinds), "rest": log.rest, "flow": dict(log.flow)},
+        else {"position": log.position, "kinds": dict(log.kinds), "rest": log.rest, "flow": dict(log.flow), "taken": log.taken},
     }

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from failsafe.app import LOOK_SILENCE, App
 from failsafe.canaries import read_book
 from failsafe.errors import FailsafeError
-from failsafe.failover.canary import is_lost
+from failsafe.failover.canary import lost_from
 from failsafe.failover.delivery import INSIDE, INSIDE_ROUNDS
 from failsafe.looks.look import Look
 from failsafe.model import Axis, Evidence, ProbeClass
@@ -22,6 +22,7 @@ from failsafe.model import Axis, Evidence, ProbeClass
 if TYPE_CHECKING:
     from failsafe.failover.vitals import Vitals
 
+LOG_SHARE = 1.5  # intervals: what a look tells of may have happened that long before it, when an earlier canary was taken and found
 REMEMBERED = timedelta(days=1)  # a service that ran within this time and does not run now is missed
 
 
@@ -64,12 +65,21 @@ class Inside:
         reading = self._read(now, fresh=False)
         if reading.seen is None:
             return self._evidence(Axis.DELIVERY, ProbeClass.UNKNOWN, reading.why, now)
-        seen, text = judge_queue(reading.seen.queue, now, lost=self._canary_is_lost(now))
+        lost_from = self._lost_from(now)
+        taken = None if lost_from is None else self._has_taken(lost_from)
+        seen, text = judge_queue(reading.seen.queue, now, lost=lost_from is not None, taken=taken)
         return self._evidence(Axis.DELIVERY, seen, text, now)
 
-    def _canary_is_lost(self, now: datetime) -> bool:
+    def _lost_from(self, now: datetime) -> datetime | None:
         table = self._app.config.canary.get(self._server)
-        return table is not None and is_lost(read_book(self._app.state_dir, self._server), now, table.every)
+        return None if table is None else lost_from(read_book(self._app.state_dir, self._server), now, table.every)
+
+    def _has_taken(self, lost_from: datetime) -> bool | None:
+        """Whether mail for the canary's address was taken here since, by the log. A look tells of the time since the one before it."""
+        rows = self._app.vitals.since(self._server, INSIDE, lost_from + self._interval * LOG_SHARE)
+        told = [row.numbers["log"].get("taken") for row in rows if row.numbers.get("log")]
+        known = [count for count in told if count is not None]
+        return any(known) if known else None
 
     def _evidence(self, axis: Axis, seen: ProbeClass, text: str, now: datetime) -> Evidence:
         return Evidence(self._server, INSIDE, axis, seen, now, text, self.target)

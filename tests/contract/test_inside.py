@@ -38,6 +38,7 @@ Nov 22 11:59:03 mail postfix/smtpd[12]: warning: hostname b2.bad.example does no
 Nov 22 11:59:04 mail postfix/lmtp[13]: 4F1AB2C3D4: to=<anna@example.org>, relay=x, delay=0.1, status=sent (250 2.0.0 <anna@example.org> Saved)
 2026-11-22T11:59:05.123456+00:00 mail dovecot: imap(anna@example.org)<77><abcDEF123>: Error: Mailbox INBOX: mkdir(/var/mail/example.org/anna/x) failed: No space left
 Nov 22 11:59:06 mail postfix/smtpd[14]: NOQUEUE: reject: RCPT from unknown[203.0.113.9]: 554 5.7.1 <spam@example.net>: Relay access denied
+Nov 22 11:59:06 mail postfix/smtpd[14]: NOQUEUE: reject: RCPT from unknown[203.0.113.9]: 450 4.2.0 <anna@example.org>: Greylisted; from=<a@example.net> to=<anna@example.org> proto=ESMTP
 Nov 22 11:59:07 mail kernel: error: nothing of mail
 """
 
@@ -73,19 +74,20 @@ def test_lines_of_the_mail_log_are_counted_since_the_last_look_without_names_and
     assert first is not None and first.lines == 0
     with file.open("a") as opened:
         opened.write(LOG)
-    second = look(tmp_path / "mail", first.position).log
+    second = look(tmp_path / "mail", first.position, ("Anna@Example.org",)).log
     assert second is not None
     third = look(tmp_path / "mail", second.position).log
     file.rename(file.with_suffix(".1"))
     file.write_text(LOG)
     fourth = look(tmp_path / "mail", second.position).log  # turned over meanwhile
 
-    assert dict(second.flow) == {"sent": 1, "rejected": 1}
+    assert dict(second.flow) == {"sent": 1, "rejected": 2}
+    assert second.taken == 1, "who is refused at the door was not taken"
     assert sorted(second.kinds.values()) == [1, 2]
     told = json.dumps(dict(second.kinds))
     assert "postfix/smtpd warning: hostname" in told and "dovecot error: Mailbox INBOX" in told
     assert not [word for word in ("anna", "bad.example", "203.0.113", "2001:db8", "198.51", "4F1AB2") if word in told], told
-    assert third is not None and third.lines == 0
+    assert third is not None and (third.lines, third.taken) == (0, 0)
     assert fourth is not None and fourth.lines == 3
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from failsafe.failover.canary import Arrival, CanaryBook, is_lost, judge_canary
+from failsafe.failover.canary import REMEMBERED, Arrival, CanaryBook, judge_canary, lost_from
 from failsafe.failover.delivery import CANARY, INSIDE
 from failsafe.failover.vitals import Queue, judge_queue
 from failsafe.mail.canary import Canary
@@ -47,6 +47,7 @@ class Canaries:
         self._scenario = machine.world.scenario
         self.book = CanaryBook()
         self.queued: list[Canary] = []
+        self.taken: list[datetime] = []  # by the primary, as its log tells
         self._transit: list[Transit] = []
         self._found: list[Arrival] = []  # by nobody yet
         self._misfiled: list[Canary] = []
@@ -95,8 +96,12 @@ class Canaries:
             return ProbeClass.UNKNOWN
         now = at + self._machine.offset
         awaited = sum(len(machine.canaries.queued) for machine in self._world.machines.values())
-        queue = Queue({}, own=self._world.put_off, awaited=awaited)
-        return judge_queue(queue, now, lost=is_lost(book, now, self._scenario.canary_every))[0]
+        queue, lost_at = Queue({}, own=self._world.put_off, awaited=awaited), lost_from(book, now, self._scenario.canary_every)
+        after = None if lost_at is None else lost_at - self._machine.offset + self._scenario.every(INSIDE) * 0.5
+        taken = after is not None and any(
+            taken_at > after for machine in self._world.machines.values() for taken_at in machine.canaries.taken
+        )
+        return judge_queue(queue, now, lost=lost_at is not None, taken=taken)[0]
 
     # -- what is so now --------------------------------------------------------------------------------------------------
 
@@ -143,6 +148,8 @@ class Canaries:
             one.wait = min(one.wait * 2, LONGEST_WAIT)
             return
         self._transit.remove(one)
+        if fate not in ("secondary", "gone"):
+            self.taken = [*self.taken[-REMEMBERED:], one.next_at]
         if fate == "queued":
             self.queued.append(one.canary)
         elif fate == "misfiling":
@@ -151,7 +158,7 @@ class Canaries:
             self._found.append(Arrival(one.canary, one.next_at, "" if fate == "primary" else AWAY))
 
     def _fate(self, number: int, at: datetime) -> str:
-        """What becomes of one that is handed on then: "primary", "secondary", "queued", "misfiling", "gone" or "later"."""
+        """What becomes of one that is handed on then: "primary", "secondary", "queued", "losing", "misfiling", "gone" or "later"."""
         world, third_party = self._world, self._world.how("third-party")
         if third_party in ("held", "swallows"):
             return "later" if third_party == "held" else "gone"
@@ -163,7 +170,7 @@ class Canaries:
             if said == "delivered: secondary":
                 return "secondary"
             if said != "later":
-                return world.primary if world.primary == "misfiling" and said.startswith("swallowed") else "gone"
+                return world.primary if said.startswith("swallowed") else "gone"
         return "later"
 
     # -- idle ticks ------------------------------------------------------------------------------------------------------

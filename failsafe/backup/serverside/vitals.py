@@ -55,6 +55,8 @@ LOGGED = re.compile(
     r"(?:^|\s)(postfix(?:-[\w.-]+)?/[\w./-]+|dovecot|exim4?|rspamd|opendkim|opendmarc|amavis|clamd|freshclam|spamd|policyd-spf)(?:\[\d+\])?: (.*)"
 )
 LEVEL = re.compile(r"\b(warning|error|fatal|panic): (.*)", re.IGNORECASE)
+RECIPIENT = re.compile(r"\b(?:orig_)?to=<([^>]{1,320})>")
+REFUSED = re.compile(r"\bNOQUEUE\b|\breject:")
 FLOW = re.compile(r"\bstatus=(sent|deferred|bounced|expired)\b|\b(NOQUEUE): reject")
 
 
@@ -257,19 +259,21 @@ def log_lines(settings, position):
     return None if shown is None else (shown.splitlines() if position else [], now)
 
 
-def log_seen(settings, position):
-    """Warnings and errors since the last look, counted by kind; no line of it leaves this machine as it stands."""
+def log_seen(settings, position, awaited):
+    """Warnings and errors since the last look, counted by kind; no line of it leaves this machine as it stands. `taken`: lines about mail for those."""
     try:
         found = log_lines(settings, position)
     except (Refusal, ValueError):
         found = None
     if found is None:
         return None
-    kinds, flow = {}, {}
+    kinds, flow, taken = {}, {}, 0
     for raw in found[0][-LOG_LINES:]:
         logged = LOGGED.search(raw[:2000].decode("utf-8", "replace"))
         if logged is None:
             continue
+        named = {address.lower() for address in RECIPIENT.findall(logged.group(2))}
+        taken += bool(named & awaited) and REFUSED.search(logged.group(2)) is None
         moved, level = FLOW.search(logged.group(2)), LEVEL.search(logged.group(2))
         if moved is not None:
             name = moved.group(1) or "rejected"
@@ -279,7 +283,7 @@ def log_seen(settings, position):
             kinds[kind] = kinds.get(kind, 0) + 1
     worst = sorted(kinds.items(), key=lambda pair: -pair[1])
     rest = sum(count for _, count in worst[KINDS:])
-    return {"position": found[1], "kinds": worst[:KINDS], "rest": rest, "flow": flow}
+    return {"position": found[1], "kinds": worst[:KINDS], "rest": rest, "flow": flow, "taken": taken}
 
 
 def spaces(settings):
@@ -312,7 +316,7 @@ def all_vitals(frames, settings, asked):
         "failed_units": failed_units,
         "containers": lambda: containers_seen(settings),
         "certificates": lambda: certificates(settings),
-        "log": lambda: log_seen(settings, str(asked.get("log", ""))[:500]),
+        "log": lambda: log_seen(settings, str(asked.get("log", ""))[:500], awaited),
     }
     found = {"now": int(time.time() * 1e9), "load": list(os.getloadavg()), "cpus": os.cpu_count() or 1}
     for name, look in parts.items():

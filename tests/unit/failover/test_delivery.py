@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from failsafe.failover.canary import Arrival, CanaryBook, book_of_json, book_to_json, is_lost, judge_canary
+from failsafe.failover.canary import Arrival, CanaryBook, book_of_json, book_to_json, judge_canary, lost_from
 from failsafe.failover.decide import Order, decide
-from failsafe.failover.delivery import CANARY, INSIDE, is_undelivered, lost_delivery, witnesses
+from failsafe.failover.delivery import CANARY, INSIDE, is_undelivered, judge_witness, lost_delivery, witnesses
 from failsafe.failover.facts import DomainFacts
-from failsafe.failover.health import EvidenceRun
+from failsafe.failover.health import EvidenceRun, JudgePolicy
 from failsafe.failover.machine import Trigger
 from failsafe.failover.notices import LOST, losing_mail
 from failsafe.mail.canary import Canary
@@ -78,6 +78,43 @@ def test_mail_that_waits_in_the_queue_is_no_witness_however_long() -> None:
     assert decide(facts, NOW).trigger is None
 
 
+def test_mail_that_waits_in_the_queue_is_safe_also_where_the_canary_alone_is_the_quorum() -> None:
+    waits = replace(view(INSIDE, UNKNOWN, 600), degraded=True)
+    facts = replace(Scene.peace(), delivery=witnesses((view(CANARY, DOWN, 600), waits)))
+    assert lost_delivery(replace(facts, policy=replace(facts.policy, quorum=1))) == ()
+
+
+def test_the_time_in_which_mail_waited_is_no_part_of_the_time_in_which_it_was_lost() -> None:
+    every, seen = minutes(5), (ProbeClass.UP, *[ProbeClass.DEGRADED] * 6, ProbeClass.DOWN)
+    looks = [Evidence("vps", INSIDE, Axis.DELIVERY, what, NOW - every * (7 - number), "") for number, what in enumerate(seen)]
+    policy = JudgePolicy(every, minutes(15))
+
+    waits = judge_witness(map(EvidenceRun.of, looks[:-1]), NOW - every, policy)
+    gone = judge_witness(map(EvidenceRun.of, looks), NOW, policy)
+
+    assert waits is not None and (waits.verdict, waits.degraded) == (UNKNOWN, True)
+    assert gone is not None and (gone.verdict, gone.degraded, gone.since_at) == (DOWN, False, NOW)
+    old = judge_witness(map(EvidenceRun.of, looks[:-1]), NOW + minutes(60), policy)
+    assert old is not None and not old.degraded, "what waited long ago refutes nothing"
+
+
+def test_a_vantage_that_the_server_bans_keeps_nobody_from_leaving_where_mail_is_lost() -> None:
+    facts = losing()
+    banned = replace(facts, views=(view("here", UP, 600), view("vps2", DOWN, 600)))
+    assert Order.FLIP in decide(banned, NOW).orders
+
+
+def test_after_a_start_both_have_to_look_again_before_mail_is_called_lost() -> None:
+    started = replace(losing(), started_at=NOW - minutes(4))  # longer than the grace of those that probe
+    old = tuple(replace(each, last_at=NOW - minutes(6)) for each in started.delivery)
+
+    waits = decide(replace(started, delivery=old), NOW)
+
+    assert "start-grace" in {guard.code for guard in waits.guards}
+    assert Order.FLIP not in waits.orders
+    assert Order.FLIP in decide(started, NOW).orders
+
+
 def test_the_way_home_from_lost_delivery_waits_for_a_person_or_a_canary_at_the_primary() -> None:
     home = Scene.recovered() if hasattr(Scene, "recovered") else None
     if home is None:
@@ -127,13 +164,13 @@ def test_what_later_ones_have_overtaken_is_counted_once_and_forgotten() -> None:
 
 def test_a_late_one_that_turns_up_ends_the_loss() -> None:
     lost = CanaryBook(newest=arrival(70), sent=(canary(55), canary(40)))
-    assert is_lost(lost, NOW, EVERY)
-    assert not is_lost(lost.note_found(arrival(40)), NOW, EVERY)
-    assert not is_lost(replace(lost, away=True), NOW, EVERY)
+    assert lost_from(lost, NOW, EVERY) == NOW - minutes(55)
+    assert not lost_from(lost.note_found(arrival(40)), NOW, EVERY)
+    assert not lost_from(replace(lost, away=True), NOW, EVERY)
 
 
 def test_a_late_older_one_does_not_end_it() -> None:
-    assert is_lost(CanaryBook(newest=arrival(70), sent=(canary(55), canary(40))).note_found(arrival(55)), NOW, EVERY)
+    assert lost_from(CanaryBook(newest=arrival(70), sent=(canary(55), canary(40))).note_found(arrival(55)), NOW, EVERY)
 
 
 def run(seen: ProbeClass, ago: float, vantage: str = CANARY, axis: Axis = Axis.DELIVERY) -> EvidenceRun:

@@ -51,22 +51,26 @@ def test_a_host_is_judged_by_what_stops_mail_and_what_soon_will(changes: dict[st
 
 
 @pytest.mark.parametrize(
-    ("queue", "lost", "seen"),
+    ("queue", "lost", "taken", "seen"),
     [
-        (None, False, UNKNOWN),
-        (Queue({}), False, UP),
-        (Queue({"deferred": (500, NOW - timedelta(days=3))}), False, UP),  # others do not take it: that is not our delivery
-        (Queue({"active": (1, NOW - minutes(14))}), False, UP),
-        (Queue({"incoming": (1, NOW - minutes(16))}), False, DEGRADED),
-        (Queue({"deferred": (1, NOW)}, own=1), False, DEGRADED),
-        (Queue({"deferred": (1, NOW)}, own=1), True, DEGRADED),
-        (Queue({"deferred": (1, NOW)}, awaited=1), True, DEGRADED),
-        (Queue({"deferred": (1, NOW)}), True, DOWN),
-        (Queue({"deferred": (20_000, NOW)}, cut=True), True, UP),  # it may be among those that were not looked at
+        (None, False, None, UNKNOWN),
+        (Queue({}), False, None, UP),
+        (Queue({"deferred": (500, NOW - timedelta(days=3))}), False, None, UP),  # others do not take it: that is not our delivery
+        (Queue({"active": (1, NOW - minutes(14))}), False, None, UP),
+        (Queue({"incoming": (1, NOW - minutes(16))}), False, None, DEGRADED),
+        (Queue({"deferred": (1, NOW)}, own=1), False, None, DEGRADED),
+        (Queue({"deferred": (1, NOW)}, own=1), True, True, DEGRADED),
+        (Queue({"deferred": (1, NOW)}, awaited=1), True, True, DEGRADED),
+        (Queue({"deferred": (1, NOW)}), True, True, DOWN),
+        (Queue({"deferred": (20_000, NOW)}, cut=True), True, True, UP),  # it may be among those that were not looked at
+        (Queue({}), True, False, UNKNOWN),  # the third party holds it, or it went elsewhere
+        (Queue({}), True, None, UNKNOWN),  # the log cannot be read
     ],
 )
-def test_a_queue_says_lost_only_of_a_canary_that_does_not_wait_in_it(queue: Queue | None, lost: bool, seen: ProbeClass) -> None:
-    assert judge_queue(queue, NOW, lost=lost)[0] is seen
+def test_a_queue_says_lost_only_of_a_canary_that_was_taken_and_does_not_wait_in_it(
+    queue: Queue | None, lost: bool, taken: bool | None, seen: ProbeClass
+) -> None:
+    assert judge_queue(queue, NOW, lost=lost, taken=taken)[0] is seen
 
 
 def test_an_answer_of_the_server_is_read_and_kept_without_loss() -> None:
@@ -85,7 +89,7 @@ def test_an_answer_of_the_server_is_read_and_kept_without_loss() -> None:
         "failed_units": [],
         "containers": [{"name": "mailserver", "status": "running"}],
         "certificates": [{"path": "/c.pem", "until": int(NOW.timestamp()), "names": ["mail.example.org"]}],
-        "log": {"position": "/var/log/mail.log:1:2", "kinds": [["postfix/smtpd warning: x", 3]], "rest": 0, "flow": {"sent": 5}},
+        "log": {"position": "/var/log/mail.log:1:2", "kinds": [["postfix/smtpd warning: x", 3]], "rest": 0, "flow": {"sent": 5}, "taken": 1},
     }
     seen = parse_vitals(row)
 
@@ -94,6 +98,7 @@ def test_an_answer_of_the_server_is_read_and_kept_without_loss() -> None:
     kept = to_row(seen)
     assert kept["queue"]["queues"] == {"deferred": [2, NOW.isoformat()]}
     assert kept["certificates"] == [["/c.pem", NOW.isoformat()]]
+    assert kept["log"]["taken"] == seen.log.taken == 1
 
 
 def test_an_older_program_there_says_nothing_and_a_mad_one_raises() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import func, select
 
+from failsafe.failover.delivery import CANARY, is_undelivered
 from failsafe.failover.health import JudgePolicy, judge
 from failsafe.model import Axis, Evidence, OwnLine, ProbeClass, Verdict
 from failsafe.store.engine import Store
@@ -231,3 +233,15 @@ def test_what_was_seen_before_a_clock_went_back_is_not_joined_with_what_came_aft
     view = judge(history.runs("vps"), START + 14 * MINUTE, JudgePolicy(MINUTE, 15 * MINUTE))
     assert view is not None
     assert (view.verdict, view.since_at) == (Verdict.DOWN, START + 14 * MINUTE)
+
+
+def test_that_a_canary_was_lost_is_known_also_after_the_clock_went_back(store: Store) -> None:
+    history = HistoryStore(store)
+    for number in range(0, 60, 5):
+        history.record(seen(number), 5 * MINUTE)
+    for number, what in ((30, ProbeClass.UP), (35, ProbeClass.DOWN), (40, ProbeClass.DOWN), (45, ProbeClass.UNKNOWN), (38, ProbeClass.UNKNOWN)):
+        canary = replace(seen(number, what, str(what), vantage=CANARY), axis=Axis.DELIVERY)
+        history.record(canary, 5 * MINUTE)  # mail goes to the secondary; then the clock is set back by ten minutes
+
+    assert is_undelivered(history.runs("vps"))
+    assert is_undelivered(HistoryStore(store).runs("vps"))
