@@ -74,7 +74,7 @@ def test_lines_of_the_mail_log_are_counted_since_the_last_look_without_names_and
     assert first is not None and first.lines == 0
     with file.open("a") as opened:
         opened.write(LOG)
-    second = look(tmp_path / "mail", first.position, ("Anna@Example.org",)).log
+    second = look(tmp_path / "mail", first.position, "Anna@Example.org").log
     assert second is not None
     third = look(tmp_path / "mail", second.position).log
     file.rename(file.with_suffix(".1"))

@@ -48,6 +48,7 @@ class Canaries:
         self.book = CanaryBook()
         self.queued: list[Canary] = []
         self.taken: list[datetime] = []  # by the primary, as its log tells
+        self.swallowed: set[str] = set()  # numbers of those that the primary took and lost, and has not found again
         self._transit: list[Transit] = []
         self._found: list[Arrival] = []  # by nobody yet
         self._misfiled: list[Canary] = []
@@ -94,6 +95,8 @@ class Canaries:
         """looks/inside.py: the queue, by the real judge."""
         if not self._logs_in or self._world.on("inside"):
             return ProbeClass.UNKNOWN
+        for machine in self._world.machines.values():
+            machine.canaries.advance(at)
         now = at + self._machine.offset
         awaited = sum(len(machine.canaries.queued) for machine in self._world.machines.values())
         queue, lost_at = Queue({}, own=self._world.put_off, awaited=awaited), lost_from(book, now, self._scenario.canary_every)
@@ -154,6 +157,9 @@ class Canaries:
             self.queued.append(one.canary)
         elif fate == "misfiling":
             self._misfiled.append(one.canary)
+            self.swallowed.add(one.canary.number)
+        elif fate == "losing":
+            self.swallowed.add(one.canary.number)
         elif fate in ("primary", "secondary"):
             self._found.append(Arrival(one.canary, one.next_at, "" if fate == "primary" else AWAY))
 

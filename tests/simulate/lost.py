@@ -61,6 +61,9 @@ class Behind:
             return f"{', '.join(long) or 'nobody'} said so for {policy.down_for}"
         if any(process.snapshot.delivery[looker].last < process.started_at for looker in long):
             return "nobody has looked since the start"
+        overdue = process.machine.canaries.book.overdue(process.clock.now(), self._scenario.canary_every)
+        if policy.quorum > 1 and not process.machine.canaries.swallowed & {each.number for each in overdue}:
+            return "the primary took none of those that are missing, or has them in its queue"
         return ""
 
     def judge_failback(self, process: Process) -> None:

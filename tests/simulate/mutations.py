@@ -14,13 +14,14 @@ from typing import Any
 from unittest.mock import patch
 
 from failsafe import domains
-from failsafe.failover import decide, evidence, guards, health, plan, runner
+from failsafe.failover import decide, delivery, evidence, guards, health, plan, runner, vitals
 from failsafe.failover.facts import DomainFacts, View, ZoneReading
 from failsafe.failover.memory_journal import MemoryJournal
 from failsafe.failover.verify import Progress, judge_progress
 from failsafe.failover.zone import MxLayout, plan_peace
-from failsafe.model import Intent, MxSet, Verdict
-from tests.simulate import scenes
+from failsafe.model import Intent, MxSet, ProbeClass, Verdict
+from failsafe.store import history
+from tests.simulate import canaries, scenes
 from tests.simulate.run import simulate_scenario
 from tests.simulate.scenario import Scenario, draw
 
@@ -88,6 +89,29 @@ def _both_in_front(found: MxSet, layout: MxLayout, _ttl_seconds: int | None = No
     return MxSet.of(*((10, name) for name in (*layout.primaries, *layout.secondaries)), ttl_seconds=found.ttl_seconds)
 
 
+def _whoever_says_lost(facts: DomainFacts) -> tuple[View, ...]:
+    return tuple(view for view in facts.delivery if view.verdict is Verdict.DOWN) * facts.policy.quorum
+
+
+def _taken_or_not(queue: vitals.Queue | None, now: datetime, *, lost: bool = False, taken: bool | None = None) -> tuple[ProbeClass, str]:
+    return vitals.judge_queue(queue, now, lost=lost, taken=taken or lost)
+
+
+def _waiting_is_down(queue: vitals.Queue | None, now: datetime, **told: Any) -> tuple[ProbeClass, str]:
+    seen, text = vitals.judge_queue(queue, now, **told)
+    return (ProbeClass.DOWN if seen is ProbeClass.DEGRADED else seen), text
+
+
+def _at_once_if_lost(facts: DomainFacts, now: datetime) -> tuple[View, ...]:
+    return evidence.against(facts) if delivery.delivery_decides(facts) else _VOTES(facts, now)
+
+
+def _deaf_to_arrivals(facts: DomainFacts) -> tuple[View, ...]:
+    lost = tuple(view for view in facts.delivery if view.verdict is Verdict.DOWN)
+    return lost if len(lost) >= facts.policy.quorum else ()
+
+
+_VOTES: Callable[..., Any] = evidence.votes
 _FLIP: Callable[..., Any] = runner.FlipRunner.flip
 
 MUTATIONS = (
@@ -130,6 +154,19 @@ MUTATIONS = (
     Mutation("the way home is not the way out", 0, ((plan, "plan_failback", _home_by_the_book),)),
     Mutation("a refused plan is tried again at once", scenes.denied, ((runner, "FIRST_RETRY", timedelta(0)),)),
     Mutation("what a person reserved is done", 20, ((decide, "why_not_automatic", lambda *_: ()),)),
+    Mutation("the canary alone says that mail is lost", scenes.third_party_holds, ((delivery, "lost_delivery", _whoever_says_lost),)),
+    Mutation("what was never taken is lost", scenes.third_party_holds, ((canaries, "judge_queue", _taken_or_not),)),
+    Mutation("what waits in the queue is lost", scenes.queueing, ((canaries, "judge_queue", _waiting_is_down),)),
+    Mutation("mail that waits begins the time of its loss", scenes.queueing, ((domains, "judge_witness", health.judge),)),
+    Mutation("a canary that arrives refutes nothing", scenes.losing_for_a_moment, ((delivery, "lost_delivery", _deaf_to_arrivals),)),
+    Mutation(
+        "down_for is not waited for where mail is lost", scenes.losing, ((evidence, "votes", _at_once_if_lost), (guards, "votes", _at_once_if_lost))
+    ),
+    Mutation("lost delivery moves nothing", scenes.losing, ((delivery, "delivery_decides", lambda _: False),)),
+    Mutation("who is banned keeps mail at a primary that loses it", scenes.losing_while_one_is_banned, ((guards, "delivery_decides", lambda _: False),)),
+    Mutation("home although the canaries were lost", scenes.losing, ((domains, "is_undelivered", lambda _: False),)),
+    Mutation("a clock that goes back forgets what was lost", scenes.losing_with_a_clock_that_goes_back, ((history, "CANARY", ""),)),
+    Mutation("after a start old losses are believed", scenes.restarted_while_mail_is_mended, (_without("_ALWAYS", "_start_grace"),)),
 )
 
 

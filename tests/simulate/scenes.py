@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+from failsafe.failover.delivery import CANARY, INSIDE
 from failsafe.model import MxSet, Strategy
 from tests.simulate.engine import START
 from tests.simulate.homes import dead_for_a_day
@@ -94,3 +95,53 @@ def flapping_for_hours(number: int) -> Scenario:
     deaths = (Fault("primary", AT + every * 4 * HOUR, AT + (every * 4 + 1) * HOUR, "", "dead") for every in range(4))
     plain = _scene(number, *deaths)
     return replace(plain, policy=replace(plain.policy, flips_per_day=20), until=START + 40 * HOUR)
+
+
+def _behind(number: int, *faults: Fault, vantages: tuple[str, ...] = (HERE, "vps2"), hours: float = 20) -> Scenario:
+    """With canaries, and somebody who looks from inside."""
+    plain = _scene(number, *faults, vantages=vantages)
+    return replace(plain, lookers=(CANARY, INSIDE), canary_every=15 * MINUTE, until=START + hours * HOUR)
+
+
+def losing(number: int) -> Scenario:
+    """The primary takes mail from everybody, and it is gone."""
+    at = AT + number * timedelta(seconds=37)
+    return _behind(number, Fault("primary", at, at + 5 * HOUR, "", "losing"))
+
+
+def losing_while_one_is_banned(number: int) -> Scenario:
+    """The same, where one vantage does not get through."""
+    return _behind(number, Fault("primary", AT, AT + 5 * HOUR, "", "losing"), Fault("route", AT, AT + 5 * HOUR, "vps2"))
+
+
+def losing_for_a_moment(number: int) -> Scenario:
+    """It is mended just before it would be left, where a single witness is enough; canaries turn up."""
+    at = AT + number // 8 * 11 * MINUTE
+    plain = _behind(number, Fault("primary", at, at + (38 + 1.7 * (number % 8)) * MINUTE, "", "misfiling"))
+    return replace(plain, policy=replace(plain.policy, quorum=1, down_for=12 * MINUTE))
+
+
+def queueing(number: int) -> Scenario:
+    """Mail waits in the queue for hours, then all of it is delivered; nobody but the canaries writes, so that nothing else proves life."""
+    at = AT + number * timedelta(seconds=37)
+    return replace(_behind(number, Fault("primary", at, at + 3 * HOUR, "", "queueing")), letters=())
+
+
+def third_party_holds(number: int) -> Scenario:
+    """The primary is well; whoever carries the canaries does not hand them over."""
+    return _behind(number, Fault("third-party", AT + number * MINUTE, AT + 5 * HOUR, "", "held"))
+
+
+def losing_with_a_clock_that_goes_back(number: int) -> Scenario:
+    """The clock is set back while mail goes to the secondary because the primary lost it."""
+    jump = AT + 4 * HOUR + number * 7 * MINUTE
+    return _behind(number, Fault("primary", AT, AT + 9 * HOUR, "", "losing"), Fault("clock", jump, jump + HOUR, "nas", "-600"))
+
+
+def restarted_while_mail_is_mended(number: int) -> Scenario:
+    """The controller is away for some minutes in which the primary is mended and the canaries turn up."""
+    crash = AT + (58 + number % 10) * MINUTE
+    return _behind(
+        number, Fault("primary", AT, crash + 2 * MINUTE, "", "misfiling"), Fault("hold", AT, crash + MINUTE),
+        Fault("crash", crash, crash + 5 * MINUTE, "nas", "idle"),
+    )  # fmt: skip

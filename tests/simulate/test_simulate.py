@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from tests.simulate.behind import LOSING
 from tests.simulate.engine import START
 from tests.simulate.run import simulate
 from tests.simulate.scenario import draw
@@ -30,6 +31,14 @@ def test_a_seed_is_at_least_two_days_with_five_faults() -> None:
 @pytest.mark.parametrize("seed", [0, 6, 17])
 def test_a_seed_replays_one_run_exactly(seed: int) -> None:
     assert simulate(seed).text() == simulate(seed).text()
+
+
+def test_lost_delivery_is_met_and_left_in_many_seeds() -> None:
+    scenarios = [draw(seed) for seed in range(200)]
+    watched = [one for one in scenarios if one.lookers]
+    losing = [one for one in watched if any(fault.how in LOSING for fault in one.faults)]
+    assert len(watched) > 60
+    assert len(losing) > 30
 
 
 @pytest.mark.parametrize("seed", range(8))
