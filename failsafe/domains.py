@@ -147,7 +147,9 @@ class Domains:
         slack = timedelta(0) if self._watching else FLUSH_EVERY
         runs = [run for run in known if run.evidence.axis is Axis.DELIVERY]
         views = (
-            judge_witness([run for run in runs if run.evidence.vantage == name], now, JudgePolicy(interval, policy.down_for, slack))
+            judge_witness(
+                [run for run in runs if run.evidence.vantage == name], now, JudgePolicy(interval, policy.down_for, slack)
+            )
             for name, interval in intervals.items()
             if interval is not None
         )

@@ -211,9 +211,15 @@ def judge_queue(queue: Queue | None, now: datetime, *, lost: bool = False, taken
     if lost and queue.awaited:
         return ProbeClass.DEGRADED, f"{queue.awaited} message(s) for the canary's mailbox wait in the queue, and are safe there"
     if lost and taken is None:
-        return ProbeClass.UNKNOWN, "a canary is missing, and the mail log does not tell whether this server took it: nobody can read it"
+        return (
+            ProbeClass.UNKNOWN,
+            "a canary is missing, and the mail log does not tell whether this server took it: nobody can read it",
+        )
     if lost and not taken:
-        return ProbeClass.UNKNOWN, "by its log this server did not take the canary that is missing: it was lost before it came here"
+        return (
+            ProbeClass.UNKNOWN,
+            "by its log this server did not take the canary that is missing: it was lost before it came here",
+        )
     if lost and not queue.cut:
         return ProbeClass.DOWN, "this server took the canary that is missing, and it does not wait in the queue either"
     return ProbeClass.UP, f"{queue.messages} message(s) wait in the queue, none of them for the server's own delivery"

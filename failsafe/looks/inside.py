@@ -22,7 +22,9 @@ from failsafe.model import Axis, Evidence, ProbeClass
 if TYPE_CHECKING:
     from failsafe.failover.vitals import Vitals
 
-LOG_SHARE = 1.5  # intervals: what a look tells of may have happened that long before it, when an earlier canary was taken and found
+LOG_SHARE = (
+    1.5  # intervals: what a look tells of may have happened that long before it, when an earlier canary was taken and found
+)
 REMEMBERED = timedelta(days=1)  # a service that ran within this time and does not run now is missed
 
 

@@ -46,7 +46,9 @@ def _fault(dice: random.Random, scenario: Scenario) -> Iterator[Fault]:
     if how in (*LOSING, "queueing"):
         yield Fault("primary", at, until, "", how)
         if dice.random() < 0.3:  # mended by halves
-            yield Fault("primary", until, min(until + span_of(dice, 1, 120), latest), "", dice.choice(("queueing", "degraded", "losing")))
+            yield Fault(
+                "primary", until, min(until + span_of(dice, 1, 120), latest), "", dice.choice(("queueing", "degraded", "losing"))
+            )
         if dice.random() < 0.1:
             yield Fault("route", at, until, dice.choice([name for name in scenario.vantages if name != HERE] or [HERE]))
     elif how == "inside":

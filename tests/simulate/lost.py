@@ -53,7 +53,12 @@ class Behind:
         policy, since = self._scenario.policy, self.lost_since(process)
         long = [looker for looker, begun in since.items() if at - begun >= policy.down_for - SLACK]
         canary, inside = (process.snapshot.delivery.get(looker) for looker in (CANARY, INSIDE))
-        if canary is not None and canary.kind == "ok" and CANARY not in since and at - canary.last <= 3 * self._scenario.every(CANARY):
+        if (
+            canary is not None
+            and canary.kind == "ok"
+            and CANARY not in since
+            and at - canary.last <= 3 * self._scenario.every(CANARY)
+        ):
             return "canaries arrive"
         if inside is not None and inside.kind == "degraded":
             return "mail waits in the queue"
@@ -92,13 +97,18 @@ class Behind:
     def judge_swallowed(self) -> None:
         self.swallowed += 1
         if self._losing_from is not None and self._late:
-            self._fail("swallowed", f"the primary loses mail for {self._world.engine.now - self._losing_from}, and swallows another message")
+            self._fail(
+                "swallowed",
+                f"the primary loses mail for {self._world.engine.now - self._losing_from}, and swallows another message",
+            )
 
     @property
     def _late(self) -> bool:
         """Beyond a canary's deadline, both lookers' intervals and what every failover may take."""
         scenario, policy = self._scenario, self._scenario.policy
-        known = scenario.canary_every * (LOST_AFTER + 1) + sum((scenario.every(one) * 2 * (1 + JITTER) for one in scenario.lookers), timedelta())
+        known = scenario.canary_every * (LOST_AFTER + 1) + sum(
+            (scenario.every(one) * 2 * (1 + JITTER) for one in scenario.lookers), timedelta()
+        )
         limit = known + policy.down_for + policy.probe_every * (1 + 2 * JITTER) + PROVIDER_TIME
         return self._losing_from is not None and self._world.engine.now - self._losing_from > limit
 

@@ -93,7 +93,9 @@ def _whoever_says_lost(facts: DomainFacts) -> tuple[View, ...]:
     return tuple(view for view in facts.delivery if view.verdict is Verdict.DOWN) * facts.policy.quorum
 
 
-def _taken_or_not(queue: vitals.Queue | None, now: datetime, *, lost: bool = False, taken: bool | None = None) -> tuple[ProbeClass, str]:
+def _taken_or_not(
+    queue: vitals.Queue | None, now: datetime, *, lost: bool = False, taken: bool | None = None
+) -> tuple[ProbeClass, str]:
     return vitals.judge_queue(queue, now, lost=lost, taken=taken or lost)
 
 
@@ -154,19 +156,33 @@ MUTATIONS = (
     Mutation("the way home is not the way out", 0, ((plan, "plan_failback", _home_by_the_book),)),
     Mutation("a refused plan is tried again at once", scenes.denied, ((runner, "FIRST_RETRY", timedelta(0)),)),
     Mutation("what a person reserved is done", 20, ((decide, "why_not_automatic", lambda *_: ()),)),
-    Mutation("the canary alone says that mail is lost", scenes.third_party_holds, ((delivery, "lost_delivery", _whoever_says_lost),)),
+    Mutation(
+        "the canary alone says that mail is lost", scenes.third_party_holds, ((delivery, "lost_delivery", _whoever_says_lost),)
+    ),
     Mutation("what was never taken is lost", scenes.third_party_holds, ((canaries, "judge_queue", _taken_or_not),)),
     Mutation("what waits in the queue is lost", scenes.queueing, ((canaries, "judge_queue", _waiting_is_down),)),
     Mutation("mail that waits begins the time of its loss", scenes.queueing, ((domains, "judge_witness", health.judge),)),
-    Mutation("a canary that arrives refutes nothing", scenes.losing_for_a_moment, ((delivery, "lost_delivery", _deaf_to_arrivals),)),
     Mutation(
-        "down_for is not waited for where mail is lost", scenes.losing, ((evidence, "votes", _at_once_if_lost), (guards, "votes", _at_once_if_lost))
+        "a canary that arrives refutes nothing", scenes.losing_for_a_moment, ((delivery, "lost_delivery", _deaf_to_arrivals),)
+    ),
+    Mutation(
+        "down_for is not waited for where mail is lost",
+        scenes.losing,
+        ((evidence, "votes", _at_once_if_lost), (guards, "votes", _at_once_if_lost)),
     ),
     Mutation("lost delivery moves nothing", scenes.losing, ((delivery, "delivery_decides", lambda _: False),)),
-    Mutation("who is banned keeps mail at a primary that loses it", scenes.losing_while_one_is_banned, ((guards, "delivery_decides", lambda _: False),)),
+    Mutation(
+        "who is banned keeps mail at a primary that loses it",
+        scenes.losing_while_one_is_banned,
+        ((guards, "delivery_decides", lambda _: False),),
+    ),
     Mutation("home although the canaries were lost", scenes.losing, ((domains, "is_undelivered", lambda _: False),)),
-    Mutation("a clock that goes back forgets what was lost", scenes.losing_with_a_clock_that_goes_back, ((history, "CANARY", ""),)),
-    Mutation("after a start old losses are believed", scenes.restarted_while_mail_is_mended, (_without("_ALWAYS", "_start_grace"),)),
+    Mutation(
+        "a clock that goes back forgets what was lost", scenes.losing_with_a_clock_that_goes_back, ((history, "CANARY", ""),)
+    ),
+    Mutation(
+        "after a start old losses are believed", scenes.restarted_while_mail_is_mended, (_without("_ALWAYS", "_start_grace"),)
+    ),
 )
 
 

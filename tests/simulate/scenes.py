@@ -123,7 +123,7 @@ def losing_for_a_moment(number: int) -> Scenario:
 
 def queueing(number: int) -> Scenario:
     """Mail waits in the queue for hours, then all of it is delivered; nobody but the canaries writes, so that nothing else proves life."""
-    at = AT + number * timedelta(seconds=37)
+    at = AT + number * 5 * MINUTE
     return replace(_behind(number, Fault("primary", at, at + 3 * HOUR, "", "queueing")), letters=())
 
 

@@ -54,7 +54,12 @@ class Seen:
     def is_down(self) -> bool:
         policy = self.domains.policy(DOMAIN)
         views = tuple(view for view in self.domains.views(DOMAIN, self.now) if view.axis is Axis.INBOUND)
-        facts = replace(Scene.peace(), policy=policy, views=views, delivery=self.domains._delivery(self.domains.evidence(policy.server), policy, self.now))
+        facts = replace(
+            Scene.peace(),
+            policy=policy,
+            views=views,
+            delivery=self.domains._delivery(self.domains.evidence(policy.server), policy, self.now),
+        )
         return judge_down(facts, self.now) and bool(lost_delivery(facts))
 
 

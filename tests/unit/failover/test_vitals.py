@@ -89,7 +89,13 @@ def test_an_answer_of_the_server_is_read_and_kept_without_loss() -> None:
         "failed_units": [],
         "containers": [{"name": "mailserver", "status": "running"}],
         "certificates": [{"path": "/c.pem", "until": int(NOW.timestamp()), "names": ["mail.example.org"]}],
-        "log": {"position": "/var/log/mail.log:1:2", "kinds": [["postfix/smtpd warning: x", 3]], "rest": 0, "flow": {"sent": 5}, "taken": 1},
+        "log": {
+            "position": "/var/log/mail.log:1:2",
+            "kinds": [["postfix/smtpd warning: x", 3]],
+            "rest": 0,
+            "flow": {"sent": 5},
+            "taken": 1,
+        },
     }
     seen = parse_vitals(row)
 

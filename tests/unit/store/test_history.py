@@ -239,7 +239,13 @@ def test_that_a_canary_was_lost_is_known_also_after_the_clock_went_back(store: S
     history = HistoryStore(store)
     for number in range(0, 60, 5):
         history.record(seen(number), 5 * MINUTE)
-    for number, what in ((30, ProbeClass.UP), (35, ProbeClass.DOWN), (40, ProbeClass.DOWN), (45, ProbeClass.UNKNOWN), (38, ProbeClass.UNKNOWN)):
+    for number, what in (
+        (30, ProbeClass.UP),
+        (35, ProbeClass.DOWN),
+        (40, ProbeClass.DOWN),
+        (45, ProbeClass.UNKNOWN),
+        (38, ProbeClass.UNKNOWN),
+    ):
         canary = replace(seen(number, what, str(what), vantage=CANARY), axis=Axis.DELIVERY)
         history.record(canary, 5 * MINUTE)  # mail goes to the secondary; then the clock is set back by ten minutes
 
