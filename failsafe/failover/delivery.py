@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import datetime
 
 from failsafe.failover.facts import AGAINST, DomainFacts, View, votes_needed
 from failsafe.failover.health import ACCEPTING, EvidenceRun, JudgePolicy, VantageView, judge
