@@ -109,3 +109,21 @@ def test_a_folder_whose_uids_begin_anew_forgets_what_was_left_out(store: ImapSto
     store.server.doveadm("mailbox", "update", "--uid-validity", "77777", "-u", store.mailboxes[0], "INBOX")
     again = store.pull(since=since)
     assert (again.result, again.total) == (Result.OK, 1)
+
+
+def test_a_server_that_tells_no_changes_is_not_asked_again_for_what_was_left_out(tmp_path: Path) -> None:
+    """As Proton's Bridge: without CONDSTORE and LIST-STATUS."""
+    with running(["plain@example.org"], more="imap_capability = IMAP4rev1 SASL-IR UIDPLUS MOVE IDLE NAMESPACE\n") as server:
+        store = ImapStore(tmp_path, server, ("plain@example.org",))
+        key = make_canary_key(tmp_path)
+        append(store, *(message(f"old {number}") for number in range(50)))
+        append(store, message("new"), CANARY.write(key, "s@third.example", "probe@example.org"), days=10)
+        options = {"since": DATE + timedelta(days=5), "leave_out": canary_filter(tmp_path)}
+        first = store.pull(**options)  # type: ignore[arg-type]
+        again = store.pull(**options)  # type: ignore[arg-type]
+        append(store, message("newer"), days=11)
+        later = store.pull(**options)  # type: ignore[arg-type]
+    assert (first.result, first.missing, first.total) == (Result.OK, (), 1)
+    assert again.unchanged
+    assert (commands(again) <= 14, again.bytes_pulled < 4000) == (True, True)  # a listing and the flags
+    assert (later.result, later.missing, later.new, later.total) == (Result.OK, (), 1, 2)
