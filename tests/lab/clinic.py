@@ -49,6 +49,8 @@ accounts = [
 ]
 [notify]
 urls_file = "/etc/failsafe/notify.urls"
+[doctor]
+domain_lists = []
 """
 SECRETS = {
     "alice.password": PASSWORDS[ALICE],
