@@ -57,14 +57,14 @@ class Unspaced:
 
 
 class Base64:
-    """Decodes as programs do, which pass over what is no letter. What follows the padding belongs to no part and still counts, as it is."""
+    """Decodes as programs do, which pass over what is no letter. What follows the padding belongs to no part, and its letters still count."""
 
     def __init__(self, into: Sink) -> None:
         self._into, self._held, self._ended = into, b"", False
 
     def feed(self, data: bytes) -> None:
         if self._ended:
-            self._into.feed(data)
+            self._feed_rest(data)
             return
         letters, padding, rest = (self._held + data.translate(None, _NOT_BASE64)).partition(b"=")
         whole = len(letters) - len(letters) % 4
@@ -72,11 +72,16 @@ class Base64:
         self._into.feed(binascii.a2b_base64(letters[:whole]))
         if padding:
             self._finish()
-            self._into.feed(rest.replace(b"=", b" "))
+            self._feed_rest(rest)
 
     def close(self) -> None:
         self._finish()
         self._into.close()
+
+    def _feed_rest(self, data: bytes) -> None:
+        """Its letters alone: padding and line ends would be bytes of a text in UTF-16."""
+        if letters := data.translate(None, _NOT_BASE64 + b"="):
+            self._into.feed(letters)
 
     def _finish(self) -> None:
         if not self._ended and len(self._held) > 1:  # one letter alone carries no byte

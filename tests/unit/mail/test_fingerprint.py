@@ -134,6 +134,14 @@ def test_message_ids_compare_where_programs_fold_them_and_write_domains_in_capit
     assert normal_message_id(value) == expected
 
 
+def test_padding_is_no_byte_of_a_text_in_utf_16() -> None:
+    head = "Content-Type: text/plain; charset=utf-16\r\nContent-Transfer-Encoding: base64"
+    padded, unpadded = (base64.encodebytes(text.encode("utf-16")).decode() for text in ("a", "a "))
+
+    assert (padded.count("="), unpadded.count("=")) == (2, 0)
+    assert same(of(letter(head, body=padded)), of(letter(head, body=unpadded)))
+
+
 def test_a_line_that_a_server_broke_in_the_middle_of_a_word_is_the_same() -> None:
     assert same(of(letter(body="word " * 199 + "together")), of(letter(body="word " * 199 + "tog\r\n ether")))
 
