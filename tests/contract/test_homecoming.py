@@ -135,7 +135,7 @@ def numbers() -> Iterator[int]:
 def world(servers: tuple[Dovecot, Dovecot], numbers: Iterator[int], tmp_path: Path) -> World:
     away, primary = servers
     n = next(numbers)
-    made = Away(tmp_path, away, {f"{name}{n}@{DOMAIN}": f"{name}{n}@away.example" for name in PEOPLE}, repository=True)
+    made = Away(tmp_path, away, {f"{name}{n}@{DOMAIN}": f"{name}{n}@away.example" for name in PEOPLE})
     (tmp_path / "home.password").touch(mode=0o600)
     (tmp_path / "home.password").write_text(PASSWORD + "\n")
     made.configure(deliver=_deliver(primary, tmp_path))
