@@ -1,4 +1,4 @@
-"""What a seed means behind the way in: in half of the households canaries are sent and somebody looks from inside, and mail is lost there, or waits.
+"""What a seed means behind the way in: in one of five households canaries are sent and somebody looks from inside, and mail is lost there, or waits.
 
 Drawn with dice of its own, after everything else: a seed means what it meant before there was this, and this.
 """
@@ -15,7 +15,7 @@ from tests.simulate.engine import START, chance
 from tests.simulate.scenario import HERE, QUIET_AFTER, QUIET_BEFORE, Fault, Letter, Scenario, span_of
 
 LOSING = ("losing", "misfiling")  # the primary takes mail, and it is gone; of the second the canaries turn up when it is mended
-SHARE = 0.5  # of the households
+SHARE = 0.2  # of the households
 LETTERS = 6  # that are written while mail is lost
 KINDS = (("losing", 4), ("misfiling", 3), ("queueing", 4), ("refused", 2), ("held", 2), ("swallows", 1), ("inside", 2))
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 ON_THE_WAY = timedelta(seconds=5)
 FIRST_WAIT, LONGEST_WAIT = timedelta(minutes=5), timedelta(seconds=4000)  # of the third party, between two tries
 UNREACHED = ("dead", "silent")  # nobody logs in there
+NEVER = ("gone", "later", "queued", "losing", "misfiling")  # fates of a canary that does not arrive
 AWAY = "imap.away.example:993"
 FAR = timedelta(days=2)  # by then whatever is overdue is so
 
@@ -189,27 +190,35 @@ class Canaries:
             return None
         found = {CANARY: canary}
         if INSIDE in self._scenario.lookers:
-            book = self.book if canary is ProbeClass.UNKNOWN else replace(self.book, sent=())
+            book = replace(self.book, sent=()) if canary is ProbeClass.UP else self.book
             found[INSIDE] = self._see_inside(at, self.book)
             if found[INSIDE] is not self._see_inside(at + FAR, book):
                 return None
         return found
 
+    def _constantly_lost(self, at: datetime) -> ProbeClass | None:
+        """Where none arrives, and one is overdue already."""
+        comes = any(not one.place for one in self._found)
+        overdue = self.book.overdue(at + self._machine.offset, self._scenario.canary_every)
+        is_down = overdue and self.book.newest is not None and not self.book.refused and not comes
+        return ProbeClass.DOWN if is_down else None
+
     def _constant_canary(self, at: datetime) -> ProbeClass | None:
         away, world, book = self._away, self._world, self.book
         if (away and self._scenario.followed and not self._reads(AWAY)) or (not away and not self._reads("")):
             return ProbeClass.UNKNOWN
-        under_way = self.queued or self._misfiled or any(one.next_at > at + ON_THE_WAY for one in self._transit)
-        if under_way or not world.zone.settled:
+        if not world.zone.settled:
             return None
         fate = self._fate(0, at)
+        if not away and fate in NEVER and not self._refuses:
+            return self._constantly_lost(at)
         if away:
-            comes = fate in ("primary", "queued", "later", "misfiling") or any(not one.place for one in self._found)
-            return None if comes else ProbeClass.UNKNOWN
+            return None if fate == "primary" or any(not one.place for one in self._found) else ProbeClass.UNKNOWN
         if self._refuses:
             return ProbeClass.UNKNOWN if book.refused else None
         if fate != "primary" or book.newest is None or book.newest.place or book.refused:
             return None
-        coming = {one.canary.number for one in (*self._transit, *(each for each in self._found if not each.place))}
+        soon = (one for one in self._transit if one.next_at <= at + ON_THE_WAY)
+        coming = {one.canary.number for one in (*soon, *(each for each in self._found if not each.place))}
         missing = (one for one in book.sent if one.number not in coming and one.sent_at > book.newest.canary.sent_at)
         return None if any(missing) else ProbeClass.UP

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from failsafe.daemon.watch import DECIDE_WITHOUT_LOOK
 from failsafe.domains import Round
 from failsafe.failover.decide import Order
-from failsafe.failover.delivery import CANARY
+from failsafe.failover.delivery import CANARY, INSIDE, lost_delivery
 from failsafe.failover.evidence import against, for_it, lying_for, recovery_time, votes_needed
 from failsafe.failover.facts import AGAINST
 from failsafe.failover.guards import DAY, PROOF_STALE
@@ -79,10 +79,11 @@ class Dormancy:
         return bool(newest) and newest[-1].evidence.seen is seen and known is not None and known.last >= recent
 
     def _constant_delivery(self: Process, round_: Round) -> dict[str, ProbeClass | None] | None:
-        """The same of the lookers at delivery. While one of them says lost nobody sleeps."""
+        """The same of the lookers at delivery. While mail is lost, or nobody but the quorum keeps it from being so, nobody sleeps."""
         if not self.world.scenario.lookers:
             return {}
-        if any(view.verdict in AGAINST for view in round_.facts.delivery):
+        inside = (view for view in round_.facts.delivery if view.vantage == INSIDE)
+        if lost_delivery(round_.facts) or any(view.verdict in AGAINST for view in inside):
             return None
         sights, line = self.machine.canaries.constant(self.world.engine.now), self.line_now(self.clock.now())
         if sights is None:

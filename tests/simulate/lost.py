@@ -121,6 +121,8 @@ class Behind:
             yield "mail goes to the secondary"
         if len(scenario.lookers) < scenario.policy.quorum:
             yield "the canary is alone"
+        if len(scenario.vantages) < scenario.policy.quorum:
+            yield "too few vantages"
         if any(looker not in machine.delivery for looker in scenario.lookers) or not machine.has_arrived:
             yield "no canary has ever arrived"
         yield from (kind for kind in ("third-party", "inside", "store") if world.on(kind))
