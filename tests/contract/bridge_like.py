@@ -1,7 +1,7 @@
 """A stand-in for Proton's Bridge: a real Dovecot whose mailboxes show what Bridge would, by STARTTLS with a certificate that nobody signed.
 
-Its folders are those of Bridge: each message also lies in "All Mail", and once more under each label. `renumber` does what a repair there does: all of
-it is there again under other numbers.
+Its folders are those of Bridge: each message also lies in "All Mail", and once more under each label. Its IMAP store writes a number of its own on top of each copy. `renumber`
+does what a repair there does: all of it is there again, under other UIDs and with other numbers in it.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -60,14 +61,14 @@ class BridgeLike:
             self.put(user, place, shown, at, flags)
 
     def put(self, user: str, folder: str, data: bytes, at: datetime, flags: str = "") -> None:
-        """These bytes as they are."""
+        """These bytes as they are, but for the store's number."""
         self._serial += 1
         place = self._maildir(user, folder)
         for sub in ("cur", "new", "tmp"):
             (place / sub).mkdir(parents=True, exist_ok=True)
         name = f"{int(at.timestamp())}.M{self._serial:06d}P1.bridge"
         path = place / "tmp" / name
-        path.write_bytes(data)
+        path.write_bytes(_numbered(data))
         os.utime(path, (at.timestamp(), at.timestamp()))
         path.rename(place / "cur" / f"{name}:2,{flags}")
         self._own(user)
@@ -81,7 +82,16 @@ class BridgeLike:
         for current in [root / "cur", *root.glob(".*/cur")]:
             for number, path in enumerate(sorted(current.iterdir(), reverse=True)):
                 _, _, rest = path.name.partition(".")
+                at = path.stat().st_mtime
+                path.write_bytes(_numbered(path.read_bytes().partition(b"\r\n")[2]))
+                os.utime(path, (at, at))
                 path.rename(current / f"{2_000_000_000 + number}.R{rest}")
+
+    def clear(self, user: str) -> None:
+        """Takes every message of a user away."""
+        for current in self._maildir(user, "INBOX").rglob("cur"):
+            for path in current.iterdir():
+                path.unlink()
 
     def _maildir(self, user: str, folder: str) -> Path:
         name, _, domain = user.partition("@")
@@ -94,6 +104,10 @@ class BridgeLike:
             with contextlib.suppress(FileNotFoundError):
                 if path.stat().st_uid != 5000:
                     os.chown(path, 5000, 5000)
+
+
+def _numbered(data: bytes) -> bytes:
+    return f"X-Pm-Gluon-Id: {uuid.uuid4()}\r\n".encode() + data
 
 
 @contextmanager

@@ -109,7 +109,7 @@ class Outage:
 
     # -- the world
 
-    def prepare(self) -> None:
+    def prepare(self, mode: str = "manual") -> None:
         """People and aliases at both servers, a configuration, and a first backup, which holds the tables."""
         _put_people(self.lab.primary, masters=True)
         _put_people(self.lab.secondary, catch_all=self.catch_all)
@@ -119,7 +119,7 @@ class Outage:
             self.controller.nas.write(f"/etc/failsafe/{name}.password", SECRETS[name] + "\n", 0o600)
         self.controller.nas.write("/etc/failsafe/master.password", MASTER_PASSWORD + "\n", 0o600)
         table = homecoming_table(catch_all=self.catch_all)
-        self.controller.configure(mode="manual", repositories={"nas": "/srv/backup/nas"}, extra=table)
+        self.controller.configure(mode=mode, repositories={"nas": "/srv/backup/nas"}, extra=table)
         self.controller.backup()
 
     def primary_fails(self) -> None:
