@@ -127,7 +127,7 @@ def test_a_message_that_the_bridge_could_not_build_waits_until_it_can(home: Home
     )
     home.bridge.put(BOB, "INBOX", failed_to_build("late", NOW, "abc=="), NOW)
     (waits,) = home.come_home(status=1)["waiting"]
-    assert "could not be built" in waits["why"]
+    assert "could not build it" in waits["why"]
     assert home.at_primary(BOB)["INBOX"] == []
 
     home.bridge.clear(BOB)
