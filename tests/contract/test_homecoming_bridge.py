@@ -49,7 +49,7 @@ class Home:
             f'[mail_server.vps]\nlayout = "maildir"\npath = "{self.primary.folder}/mail"\n{domain_table(DOMAIN)}'
             f'[domain."{DOMAIN}".homecoming]\nhost = "127.0.0.1"\nport = {self.bridge.port}\ntls = "starttls"\nca_file = "{self.bridge.certificate}"\n'
             f"accounts = [{accounts}]\n"
-            f'deliver = {{ host = "localhost", port = {self.primary.port}, ca_file = "{authority}", master_user = "{MASTER}", password_file = "{password}" }}\n'
+            f'deliver = {{ host = "localhost", port = {self.primary.port}, tls = "implicit", ca_file = "{authority}", master_user = "{MASTER}", password_file = "{password}" }}\n'
             f'[repository.nas]\nurl = "{self.folder}/repository"\npassword_file = "{self.folder}/repository.password"\n'
         )
 
