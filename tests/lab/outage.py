@@ -164,6 +164,11 @@ class Outage:
     def begin(self) -> Job:
         return self.controller.start("homecoming", DOMAIN, "--json")
 
+    def landed(self) -> int:
+        """How many messages lie in the people's inboxes at the primary, by its disk: quick enough to be asked a thousand times a second."""
+        places = [f"{VMAIL_ROOT}/{DOMAIN}/{person.partition('@')[0]}/{sub}" for person in PEOPLE for sub in ("new", "cur")]
+        return sum(1 for place in map(self.lab.primary.disk, places) if place.is_dir() for _ in place.iterdir())
+
     def held(self) -> dict[str, Counter[str]]:
         """Person -> how often each letter lies in any folder of theirs at the primary."""
         return {

@@ -17,8 +17,8 @@ from tests.support import Moments, wait_until
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1500 if ALL else 600)]
 
 LETTERS = 2000 if ALL else 200
-KILLS = 30 if ALL else 8
-AT_ONCE = 12  # letters that come between two kills
+KILLS = {False: 30 if ALL else 8, True: 30 if ALL else 2}  # of a homecoming from mirrored mailboxes, and from a catch-all
+AT_ONCE = 16  # letters that come between two kills
 
 
 @pytest.fixture
@@ -32,21 +32,47 @@ def outage(request: pytest.FixtureRequest, mended: Lab) -> Iterator[Outage]:
     controller.stop()
 
 
-def ended_by_kill(job: Job, seconds: float) -> bool:
-    """kill -9 after that time to the program and all that it has started; false if it had ended before."""
-    try:
-        job.wait(seconds)
-    except subprocess.TimeoutExpired:
-        return True
-    finally:
-        job.close()
-    return False
+class Killer:
+    """kill -9 to a homecoming and all that it has started: in turn at a random moment of the whole run, and when a random number of letters is home."""
+
+    def __init__(self, outage: Outage, chance: random.Random) -> None:
+        self.outage, self.chance, self.moments = outage, chance, Moments(chance)
+        self.anywhere = self.delivering = 0
+
+    @property
+    def killed(self) -> int:
+        return self.anywhere + self.delivering
+
+    def try_once(self) -> None:
+        if self.anywhere <= self.delivering:
+            self.anywhere += self.moments.try_once(lambda seconds: self._in_time(self.outage.begin(), seconds))
+        else:
+            self.delivering += self._in_delivery(self.outage.begin(), self.chance.randint(1, AT_ONCE // 2))
+
+    def _in_time(self, job: Job, seconds: float) -> bool:
+        try:
+            job.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return True
+        finally:
+            job.close()
+        return False
+
+    def _in_delivery(self, job: Job, letters: int) -> bool:
+        lands = self.outage.landed() + letters
+        try:
+            wait_until(
+                lambda: job.poll() is not None or self.outage.landed() >= lands, 300, f"{letters} letters are home", every=0.001
+            )
+            return job.poll() is None
+        finally:
+            job.close()
 
 
 @pytest.mark.first
 @pytest.mark.parametrize("outage", [False, True], ids=["mirrored", "catch-all"], indirect=True)
 def test_all_mail_of_an_outage_is_home_exactly_once_whatever_is_killed(outage: Outage) -> None:
-    lab, moments = outage.lab, Moments(random.Random(17))
+    lab, killer = outage.lab, Killer(outage, random.Random(17))
     outage.send(LETTERS // 5, "peace")
     outage.arrived()
     outage.primary_fails()
@@ -58,15 +84,16 @@ def test_all_mail_of_an_outage_is_home_exactly_once_whatever_is_killed(outage: O
     outage.send(LETTERS // 10, "both", straight_to=(lab.primary, lab.secondary))
     outage.arrived()
 
-    killed = 0
-    while killed < KILLS:
-        assert len(moments.tried) < 3 * KILLS, moments
-        outage.send(AT_ONCE, f"late-{len(moments.tried)}", straight_to=(lab.secondary,))
+    for round_ in range(3 * KILLS[outage.catch_all]):
+        if killer.killed == KILLS[outage.catch_all]:
+            break
+        outage.send(AT_ONCE, f"late-{round_}", straight_to=(lab.secondary,))
         outage.arrived()
-        killed += moments.try_once(lambda seconds: ended_by_kill(outage.begin(), seconds))
+        killer.try_once()
     told = outage.come_home().value
 
-    print(f"{moments}; {told}")
+    print(f"{killer.anywhere} kills at any moment, {killer.delivering} in the delivery; {killer.moments}; {told}")
+    assert killer.killed == KILLS[outage.catch_all]
     assert outage.wrong() == []
     assert outage.dated_otherwise() == []
     assert told["waiting"] == []
