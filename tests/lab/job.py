@@ -62,6 +62,10 @@ class Job:
         with contextlib.suppress(LookupError, ProcessLookupError):
             os.kill(self.pid, number)
 
+    def go_on(self) -> None:
+        """After a SIGSTOP. nsenter stops together with its program, so both are told."""
+        os.killpg(self._process.pid, signal.SIGCONT)
+
     def kill_group(self) -> None:
         """SIGKILL to the program and to every child that stayed in its process group; waits for its end."""
         with contextlib.suppress(ProcessLookupError):

@@ -113,7 +113,7 @@ def test_a_primary_that_fails_again_in_the_middle_gets_the_rest_later(outage: Ou
     job.send_signal(signal.SIGSTOP)
     assert outage.wrong() != []
     lab.primary.power_off()
-    job.send_signal(signal.SIGCONT)
+    job.go_on()
     assert job.wait(300) == 4, job.stderr()
     job.close()
     lab.primary.boot()
