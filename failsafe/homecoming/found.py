@@ -21,3 +21,4 @@ class Found:
     by_catch_all: bool
     uid_validity: int | None = None  # where it lies at the secondary now; None: it is gone from there, or that is not known
     uid: int | None = None
+    gone: bool = False  # it has left the secondary since

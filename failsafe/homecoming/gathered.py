@@ -65,6 +65,7 @@ class Gathered:
             by_catch_all=mailbox == self._catch_all,
             uid_validity=folder.uid_validity if is_there else None,
             uid=entry.uid if is_there else None,
+            gone=entry.gone_at is not None,
         )
 
     def _place(self, found: Found) -> Location:

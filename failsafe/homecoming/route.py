@@ -40,6 +40,7 @@ CANARY, DRAFT, VIEW, EARLIER, STRANGER = (
     "it came before the homecoming's time",
     "it was not sent by anybody of the domain",
 )
+REPAIRED = "it stood for a message that the bridge could not build, and has gone"
 NOT_BUILT = "the bridge at the secondary could not build it: run its repair, then it comes by itself"
 
 
@@ -88,7 +89,7 @@ def judge_found(found: Found, head: bytes, rules: Rules) -> Routing:
     if not counts(found, rules.begin):
         return Routing(left=EARLIER)
     if is_placeholder(head):
-        return Routing(waits=NOT_BUILT)
+        return Routing(left=REPAIRED) if found.gone else Routing(waits=NOT_BUILT)
     return route(found, head, rules.table, rules.unroutable, attributes=given, catch_all=rules.catch_all)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from failsafe.homecoming.found import Found
 from failsafe.homecoming.people import Addresses
-from failsafe.homecoming.route import NOT_BUILT, Route, Routing, Rules, judge_found, route
+from failsafe.homecoming.route import NOT_BUILT, REPAIRED, Route, Routing, Rules, judge_found, route
 from failsafe.homecoming.window import begin_of, counts
 from failsafe.mail.accounts import Accounts, Alias
 from failsafe.mail.canary import Canary
@@ -187,6 +187,7 @@ def test_what_proton_has_not_sent_yet_is_a_draft_and_a_folder_of_that_name_elsew
 
 def test_a_message_that_bridge_could_not_build_waits() -> None:
     assert judge_found(OWN, failed_to_build("Hello", AT, "abc=="), RULES) == Routing(waits=NOT_BUILT)
+    assert judge_found(replace(OWN, gone=True), failed_to_build("Hello", AT, "abc=="), RULES) == Routing(left=REPAIRED)
 
 
 def test_mail_counts_from_before_the_flip_on() -> None:
