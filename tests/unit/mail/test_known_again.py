@@ -23,7 +23,10 @@ def of(data: bytes) -> Fingerprint:
 
 def delivered_elsewhere(data: bytes) -> bytes:
     """As another server's delivery leaves it."""
-    return b"Return-Path: <anna@sender.test>\r\nDelivered-To: bob@example.org\r\nReceived: from relay.test by mx2.example.org\r\n" + data
+    return (
+        b"Return-Path: <anna@sender.test>\r\nDelivered-To: bob@example.org\r\nReceived: from relay.test by mx2.example.org\r\n"
+        + data
+    )
 
 
 @pytest.mark.parametrize("letter", ordinary(), ids=lambda odd: odd.name)
