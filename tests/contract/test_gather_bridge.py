@@ -75,7 +75,7 @@ def test_an_authority_in_ca_file_does_not_make_another_name_good(bridge: BridgeL
         connect(Endpoint("127.0.0.1", bridge.server.port, "implicit", str(other.authority)), Meter())
 
 
-def test_a_pin_with_colons_in_the_configuration_gathers_each_message_once_and_a_repair_adds_nothing(
+def test_a_pin_with_colons_in_the_configuration_gathers_each_message_once_and_after_a_repair_too(
     bridge: BridgeLike, tmp_path: Path
 ) -> None:
     away = Away(tmp_path, bridge.server, {ANN: OTHER}, port=bridge.port)
@@ -89,11 +89,12 @@ def test_a_pin_with_colons_in_the_configuration_gathers_each_message_once_and_a_
     report = away.gather()
     assert (report.result, report.missing, report.messages.total) == (Result.OK, (), 6)
     assert {one.folder for one in away.found()} == {"INBOX", "Sent"}
-    before = sorted(one.id for one in away.found())
     bridge.renumber(OTHER)
     again = away.gather()
     assert (again.result, again.guards) == (Result.OK, ())
-    assert sorted(one.id for one in away.found()) == before
+    assert (
+        len([one for one in away.found() if not one.gone]) == 6
+    )  # the old copies stay, marked: the bridge's store writes a new number into each
 
 
 def test_without_the_pin_a_gathering_says_what_to_do(bridge: BridgeLike, tmp_path: Path) -> None:
