@@ -114,7 +114,7 @@ def test_a_primary_that_fails_again_in_the_middle_gets_the_rest_later(outage: Ou
     assert outage.wrong() != []
     lab.primary.power_off(refuses=not ALL)  # a silent one takes minutes to be given up
     job.go_on()
-    assert job.wait(300) == 4, job.stderr()
+    assert job.wait(600) == 4, job.stderr()
     job.close()
     lab.primary.boot()
     outage.come_home()
