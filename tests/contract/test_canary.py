@@ -122,6 +122,9 @@ def test_a_canary_that_waits_in_the_queue_is_late_there_and_not_lost(
     world: CanaryWorld, watcher: Watcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAIL_CONFIG", str(world.folder))
+    logs = watcher.app.state_dir.parent / "mail-logs"  # where docker-mailserver has it, beside the mail
+    logs.mkdir()
+    (logs / "mail.log").symlink_to(world.folder / "mail.log")
     inside = Inside(watcher.app, "vps", timedelta(minutes=5))
     watcher.sees()
     wait_until(world.mails, 30, "the first canary arrives")
