@@ -68,6 +68,7 @@ class Sifter:
         for part in _parts(found for found in self._source.found() if found.internal_date >= self._since):
             rows = by_message(self._ledger.known(self._domain, part[0].mailbox, [found.id for found in part]))
             settled: list[Entry] = []
+            arrivals: list[Arrival] = []
             for found in part:
                 if (found.mailbox, found.id) in self._seen:
                     continue  # the same bytes in another folder
@@ -79,9 +80,10 @@ class Sifter:
                 for row in mine:
                     if row.state is State.WAITING and is_about_room(row.why):
                         self.full.add(row.to_mailbox)
-                yield from self._look_at(found, mine, settled)
+                arrivals += self._look_at(found, mine, settled)
             if settled and not self._dry:
                 self._ledger.write(settled)
+            yield from arrivals
 
     def _look_at(self, found: Found, mine: Sequence[Entry], settled: list[Entry]) -> Iterator[Arrival]:
         try:
@@ -104,7 +106,7 @@ class Sifter:
             if (goes.mailbox, goes.sent) in done:
                 self._count([done[goes.mailbox, goes.sent]])
                 continue
-            yield Arrival(
+            arrival = Arrival(
                 found,
                 goes.mailbox,
                 goes.folder,
@@ -114,6 +116,12 @@ class Sifter:
                 message.size,
                 message.header_id,
             )
+            if len(verdict) > 1 and (goes.mailbox, goes.sent) not in {(row.to_mailbox, row.sent) for row in mine}:
+                # A run that is killed between two mailboxes must not leave a ledger in which all of this message is settled.
+                settled.append(
+                    arrival.entry(self._domain, State.WAITING, self._now(), "it is brought after the mailboxes before it")
+                )
+            yield arrival
 
     def _stays(self, found: Found, message: Message, verdict: Stays) -> Entry:
         if verdict.waits:

@@ -17,7 +17,7 @@ from tests.support import Moments, wait_until
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1500 if ALL else 600)]
 
 LETTERS = 2000 if ALL else 200
-KILLS = {False: 30 if ALL else 8, True: 30 if ALL else 2}  # of a homecoming from mirrored mailboxes, and from a catch-all
+KILLS = {False: 30 if ALL else 8, True: 30 if ALL else 4}  # of a homecoming from mirrored mailboxes, and from a catch-all
 AT_ONCE = 16  # letters that come between two kills
 
 
