@@ -31,7 +31,7 @@ class Primary:
     done: bool = True
     dies_at: int | None = None
     is_down: bool = False
-    closed: Mapping[str, MailError] = field(default_factory=dict)  # mailboxes that let nobody in
+    closed: Mapping[str, BaseException] = field(default_factory=dict)  # mailboxes that let nobody in
     commands: int = 0
     listings: int = 0
 

@@ -68,6 +68,10 @@ def by_name(found: Found, _head: bytes) -> Verdict:
     return [Goes(found.mailbox, found.folder, sent=found.folder == "Sent")]
 
 
+class KilledError(BaseException):
+    """kill -9: nothing more is done, nothing more is written."""
+
+
 @dataclass
 class World:
     ledger: HomecomingStore
@@ -306,6 +310,18 @@ def test_one_message_for_two_people_goes_to_both_and_waits_for_one_alone(world: 
 
     assert counts(world.run()) == (1, 0, 1)
     world.primary.closed = {}
+    assert counts(world.run()) == (1, 1, 0)
+    assert [len(world.primary.bodies(name, "INBOX")) for name in (ANN, BOB)] == [1, 1]
+
+
+def test_who_comes_second_of_two_gets_the_message_though_the_run_was_killed_after_the_first(world: World) -> None:
+    world.secondary.put(mail(1), mailbox="all@example.org")
+    world.route = lambda _found, _head: [Goes(ANN, "INBOX"), Goes(BOB, "INBOX")]
+    world.primary.closed = {BOB: KilledError()}
+    with pytest.raises(KilledError):
+        world.run()
+    world.primary.closed = {}
+
     assert counts(world.run()) == (1, 1, 0)
     assert [len(world.primary.bodies(name, "INBOX")) for name in (ANN, BOB)] == [1, 1]
 
