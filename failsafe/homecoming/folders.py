@@ -40,7 +40,7 @@ _NAMES = {
     Place.SENT: "sent, sent items, sent mail, sent messages, sent-mail, gesendet, gesendete elemente, gesendete objekte, gesendete nachrichten, "
     "envoyés, messages envoyés, éléments envoyés, enviados, elementos enviados, mensajes enviados, inviata, inviati, posta inviata, verzonden, "
     "verzonden items, verzonden berichten, itens enviados, mensagens enviadas, e-mails enviados, skickat, skickade, sendt, sendte elementer, "
-    "sendte elementer, sendt post, lähetetyt, wysłane, elementy wysłane, odeslané, odeslaná pošta, отправленные, 送信済み, 送信済みアイテム, "
+    "sendt post, lähetetyt, wysłane, elementy wysłane, odeslané, odeslaná pošta, отправленные, 送信済み, 送信済みアイテム, "
     "送信済みメール, 已发送, 已发送邮件, 已傳送郵件, 寄件備份, 보낸 편지함",
     Place.TRASH: "trash, bin, deleted, deleted items, deleted messages, papierkorb, gelöscht, gelöschte elemente, gelöschte objekte, corbeille, "
     "éléments supprimés, papelera, eliminados, elementos eliminados, cestino, posta eliminata, prullenbak, verwijderde items, lixeira, lixo, "
