@@ -188,6 +188,7 @@ class _Line:
 
     def __init__(self, connection: socket.socket, deadline: Deadline) -> None:
         self.socket = connection
+        self._below = connection.dup()  # TLS takes `socket` its descriptor away, and its handshake may never come back
         self._watchdog = threading.Timer(deadline.left, self._cut)
         self._watchdog.daemon = True
         connection.settimeout(max(deadline.left, 0.001))
@@ -198,12 +199,13 @@ class _Line:
 
     def __exit__(self, *_: object) -> None:
         self._watchdog.cancel()
+        self._below.close()
         with contextlib.suppress(OSError):
             self.socket.close()
 
     def _cut(self) -> None:
         with contextlib.suppress(OSError):
-            socket.socket.shutdown(self.socket, socket.SHUT_RDWR)  # not the TLS object's own: that one is in use by the reader
+            self._below.shutdown(socket.SHUT_RDWR)
 
 
 def _client(line: _Line, host: str) -> IMAPClient:

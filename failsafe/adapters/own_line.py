@@ -24,6 +24,7 @@ from failsafe.adapters.sockets import (
     Deadline,
     LookupFailed,
     connect,
+    cut_after,
     look_up,
     split_address,
     verifying_context,
@@ -101,7 +102,7 @@ def _leaf(connection: socket.socket, host: str, context: ssl.SSLContext, deadlin
     """Empty where it is verified, UNVERIFIED where it is not, None where there is no TLS."""
     connection.settimeout(max(deadline.left, 0.001))
     try:
-        with context.wrap_socket(connection, server_hostname=host):
+        with cut_after(connection, deadline.left), context.wrap_socket(connection, server_hostname=host):
             return ""
     except ssl.SSLCertVerificationError:
         return UNVERIFIED
@@ -121,7 +122,7 @@ def _shown(address: Address, deadline: Deadline) -> str | None:
     try:
         with connect(address, deadline) as connection:
             connection.settimeout(max(deadline.left, 0.001))
-            with context.wrap_socket(connection) as secured:
+            with cut_after(connection, deadline.left), context.wrap_socket(connection) as secured:
                 return hashlib.sha256(secured.getpeercert(binary_form=True) or b"").hexdigest()
     except (OSError, ConnectFailed, ValueError):
         return None

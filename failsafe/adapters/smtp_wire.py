@@ -13,7 +13,7 @@ import socket
 import ssl
 from collections.abc import Sequence
 
-from failsafe.adapters.sockets import Deadline
+from failsafe.adapters.sockets import Deadline, cut_after
 from failsafe.mail.replies import Reply, ReplyFault, parse_line, printable
 
 LINE_BYTES = 4096  # RFC 5321 4.5.3.1.5 allows 512; real servers pass that
@@ -115,9 +115,11 @@ class SmtpWire:
         What came in plain text after the 220 is thrown away: it is not protected (CVE-2011-0411).
         """
         self._buffer.clear()
-        self._socket.settimeout(max(self._session.sooner(seconds).left, 0.001))
+        left = max(self._session.sooner(seconds).left, 0.001)
+        self._socket.settimeout(left)
         try:
-            self._socket = context.wrap_socket(self._socket, server_hostname=host)
+            with cut_after(self._socket, left):
+                self._socket = context.wrap_socket(self._socket, server_hostname=host)
         except ssl.SSLCertVerificationError as error:
             raise TlsFault(error.verify_message or _reason(error), certificate=True) from error
         except (OSError, ValueError) as error:

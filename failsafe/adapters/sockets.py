@@ -6,6 +6,7 @@ is given up on.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import ipaddress
@@ -13,6 +14,7 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,6 +129,34 @@ def _verifying_context(ca_file: str | None, _changed: int, _hour: int) -> ssl.SS
     if ca_file is not None:
         context.load_verify_locations(ca_file)
     return context
+
+
+@contextlib.contextmanager
+def cut_after(connection: socket.socket, seconds: float) -> Iterator[None]:
+    """For a TLS handshake: ends the connection below it after `seconds`. Raises TimeoutError where it did, and something broke by that.
+
+    The socket's own timeout does not: OpenSSL reads on without coming back as long as bytes come, and a server may send messages that mean nothing
+    (HelloRequest) for ever.
+    """
+    over, below = threading.Event(), connection.dup()  # wrapping takes `connection` its descriptor away
+
+    def cut() -> None:
+        over.set()
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            below.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(max(seconds, 0.001), cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        if over.is_set():
+            raise TimeoutError("timed out") from error
+        raise
+    finally:
+        timer.cancel()
+        below.close()
 
 
 def connect(address: Address, deadline: Deadline) -> socket.socket:

@@ -11,7 +11,7 @@ import socket
 import ssl
 
 from failsafe.adapters.smtp_wire import SmtpWire, TlsFault, Transcript, WireFault
-from failsafe.adapters.sockets import CannotLook, ConnectFailed, Deadline, connect, look_up, verifying_context
+from failsafe.adapters.sockets import CannotLook, ConnectFailed, Deadline, connect, cut_after, look_up, verifying_context
 from failsafe.errors import MailError
 from failsafe.mail.replies import Reply, printable
 from failsafe.model import Endpoint
@@ -123,7 +123,8 @@ def _plain_login(user: str, secret: str) -> str:
 
 def _secured(connection: socket.socket, context: ssl.SSLContext, host: str) -> socket.socket:
     try:
-        return context.wrap_socket(connection, server_hostname=host)
+        with cut_after(connection, connection.gettimeout() or WHOLE_SECONDS):
+            return context.wrap_socket(connection, server_hostname=host)
     except ssl.SSLCertVerificationError as error:
         connection.close()
         raise TlsFault(error.verify_message, certificate=True) from error

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from failsafe.canaries import make_canary_key
 from failsafe.catalogs import rebuild_catalog
 from failsafe.clock import SystemClock
 from failsafe.erasure import erase, find_targets
+from failsafe.homecoming.found import Found
 from failsafe.mail.canary import Canary
 from failsafe.maintenance import plan_server
 from failsafe.model import Result
@@ -201,7 +203,11 @@ def test_a_source_that_numbers_its_messages_anew_adds_nothing(away: Away) -> Non
     away.server.doveadm("mailbox", "update", "--uid-validity", "77778", "-u", away.logins[ANN], "Sent")
     report = away.gather()
     assert (report.result, report.guards) == (Result.OK, ())
-    assert sorted(map(repr, away.found())) == sorted(map(repr, before))
+    assert sorted(map(repr, map(unnumbered, away.found()))) == sorted(map(repr, map(unnumbered, before)))
+
+
+def unnumbered(found: Found) -> Found:
+    return replace(found, uid_validity=None, uid=None)
 
 
 def test_a_mailbox_whose_login_was_taken_out_of_the_configuration_is_still_found(away: Away) -> None:
