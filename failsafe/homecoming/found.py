@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+
+ASKED_AT_ONCE = 500  # found messages for one question to the ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,3 +25,15 @@ class Found:
     uid_validity: int | None = None  # where it lies at the secondary now; None: it is gone from there, or that is not known
     uid: int | None = None
     gone: bool = False  # it has left the secondary since
+
+
+def in_parts(found: Iterable[Found]) -> Iterator[list[Found]]:
+    """As they come; each part is of one mailbox, and of no more than ASKED_AT_ONCE."""
+    part: list[Found] = []
+    for one in found:
+        if part and (one.mailbox != part[0].mailbox or len(part) == ASKED_AT_ONCE):
+            yield part
+            part = []
+        part.append(one)
+    if part:
+        yield part

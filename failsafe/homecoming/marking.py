@@ -6,14 +6,13 @@ back at the primary and its archive lies in a repository.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
-from failsafe.homecoming.found import Found
+from failsafe.homecoming.found import Found, in_parts
 from failsafe.homecoming.ledger import AT_HOME, Ledger, by_message
 from failsafe.homecoming.plan import KEYWORD
 
 KEYWORD_MARK, FOLDER_MARK = "keyword", "folder:"
-ASKED_AT_ONCE = 500
 MOST = 10_000  # messages in one run; the next one goes on
 
 Place = tuple[str, str, int]  # mailbox, folder, UIDVALIDITY
@@ -23,7 +22,7 @@ def to_mark(domain: str, found: Iterable[Found], ledger: Ledger, mark: str) -> d
     """Place -> UIDs. Raises ArchiveError, StoreError."""
     places: dict[Place, list[int]] = {}
     count = 0
-    for part in _parts(each for each in found if not _is_marked(each, mark)):
+    for part in in_parts(each for each in found if not _is_marked(each, mark)):
         rows = by_message(ledger.known(domain, part[0].mailbox, [each.id for each in part]))
         for each in part:
             mine = rows.get(each.id, [])
@@ -42,14 +41,3 @@ def _is_marked(found: Found, mark: str) -> bool:
     if mark == KEYWORD_MARK:
         return KEYWORD.lower() in {keyword.lower() for keyword in found.keywords}
     return found.folder == mark.removeprefix(FOLDER_MARK)
-
-
-def _parts(found: Iterable[Found]) -> Iterator[list[Found]]:
-    part: list[Found] = []
-    for one in found:
-        if part and (one.mailbox != part[0].mailbox or len(part) == ASKED_AT_ONCE):
-            yield part
-            part = []
-        part.append(one)
-    if part:
-        yield part

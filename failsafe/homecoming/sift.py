@@ -10,14 +10,12 @@ from typing import Protocol
 
 from failsafe.backup.destinations.imap import is_about_room
 from failsafe.errors import ArchiveError
-from failsafe.homecoming.found import Found
+from failsafe.homecoming.found import Found, in_parts
 from failsafe.homecoming.ledger import AT_HOME, SETTLED, Entry, Ledger, State, by_message
 from failsafe.homecoming.plan import Arrival, Waits
 from failsafe.mail.fingerprint import Fingerprint, fingerprint
 from failsafe.mail.headers import HEAD_LIMIT, parse_headers
 from failsafe.mail.identity import Digester
-
-ASKED_AT_ONCE = 500  # found messages for one question to the ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +63,7 @@ class Sifter:
 
     def arrivals(self) -> Iterator[Arrival]:
         """Raises ArchiveError where the archive cannot be read at all, StoreError."""
-        for part in _parts(found for found in self._source.found() if found.internal_date >= self._since):
+        for part in in_parts(found for found in self._source.found() if found.internal_date >= self._since):
             rows = by_message(self._ledger.known(self._domain, part[0].mailbox, [found.id for found in part]))
             settled: list[Entry] = []
             arrivals: list[Arrival] = []
@@ -169,15 +167,3 @@ def read_message(pieces: Iterable[bytes]) -> Message:
     header_id = parse_headers(bytes(head)).message_id
     whole = digester.size <= HEAD_LIMIT or bool(header_id)
     return Message(bytes(head), known, digester.canonical, digester.size, header_id if whole else None)
-
-
-def _parts(found: Iterable[Found]) -> Iterator[list[Found]]:
-    """Of one mailbox each."""
-    part: list[Found] = []
-    for one in found:
-        if part and (one.mailbox != part[0].mailbox or len(part) == ASKED_AT_ONCE):
-            yield part
-            part = []
-        part.append(one)
-    if part:
-        yield part
