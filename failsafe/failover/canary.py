@@ -99,6 +99,14 @@ def judge_canary(book: CanaryBook, now: datetime, every: timedelta) -> tuple[Pro
     return ProbeClass.UNKNOWN, "no canary has arrived yet" if book.sent else "no canary was sent yet"
 
 
+def looked_for_until(now: datetime, every: timedelta) -> datetime:
+    """A canary that the server took until then would have been found by now, if it arrived: two looks at the mailbox have come since.
+
+    One taken later says nothing of those that are missing: they may never have come here, and it is about to be found.
+    """
+    return now - every * 2 / CANARY_LOOKS
+
+
 def lost_from(book: CanaryBook, now: datetime, every: timedelta) -> datetime | None:
     """When the first canary was sent that seems to be lost at the primary; None where none does."""
     if book.away or judge_canary(book, now, every)[0] is not ProbeClass.DOWN:

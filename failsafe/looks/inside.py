@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from failsafe.app import LOOK_SILENCE, App
 from failsafe.canaries import read_book
 from failsafe.errors import FailsafeError
-from failsafe.failover.canary import lost_from
+from failsafe.failover.canary import looked_for_until, lost_from
 from failsafe.failover.delivery import INSIDE, INSIDE_ROUNDS
 from failsafe.looks.look import Look
 from failsafe.model import Axis, Evidence, ProbeClass
@@ -68,7 +68,7 @@ class Inside:
         if reading.seen is None:
             return self._evidence(Axis.DELIVERY, ProbeClass.UNKNOWN, reading.why, now)
         lost_from = self._lost_from(now)
-        taken = None if lost_from is None else self._has_taken(lost_from)
+        taken = None if lost_from is None else self._has_taken(lost_from, now)
         seen, text = judge_queue(reading.seen.queue, now, lost=lost_from is not None, taken=taken)
         return self._evidence(Axis.DELIVERY, seen, text, now)
 
@@ -76,10 +76,11 @@ class Inside:
         table = self._app.config.canary.get(self._server)
         return None if table is None else lost_from(read_book(self._app.state_dir, self._server), now, table.every)
 
-    def _has_taken(self, lost_from: datetime) -> bool | None:
+    def _has_taken(self, lost_from: datetime, now: datetime) -> bool | None:
         """Whether mail for the canary's address was taken here since, by the log. A look tells of the time since the one before it."""
         rows = self._app.vitals.since(self._server, INSIDE, lost_from + self._interval * LOG_SHARE)
-        told = [row.numbers["log"].get("taken") for row in rows if row.numbers.get("log")]
+        until = looked_for_until(now, self._app.config.canary[self._server].every)
+        told = [row.numbers["log"].get("taken") for row in rows if row.at <= until and row.numbers.get("log")]
         known = [count for count in told if count is not None]
         return any(known) if known else None
 

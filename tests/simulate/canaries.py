@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from failsafe.failover.canary import REMEMBERED, Arrival, CanaryBook, judge_canary, lost_from
+from failsafe.failover.canary import REMEMBERED, Arrival, CanaryBook, judge_canary, looked_for_until, lost_from
 from failsafe.failover.delivery import CANARY, INSIDE
 from failsafe.failover.vitals import Queue, judge_queue
 from failsafe.mail.canary import Canary
@@ -102,8 +102,9 @@ class Canaries:
         awaited = sum(len(machine.canaries.queued) for machine in self._world.machines.values())
         queue, lost_at = Queue({}, own=self._world.put_off, awaited=awaited), lost_from(book, now, self._scenario.canary_every)
         after = None if lost_at is None else lost_at - self._machine.offset + self._scenario.every(INSIDE) * 0.5
+        until = looked_for_until(at, self._scenario.canary_every)
         taken = after is not None and any(
-            taken_at > after for machine in self._world.machines.values() for taken_at in machine.canaries.taken
+            after < taken_at <= until for machine in self._world.machines.values() for taken_at in machine.canaries.taken
         )
         return judge_queue(queue, now, lost=lost_at is not None, taken=taken)[0]
 
