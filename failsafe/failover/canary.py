@@ -61,11 +61,21 @@ class CanaryBook:
         return replace(self, sent=kept, newest=newest, arrived=self.arrived + 1)
 
     def settle(self, now: datetime, every: timedelta) -> CanaryBook:
-        """Counts as lost what later ones have overtaken, and forgets it."""
-        newest = self.newest
+        """Counts as lost what later ones have overtaken, and forgets it. `now`: by the clock that the canaries were sent by."""
+        sent, newest = self._sent_by(now)
         late = now - every * LOST_AFTER
-        gone = [each for each in self.sent if newest is not None and each.sent_at < newest.canary.sent_at and each.sent_at < late]
-        return replace(self, sent=tuple(each for each in self.sent if each not in gone), lost=self.lost + len(gone))
+        gone = [each for each in sent if newest is not None and each.sent_at < newest.canary.sent_at and each.sent_at < late]
+        return replace(self, sent=tuple(each for each in sent if each not in gone), newest=newest, lost=self.lost + len(gone))
+
+    def _sent_by(self, now: datetime) -> tuple[tuple[Canary, ...], Arrival | None]:
+        """What was sent "in the future" was sent by a clock that has been set back since: before now, whenever that was.
+
+        Left as it is, one that arrived would pass for later than all that are lost until the clock comes there.
+        """
+        newest = self.newest
+        if newest is not None and newest.canary.sent_at > now:
+            newest = replace(newest, canary=replace(newest.canary, sent_at=now))
+        return tuple(replace(each, sent_at=now) if each.sent_at > now else each for each in self.sent), newest
 
     def is_due(self, now: datetime, every: timedelta) -> bool:
         return self.tried_at is None or now < self.tried_at or now - self.tried_at >= every

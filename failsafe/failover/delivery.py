@@ -47,9 +47,11 @@ def lost_delivery(facts: DomainFacts) -> tuple[View, ...]:
 
 def delivery_decides(facts: DomainFacts) -> bool:
     """Whether mail is lost behind a way in that is not down itself. Where it is, canaries cannot arrive, and that says no more."""
+    if not lost_delivery(facts):
+        return False
     against = [view for view in facts.views if view.verdict in AGAINST]
     way_in_is_up = any(view.verdict is Verdict.UP for view in facts.views)
-    return bool(lost_delivery(facts)) and (way_in_is_up or len(against) < votes_needed(facts))
+    return way_in_is_up or len(against) < votes_needed(facts)
 
 
 def voices(facts: DomainFacts) -> tuple[View, ...]:

@@ -22,10 +22,13 @@ class Looks:
     def __init__(self, machine: str, vantage: str, interval: timedelta) -> None:
         self._name = f"{SERVER}/{vantage}/{axis_of(vantage)} by {machine}"
         self._interval = interval
+        self._known: dict[int, datetime] = {}  # asked for again and again
 
     def at(self, number: int) -> datetime:
-        begun = START + number * self._interval
-        return next_run_at(Probe(self._name, self._interval, begun), begun)
+        if number not in self._known:
+            begun = START + number * self._interval
+            self._known[number] = next_run_at(Probe(self._name, self._interval, begun), begun)
+        return self._known[number]
 
     def first_after(self, when: datetime) -> int:
         """The number of the first look later than `when`."""

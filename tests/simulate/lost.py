@@ -66,8 +66,8 @@ class Behind:
             return f"{', '.join(long) or 'nobody'} said so for {policy.down_for}"
         if any(process.snapshot.delivery[looker].last < process.started_at for looker in long):
             return "nobody has looked since the start"
-        overdue = process.machine.canaries.book.overdue(process.clock.now(), self._scenario.canary_every)
-        if policy.quorum > 1 and not process.machine.canaries.swallowed & {each.number for each in overdue}:
+        missing = {each.number for each in process.machine.canaries.book.sent}  # also those that are not overdue yet
+        if policy.quorum > 1 and not process.machine.canaries.swallowed & missing:
             return "the primary took none of those that are missing, or has them in its queue"
         return ""
 

@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 
 from failsafe.failover.canary import Arrival, CanaryBook, book_of_json, book_to_json, judge_canary, lost_from
-from failsafe.failover.decide import Order, decide
+from failsafe.failover.decide import Order, decide, why_not_automatic
 from failsafe.failover.delivery import CANARY, INSIDE, is_undelivered, judge_witness, lost_delivery, witnesses
 from failsafe.failover.facts import DomainFacts
 from failsafe.failover.health import EvidenceRun, JudgePolicy
 from failsafe.failover.machine import Trigger
 from failsafe.failover.notices import LOST, losing_mail
 from failsafe.mail.canary import Canary
-from failsafe.model import Axis, DomainState, Evidence, ProbeClass, Verdict
+from failsafe.model import Axis, DomainState, Evidence, FlipKind, ProbeClass, Verdict
 from tests.unit.failover.world import NOW, Scene, minutes, record, view
 
 UP, DOWN, UNKNOWN = Verdict.UP, Verdict.DOWN, Verdict.UNKNOWN
@@ -116,12 +116,7 @@ def test_after_a_start_both_have_to_look_again_before_mail_is_called_lost() -> N
 
 
 def test_the_way_home_from_lost_delivery_waits_for_a_person_or_a_canary_at_the_primary() -> None:
-    home = Scene.recovered() if hasattr(Scene, "recovered") else None
-    if home is None:
-        home = replace(Scene.peace(), record=record(DomainState.RECOVERING, 600))
-    from failsafe.failover.decide import why_not_automatic
-    from failsafe.model import FlipKind
-
+    home = Scene.recovered()
     assert why_not_automatic(home, FlipKind.FAILBACK) == ()
     assert any("canary" in reason for reason in why_not_automatic(replace(home, undelivered=True), FlipKind.FAILBACK))
 
@@ -194,3 +189,11 @@ def test_a_way_in_that_is_down_decides_itself_since_when_it_is() -> None:
     facts = replace(losing(1), views=down)
     assert Order.FLIP in decide(facts, NOW).orders
     assert losing_mail(facts) != LOST
+
+
+def test_a_clock_that_was_ahead_does_not_let_an_old_arrival_hide_a_later_loss() -> None:
+    """Sent and found by a clock an hour ahead, then three that are lost by the right one."""
+    ahead = CanaryBook(newest=arrival(-15), sent=(canary(-30),)).settle(NOW - minutes(45), EVERY)
+    lost = replace(ahead, sent=(*ahead.sent, canary(44), canary(31)))
+
+    assert lost_from(lost.settle(NOW, EVERY), NOW, EVERY) == NOW - minutes(44)
