@@ -1,6 +1,7 @@
 """The failover machine through simulated trouble: does every invariant hold, does a bad line ever flip, is every broken guard noticed?"""
 
 import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -53,7 +54,7 @@ def measure(seeds: int, hours: int) -> Report:
     report = Report("simulate", how)
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         began = time.perf_counter()
-        tallies = list(pool.map(_seed, range(seeds), chunksize=PORTION))
+        tallies = list(_told(pool.map(_seed, range(seeds), chunksize=PORTION), seeds))
         _tell_seeds(report, tallies, time.perf_counter() - began)
         _tell_homes(report, pool, hours)
         _tell_dead(report, list(pool.map(_dead, range(DEAD), chunksize=PORTION)))
@@ -63,6 +64,16 @@ def measure(seeds: int, hours: int) -> Report:
 
 def _seed(seed: int) -> Tally:
     return Tally.of(simulate(seed))
+
+
+def _told(tallies: Iterator[Tally], of: int) -> Iterator[Tally]:
+    """The same, with what breaks told at once, and how far it has come: all of it takes an hour."""
+    for number, one in enumerate(tallies, 1):
+        if one.violation:
+            print(f"seed {one.seed}: {one.violation.splitlines()[0]}", file=sys.stderr, flush=True)
+        if number % 1000 == 0:
+            print(f"{number:,} of {of:,} seeds", file=sys.stderr, flush=True)
+        yield one
 
 
 def _home(asked: tuple[int, int, bool]) -> Tally:

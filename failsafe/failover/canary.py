@@ -77,6 +77,11 @@ class CanaryBook:
             newest = replace(newest, canary=replace(newest.canary, sent_at=now))
         return tuple(replace(each, sent_at=now) if each.sent_at > now else each for each in self.sent), newest
 
+    def arrived_since(self, before: CanaryBook) -> Arrival | None:
+        """The newest, where it was found after `before`. Known by its number: a clock set back has other dates."""
+        known = None if before.newest is None else before.newest.canary.number
+        return self.newest if self.newest is not None and self.newest.canary.number != known else None
+
     def is_due(self, now: datetime, every: timedelta) -> bool:
         return self.tried_at is None or now < self.tried_at or now - self.tried_at >= every
 

@@ -78,7 +78,8 @@ class CanaryLook:
         self._keep(before, book, now)
         if book.login_refused:
             return Judged(ProbeClass.UNKNOWN, book.refused, Sign.LOGIN_REFUSED)
-        if away and book.newest is not None and book.newest != before.newest and not book.newest.place:
+        found = book.arrived_since(before)
+        if away and found is not None and not found.place:
             return Judged(ProbeClass.UP, "mail goes to the secondary, and a canary has arrived at the primary")
         if away:
             return Judged(ProbeClass.UNKNOWN, self._told_away(book, now, followed))
@@ -160,19 +161,19 @@ class CanaryLook:
         if book == before:
             return
         newest = book.newest
-        new = newest is not None and newest != before.newest
+        new = book.arrived_since(before)
         numbers = {
             "seconds": newest.seconds if newest is not None else None,
             "place": newest.place if newest is not None else "",
-            "new": new,
+            "new": new is not None,
             "awaited": len(book.sent),
             "overdue": len(book.overdue(now, self._table.every)),
             "lost": book.lost,
             "arrived": book.arrived,
         }
         self._app.vitals.record(VitalRow(self._server, CANARY, now, numbers))
-        if new and newest is not None:
-            get_log().info("canary", server=self._server, seconds=newest.seconds, place=newest.place or "primary")
+        if new is not None:
+            get_log().info("canary", server=self._server, seconds=new.seconds, place=new.place or "primary")
 
 
 def canary(app: App, server: str) -> Iterator[Look]:

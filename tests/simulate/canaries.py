@@ -75,7 +75,8 @@ class Canaries:
         if away and not self._scenario.followed:
             book = replace(book, sent=())
         self.book = self._send(book, at) if book.is_due(now, every) else book
-        if away and self.book.newest is not None and self.book.newest != before.newest and not self.book.newest.place:
+        found = self.book.arrived_since(before)
+        if away and found is not None and not found.place:
             return ProbeClass.UP
         return ProbeClass.UNKNOWN if away else judge_canary(self.book, now, every)[0]
 

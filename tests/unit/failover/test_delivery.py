@@ -197,3 +197,12 @@ def test_a_clock_that_was_ahead_does_not_let_an_old_arrival_hide_a_later_loss() 
     lost = replace(ahead, sent=(*ahead.sent, canary(44), canary(31)))
 
     assert lost_from(lost.settle(NOW, EVERY), NOW, EVERY) == NOW - minutes(44)
+
+
+def test_a_clock_set_back_makes_no_canary_arrive_anew() -> None:
+    before = CanaryBook(newest=arrival(-15), sent=(canary(5),))
+    settled = before.settle(NOW, EVERY)
+
+    assert settled.arrived_since(before) is None
+    assert settled.note_found(arrival(5)).arrived_since(before) is None  # an older one
+    assert settled.note_found(Arrival(canary(-30), NOW)).arrived_since(before) is not None
