@@ -128,6 +128,8 @@ class Behind:
         yield from (kind for kind in ("third-party", "inside", "store") if world.on(kind))
         if world.on("route", HERE):
             yield "the mailbox cannot be read"
+        if machine.canaries.queued:
+            yield "a canary waits in the primary's queue, where mail is safe"
         yield from world.watchman.liveness.standing(machine, record)
         if world.watchman.unready(machine, record):
             yield "the secondary is not ready"
