@@ -49,6 +49,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "web": ("failsafe.cli.web", "The dashboard alone."),
     "config": ("failsafe.cli.config", "Validate the configuration, or print its schema."),
     "db": ("failsafe.cli.db", "Migrate the database."),
+    "licences": ("failsafe.cli.licences", "The licence of failsafe and of everything that it is installed with."),
 }
 
 

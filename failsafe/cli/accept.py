@@ -7,6 +7,7 @@ from enum import StrEnum
 import typer
 
 from failsafe.cli.common import JSON_OPTION, answer, answer_json, open_app, say, verbs_app
+from failsafe.cli.names import servers
 
 app = verbs_app()
 
@@ -23,7 +24,7 @@ class What(StrEnum):
 
 @app.command()
 def accept(
-    server: str = typer.Argument(..., metavar="SERVER"),
+    server: str = typer.Argument(..., autocompletion=servers, metavar="SERVER"),
     mailbox: str = typer.Option(None, "--mailbox", metavar="M", help="Only this mailbox (of losses and tampering)."),
     what: What = typer.Option(What.LOSS, "--what", help="What was meant."),
     reason: str = typer.Option(..., "--reason", metavar="TEXT", help="Kept in the audit trail."),

@@ -8,14 +8,15 @@ from typing import Any
 import typer
 
 from failsafe.cli.common import JSON_OPTION, answer, answer_json, open_app, progress, say, verbs_app
+from failsafe.cli.names import repositories, servers
 from failsafe.cli.search import for_terminal
 from failsafe.errors import EXIT_EXTERNAL, EXIT_FINDINGS, EXIT_OK, UsageError
 
 app = verbs_app()
-SERVERS = typer.Argument(None, metavar="[SERVER]…", help="Which mail servers (default: all).")
-ONE_SERVER = typer.Option(None, "--server", metavar="S", help="Only this mail server.")
+SERVERS = typer.Argument(None, autocompletion=servers, metavar="[SERVER]…", help="Which mail servers (default: all).")
+ONE_SERVER = typer.Option(None, "--server", autocompletion=servers, metavar="S", help="Only this mail server.")
 PROBLEMS_NAMED = 100  # of a repository's archives; `archives` has each one's own
-ONE_REPOSITORY = typer.Option(None, "--repository", metavar="R", help="Only this repository.")
+ONE_REPOSITORY = typer.Option(None, "--repository", autocompletion=repositories, metavar="R", help="Only this repository.")
 
 
 @app.command()
@@ -27,6 +28,7 @@ def backup(
     repository: str = typer.Option(
         None,
         "--repository",
+        autocompletion=repositories,
         metavar="R",
         help="Bring only this repository up to date with what was pulled already; pull nothing.",
     ),

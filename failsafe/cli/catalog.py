@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from failsafe.cli.common import JSON_OPTION, answer, answer_json, open_app, progress, say, verbs_app
+from failsafe.cli.names import repositories
 
 app = verbs_app(
     "The catalog of all messages ever seen, which `search` and `restore` look at. It is never the only copy of anything.\n\n"
@@ -19,7 +20,9 @@ def catalog() -> None:
 
 @app.command()
 def rebuild(
-    repository: str = typer.Option(None, "--repository", metavar="R", help="From this one (default: the nearest that answers)."),
+    repository: str = typer.Option(
+        None, "--repository", autocompletion=repositories, metavar="R", help="From this one (default: the nearest that answers)."
+    ),
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Makes the catalog anew from the snapshots of a repository alone: this machine's staging and database are not needed.

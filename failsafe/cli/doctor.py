@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from failsafe.cli.common import JSON_OPTION, answer, answer_json, open_app, verbs_app
+from failsafe.cli.names import domains
 from failsafe.errors import EXIT_FINDINGS
 from failsafe.model import Finding, Severity
 
@@ -16,7 +17,11 @@ ORDER = {Severity.FAIL: 0, Severity.WARN: 1, Severity.SKIPPED: 2, Severity.OK: 3
 @app.command()
 def doctor(
     domain: str = typer.Option(
-        None, "--domain", metavar="D", help="Show only this domain, its server and this machine (everything is looked at)."
+        None,
+        "--domain",
+        autocompletion=domains,
+        metavar="D",
+        help="Show only this domain, its server and this machine (everything is looked at).",
     ),
     prove_cas: bool = typer.Option(
         False,

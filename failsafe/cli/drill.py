@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import typer
 
 from failsafe.cli.common import JSON_OPTION, answer, answer_json, open_app, progress, say, verbs_app
+from failsafe.cli.names import domains, repositories
 from failsafe.cli.search import for_terminal
 from failsafe.clock import SystemClock
 from failsafe.errors import EXIT_EXTERNAL, EXIT_FINDINGS, EXIT_OK, ConfigError, UsageError
@@ -22,7 +23,7 @@ app = verbs_app(
     "Examples: failsafe drill restore --repository nas\n          failsafe drill failover example.org"
 )
 SHOWN = 20  # findings of a server, for a person
-ONE_REPOSITORY = typer.Option(None, "--repository", metavar="R", help="Only this repository.")
+ONE_REPOSITORY = typer.Option(None, "--repository", autocompletion=repositories, metavar="R", help="Only this repository.")
 
 
 KIT = typer.Option(None, "--kit", metavar="FILE", help="From this recovery kit alone, in an empty home directory.")
@@ -140,7 +141,7 @@ def _exit_code(reports: list[Any]) -> int:
 
 
 @app.command()
-def failover(domain: str = typer.Argument(..., metavar="DOMAIN"), as_json: bool = JSON_OPTION) -> None:
+def failover(domain: str = typer.Argument(..., autocompletion=domains, metavar="DOMAIN"), as_json: bool = JSON_OPTION) -> None:
     """Rehearses a failover there and back at failsafe-drill.DOMAIN: real writes, verified at every authoritative server, and measured.
 
     The live MX records are read before and after, and never written. Nothing is left behind; what a killed drill left, the next one clears.

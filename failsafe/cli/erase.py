@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from failsafe.cli.common import JSON_OPTION, YES_OPTION, answer, answer_json, open_app, say, verbs_app
+from failsafe.cli.names import domains, servers
 from failsafe.cli.search import for_terminal, plain
 from failsafe.errors import EXIT_FINDINGS, EXIT_OK, Interrupted, UsageError
 
@@ -21,8 +22,8 @@ SHOWN = 20  # mailboxes of a domain, for a person
 
 @app.command()
 def erase(
-    name: str = typer.Argument(..., metavar="MAILBOX|DOMAIN"),
-    server: str = typer.Option(None, "--server", metavar="S", help="Only on this mail server."),
+    name: str = typer.Argument(..., autocompletion=domains, metavar="MAILBOX|DOMAIN"),
+    server: str = typer.Option(None, "--server", autocompletion=servers, metavar="S", help="Only on this mail server."),
     reason: str = typer.Option("", "--reason", metavar="TEXT", help="Kept in the audit trail."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Only show what would be erased, and when the last copies disappear."),
     undo: bool = typer.Option(

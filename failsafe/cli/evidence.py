@@ -7,6 +7,7 @@ from datetime import timedelta
 import typer
 
 from failsafe.cli.common import JSON_OPTION, answer, answer_json, open_app, verbs_app
+from failsafe.cli.names import servers
 from failsafe.errors import UsageError
 from failsafe.failover.health import EvidenceRun
 
@@ -17,7 +18,9 @@ USUAL_SPAN = timedelta(days=1)
 
 @app.command()
 def evidence(
-    server: str = typer.Argument("", metavar="[SERVER]", help="A mail server with a [probe] table; left out: all."),
+    server: str = typer.Argument(
+        "", autocompletion=servers, metavar="[SERVER]", help="A mail server with a [probe] table; left out: all."
+    ),
     axis: str = typer.Option("", "--axis", help="inbound, submission, access, delivery or host."),
     vantage: str = typer.Option("", "--vantage", metavar="V", help="From where; `here` is this machine."),
     since: str = typer.Option("", "--since", metavar="T", help="2026-11-20, yesterday 18:00, or 2h (ago); left out: a day."),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from failsafe.cli.common import JSON_OPTION, YES_OPTION, answer, answer_json, confirm, open_app, say, verbs_app
+from failsafe.cli.names import domains, servers
 from failsafe.errors import EXIT_EXTERNAL, EXIT_OK, Refused, UsageError
 from failsafe.model import FlipKind, Side
 
@@ -22,8 +23,8 @@ app = verbs_app()
 
 WORDS_TRIED = 3  # times a hold, a release or an acknowledgement is written, if the daemon writes in between
 
-DOMAINS = typer.Argument(None, metavar="DOMAIN…", help="Which domains.")
-SERVER = typer.Option(None, "--server", metavar="S", help="All domains of this mail server.")
+DOMAINS = typer.Argument(None, autocompletion=domains, metavar="DOMAIN…", help="Which domains.")
+SERVER = typer.Option(None, "--server", autocompletion=servers, metavar="S", help="All domains of this mail server.")
 ALL = typer.Option(False, "--all", help="All domains.")
 REASON = typer.Option("", "--reason", metavar="TEXT", help="Kept in the audit trail.")
 DRY_RUN = typer.Option(False, "--dry-run", help="Print exactly what would be sent; write nothing.")
@@ -63,7 +64,7 @@ def failback(
 
 @app.command(name="adopt-mx")
 def adopt_mx(
-    domain: str = typer.Argument(..., metavar="DOMAIN"),
+    domain: str = typer.Argument(..., autocompletion=domains, metavar="DOMAIN"),
     dry_run: bool = DRY_RUN,
     yes: bool = YES_OPTION,
     reason: str = REASON,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from failsafe.cli.common import JSON_OPTION, answer, answer_json, open_app, progress, say, verbs_app
+from failsafe.cli.names import domains
 from failsafe.cli.search import for_terminal
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ SHOWN = 20  # messages that wait, for a person
 
 @app.command()
 def homecoming(
-    domain: str = typer.Argument(..., metavar="DOMAIN", help="As the configuration has it."),
+    domain: str = typer.Argument(..., autocompletion=domains, metavar="DOMAIN", help="As the configuration has it."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Gather, look at the primary, show what would be brought, and stop."),
     scheduled: bool = typer.Option(False, "--scheduled", hidden=True, help="Begun by the daemon."),
     as_json: bool = JSON_OPTION,

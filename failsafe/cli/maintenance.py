@@ -7,10 +7,11 @@ from typing import Any
 import typer
 
 from failsafe.cli.common import JSON_OPTION, YES_OPTION, answer, answer_json, confirm, open_app, progress, say, verbs_app
+from failsafe.cli.names import repositories
 from failsafe.errors import EXIT_EXTERNAL, EXIT_OK, UsageError
 
 app = verbs_app()
-ONE_REPOSITORY = typer.Option(None, "--repository", metavar="R", help="Only this repository.")
+ONE_REPOSITORY = typer.Option(None, "--repository", autocompletion=repositories, metavar="R", help="Only this repository.")
 
 
 @app.command()

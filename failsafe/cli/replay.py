@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from failsafe.cli.common import JSON_OPTION, answer, answer_json, open_app, verbs_app
+from failsafe.cli.names import domains
 from failsafe.errors import EXIT_OK, NothingFound, UsageError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ HEAD = ("down for", "up for", "quorum", "flips", "false", "unproven", "real", "a
 
 @app.command()
 def replay(
-    domains: list[str] = typer.Argument(None, metavar="DOMAIN…", help="Which domains (default: all)."),
+    domains: list[str] = typer.Argument(None, autocompletion=domains, metavar="DOMAIN…", help="Which domains (default: all)."),
     since: str = typer.Option(LAST_QUARTER, "--since", metavar="T", help="2026-11-20, yesterday 18:00, or 30d (ago)."),
     until: str = typer.Option("", "--until", metavar="T", help="Default: now."),
     down_for: list[str] = typer.Option(None, "--down-for", metavar="D", help="Try this, such as 5m; repeat it to try several."),

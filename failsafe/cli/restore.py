@@ -13,6 +13,7 @@ import typer
 
 from failsafe.cli import search as options
 from failsafe.cli.common import JSON_OPTION, YES_OPTION, answer, answer_json, confirm, open_app, progress, say, verbs_app
+from failsafe.cli.names import repositories
 from failsafe.cli.search import for_terminal, make_query
 from failsafe.errors import EXIT_EXTERNAL, EXIT_FINDINGS, Interrupted, UsageError
 
@@ -53,7 +54,9 @@ def restore(
     gone_since: str | None = options.GONE_SINCE,
     at: str | None = typer.Option(None, "--at", metavar="T", help="As it was then: from the newest complete snapshot not later."),
     snapshot: str | None = typer.Option(None, "--snapshot", metavar="ID", help="As it is in this snapshot."),
-    repository: str | None = typer.Option(None, "--repository", metavar="R", help="Read from this repository alone."),
+    repository: str | None = typer.Option(
+        None, "--repository", autocompletion=repositories, metavar="R", help="Read from this repository alone."
+    ),
     into: str | None = typer.Option(None, "--into", metavar="FOLDER", help="Into this folder instead of the original ones."),
     into_mailbox: str | None = typer.Option(None, "--into-mailbox", metavar="USER@DOMAIN", help="Into this mailbox instead."),
     imap_user: str | None = typer.Option(

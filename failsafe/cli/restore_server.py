@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from failsafe.cli.common import JSON_OPTION, YES_OPTION, answer, answer_json, open_app, progress, say, verbs_app
+from failsafe.cli.names import repositories
 from failsafe.cli.search import for_terminal
 from failsafe.errors import EXIT_EXTERNAL, EXIT_FINDINGS, EXIT_OK, Interrupted, UsageError
 
@@ -45,7 +46,9 @@ def restore(
     to: str = typer.Option(..., "--to", metavar="server:NAME", help="The mail server, as in [mail_server.NAME]."),
     at: str | None = typer.Option(None, "--at", metavar="T", help="As it was then: from the newest complete snapshot not later."),
     snapshot: str | None = typer.Option(None, "--snapshot", metavar="ID", help="As it is in this snapshot."),
-    repository: str | None = typer.Option(None, "--repository", metavar="R", help="Read from this repository alone."),
+    repository: str | None = typer.Option(
+        None, "--repository", autocompletion=repositories, metavar="R", help="Read from this repository alone."
+    ),
     ssh: str | None = typer.Option(None, "--ssh", metavar="USER@HOST[:PORT]", help="The machine to write to; for this run only."),
     ssh_key: Path | None = typer.Option(
         None, "--ssh-key", metavar="FILE", help="The key of that login (default: agent, ~/.ssh)."

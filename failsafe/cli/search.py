@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from failsafe.cli.common import JSON_OPTION, answer, answer_json, open_app, say, verbs_app
+from failsafe.cli.names import servers
 from failsafe.cli.times import parse_time
 from failsafe.errors import EXIT_FINDINGS, UsageError
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 app = verbs_app()
 
 WORDS = typer.Argument(None, metavar="[WORDS]…", help="Each must be somewhere in sender, recipient or subject.")
-SERVER = typer.Option(None, "--server", metavar="S", help="Only this mail server.")
+SERVER = typer.Option(None, "--server", autocompletion=servers, metavar="S", help="Only this mail server.")
 MAILBOX = typer.Option(None, "--mailbox", metavar="M", help="user@domain; * and ? stand for any letters.")
 FOLDER = typer.Option(None, "--folder", metavar="F", help="A folder, such as INBOX, Archive/2026 or Archive/*.")
 SENDER = typer.Option(None, "--from", metavar="X", help="Text in the sender.")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import typer
 
-from failsafe.cli import VERBS
+from failsafe.cli import VERBS, restore_server
+from failsafe.cli.root import app
 
 FAILSAFE = [sys.executable, "-m", "failsafe"]
 
@@ -22,12 +27,37 @@ def test_the_list_names_every_verb() -> None:
     assert [verb for verb in VERBS if f"  {verb} " not in listed] == []
 
 
-@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in ("config", "db")])
-def test_every_verb_shows_an_example_on_a_line_of_its_own(verb: str) -> None:
-    helped = run(verb, "--help").stdout
+def every_command() -> Iterator[tuple[str, str]]:
+    """(words, help) of each verb and of each verb below it, and of the other form of `restore`."""
+    root: Any = typer.main.get_command(app)
+    context = root.make_context("failsafe", [], resilient_parsing=True)
+    for verb in VERBS:
+        command = root.get_command(context, verb)
+        below = getattr(command, "commands", {})
+        yield from ((f"{verb} {name}", each.help or "") for name, each in below.items())
+        if not below or command.invoke_without_command:
+            yield verb, command.help or ""
+    whole: Any = typer.main.get_command(restore_server.app)
+    yield "restore", whole.help or next(iter(whole.commands.values())).help
 
-    lines = [line.strip().removeprefix("Examples:").removeprefix("Example:").strip() for line in helped.splitlines()]
-    assert any(line.startswith("failsafe ") and verb in line for line in lines) or verb == "tick"
+
+COMMANDS = list(every_command())
+
+
+@pytest.mark.parametrize(("words", "text"), [pytest.param(*each, id=each[0]) for each in COMMANDS])
+def test_every_verb_has_an_example_that_can_be_copied(words: str, text: str) -> None:
+    _before, example, after = text.partition("Example")
+    lines = [line.strip() for line in after.removeprefix("s").removeprefix(":").splitlines()]
+
+    assert example, "its help has no example"
+    # Options may stand between: failsafe --config FILE VERB; of cron's own line the command is the end.
+    assert any(re.search(rf"failsafe (\S+ )*{words}\b", line) for line in lines), lines
+
+
+def test_an_example_keeps_its_lines() -> None:
+    helped = run("backup", "--help").stdout
+
+    assert "failsafe backup vps --json" in [line.strip() for line in helped.splitlines()]
 
 
 @pytest.mark.parametrize(
