@@ -92,4 +92,5 @@ NAMES: dict[str, str] = {
     "credential.ending": "a DNS provider's credential ends within a month, or has ended; told once a week",
     "notice.failed": "a notice could not be delivered",
     "schema.upgraded": "the database was migrated; a copy was kept",
+    "schema.downgraded": "the database was brought back to an older schema, for an older version; a copy was kept",
 }

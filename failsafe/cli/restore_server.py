@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 app = verbs_app()
 SHOWN = 20  # of a list, for a person
 PREFIX = "server:"
+ONE_REPOSITORY = typer.Option(
+    None, "--repository", autocompletion=repositories, metavar="R", help="Read from this repository alone."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +49,7 @@ def restore(
     to: str = typer.Option(..., "--to", metavar="server:NAME", help="The mail server, as in [mail_server.NAME]."),
     at: str | None = typer.Option(None, "--at", metavar="T", help="As it was then: from the newest complete snapshot not later."),
     snapshot: str | None = typer.Option(None, "--snapshot", metavar="ID", help="As it is in this snapshot."),
-    repository: str | None = typer.Option(
-        None, "--repository", autocompletion=repositories, metavar="R", help="Read from this repository alone."
-    ),
+    repository: str | None = ONE_REPOSITORY,
     ssh: str | None = typer.Option(None, "--ssh", metavar="USER@HOST[:PORT]", help="The machine to write to; for this run only."),
     ssh_key: Path | None = typer.Option(
         None, "--ssh-key", metavar="FILE", help="The key of that login (default: agent, ~/.ssh)."

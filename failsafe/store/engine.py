@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from failsafe.errors import SchemaMismatch, StoreError
 from failsafe.secrets import Secret
 from failsafe.store.version import HEAD
+from failsafe.store.versions import copies_beside, known_revisions, migrate_to, way_out
 
 BUSY_SECONDS = 15  # how long a writer waits for another one
 COPIES_KEPT = 3
@@ -103,48 +104,67 @@ class Store:
         found = self.revision()
         if found != HEAD:
             raise SchemaMismatch(
-                f"the database has schema {found or '(none yet)'}, this version of failsafe needs {HEAD}",
-                mend="run `failsafe db upgrade` (a running daemon does it when it starts)",
+                f"the database has schema {found or '(none yet)'}, this version of failsafe needs {HEAD}", mend=self._mend(found)
             )
 
+    def _mend(self, found: str | None) -> str:
+        return way_out(found, self.file, known_revisions(migrations_folder()))
+
     def upgrade(self, now: datetime) -> bool:
-        """Migrates to HEAD; a copy of an SQLite file is kept beside it. True if anything was done."""
+        """Migrates to HEAD; a copy of an SQLite file is kept beside it. True if anything was done. Raises SchemaMismatch for one from the future."""
         found = self.revision()
         if found == HEAD:
             return False
+        if found is not None and found not in known_revisions(migrations_folder()):
+            self.require_current()
         if found is not None and self.file is not None:
-            self._copy(found, now)
-        from alembic import command
-        from alembic.config import Config
-
-        settings = Config()
-        settings.set_main_option("script_location", str(migrations_folder()))
+            self._copy(found, HEAD, now)
         try:
             with self._engine.begin() as connection:
-                settings.attributes["connection"] = connection
-                command.upgrade(settings, HEAD)
+                migrate_to(connection, migrations_folder(), HEAD)
         except SQLAlchemyError as error:
             raise _translated(error) from error
-        except Exception as error:
-            if type(error).__module__.startswith("alembic"):
-                raise SchemaMismatch(
-                    f"the database has schema {found}, which this version of failsafe ({HEAD}) does not know",
-                    mend="install the version of failsafe that wrote it, or put back the copy that was kept beside the database",
-                ) from error
-            raise
         return True
+
+    def downgrade(self, to: str, now: datetime) -> None:
+        """To an older schema, for an older version; a copy of an SQLite file is kept beside it. All of it or nothing."""
+        found = self.revision()
+        if self.file is not None and found is not None:
+            self._copy(found, to, now)
+        try:
+            with self._engine.begin() as connection:
+                migrate_to(connection, migrations_folder(), to)
+        except SQLAlchemyError as error:
+            raise _translated(error) from error
+
+    def lost_by(self, to: str) -> dict[str, int]:
+        """The tables that the older schema has not, with their rows: it is tried, looked at, and taken back."""
+        try:
+            with self._engine.connect() as connection, connection.begin() as trial:
+                before = _rows(connection)
+                migrate_to(connection, migrations_folder(), to)
+                after = inspect(connection).get_table_names()
+                trial.rollback()
+        except SQLAlchemyError as error:
+            raise _translated(error) from error
+        return {name: rows for name, rows in before.items() if name not in after}
 
     def close(self) -> None:
         self._engine.dispose()
 
-    def _copy(self, revision: str, now: datetime) -> None:
+    def _copy(self, revision: str, to: str, now: datetime) -> None:
         assert self.file is not None
-        target = self.file.with_name(f"{self.file.name}.before-{HEAD}-from-{revision}-{now:%Y%m%dT%H%M%SZ}")
+        target = self.file.with_name(f"{self.file.name}.before-{to}-from-{revision}-{now:%Y%m%dT%H%M%SZ}")
         with closing(sqlite3.connect(self.file)) as source, closing(sqlite3.connect(target)) as copy:
+            target.chmod(0o600)
             source.backup(copy)
-        target.chmod(0o600)
-        for old in sorted(self.file.parent.glob(f"{self.file.name}.before-*"))[:-COPIES_KEPT]:
+        for old in copies_beside(self.file)[:-COPIES_KEPT]:
             old.unlink()
+
+
+def _rows(connection: Connection) -> dict[str, int]:
+    names = inspect(connection).get_table_names()
+    return {name: connection.exec_driver_sql(f'select count(*) from "{name}"').scalar() or 0 for name in names}  # noqa: S608 - our own tables
 
 
 def migrations_folder() -> Path:
