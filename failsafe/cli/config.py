@@ -1,10 +1,12 @@
-"""`failsafe config check` and `failsafe config schema`."""
+"""`failsafe config check`, `failsafe config schema` and `failsafe config server`."""
 
 from __future__ import annotations
 
 from failsafe.cli.common import JSON_OPTION, answer, answer_json, config_path, verbs_app
+from failsafe.cli.config_server import server
 
-app = verbs_app("Validate the configuration, or print its schema.")
+app = verbs_app("Validate the configuration, print its schema, or print what is put on a mail server.")
+app.command()(server)
 
 
 @app.command()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from failsafe.backup.programs import assemble
 
-PARTS = ("ground", "survey", "listing", "reading", "engines", "vitals", "asking", "session")
+PARTS = ("ground", "survey", "listing", "reading", "engines", "vitals", "asking", "settings", "session")
 
 
 @cache

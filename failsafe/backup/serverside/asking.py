@@ -41,16 +41,18 @@ def lookup(name):
 JAILS = 30  # of fail2ban that are looked at
 
 
-def bans(asked):
+def bans(settings, asked):
     """What fail2ban says of the addresses in `asked` and of the one that we are called from. The first of `asked` names a container, or is empty.
 
-    "service=redis-mailcow" there: mailcow's own list, in its Redis.
+    "service=redis-mailcow" there: mailcow's own list, in its Redis. Installed, we look into no container that our settings do not name.
     """
     container, addresses = text(asked[0]) if asked else "", [text(address) for address in asked[1:20]]
     client = os.environ.get("SSH_CONNECTION", "").split(" ")[0]
     wanted = {client, *addresses} - {""}
     found = {"client": client, "jails": [], "error": ""}
     try:
+        if container and not settings.get("sent") and container not in containers_named(settings):
+            raise Refusal("the settings here do not name the container %s" % ascii(container[:80]))
         if container == MAILCOW_BANS:
             found["jails"] = [mailcow_bans(wanted)]
             return found
@@ -67,6 +69,12 @@ def bans(asked):
     except (Refusal, OSError, subprocess.SubprocessError) as error:
         found["error"] = reason(error)
     return found
+
+
+def containers_named(settings):
+    looked = settings["look"]
+    services = {"service=" + name for name in looked.get("services", [])}
+    return {settings["postfix"], *looked.get("containers", []), *settings["stock"].values(), *services}
 
 
 MAILCOW_BANS = "service=redis-mailcow"

@@ -6,11 +6,13 @@ A file's content ends with a frame that says whether it was whole. Nothing is ev
 of a live SQLite database, a file of ours without a name that is gone with the request.
 
 Sent over SSH, it is told its roots and named commands in its first request. Installed on the server (as a forced command), it
-takes both from SETTINGS, which only root may write, and then only names cross, never paths of roots nor commands.
+takes both from SETTINGS, which only root may write, and then only names cross, never paths of roots nor commands. Whoever calls it then is not believed
+in anything: what it is asked is bounded in length, number and time, nothing of the caller's environment is heeded, and what is refused is said in words.
 Every path component below a root is opened without following links; run by root, it acts as the owner of the mailbox.
 """
 
 # mypy: ignore-errors
+# ruff: noqa: UP031
 # Old Pythons run this as it stands, in one file with the other parts; tests run it, types are not checked.
 import contextlib
 import json
@@ -28,6 +30,9 @@ PASSES = 20  # listings after which a name that was in none of them is gone; a s
 DEPTH = 40  # of nested folders
 PLACES = 5000  # files and folders of a mailbox that are no mail, and are looked through for it
 FILES = 200000  # below one extra path
+FIELD_BYTES, REQUEST_BYTES, REQUEST_FIELDS = 1 << 20, 8 << 20, 5000  # at most, of a request
+REQUEST_SECONDS = 300  # until a request that was begun is whole
+IDLE_SECONDS = 6 * 3600  # without any request; the other side may have much to do between two
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 ENTRY = struct.Struct(">BQqQH")  # 0 cur or 1 new, size, mtime in ns, inode, length of the name that follows
 WHOLE = struct.Struct(">QqQH")  # size, mtime in ns, inode, length of the name that follows
@@ -46,15 +51,17 @@ class Refusal(Exception):
 
 
 class Frames:
-    """Requests in, frames out."""
+    """Requests in, frames out. `late`: when (monotonic) the wait for a request is over; None while nobody waits."""
 
     def __init__(self, source, sink):
         self.source, self.sink, self.rest, self.flushed = source, sink, b"", time.time()
+        self.late, self.patience = None, REQUEST_SECONDS
 
     def field(self):
+        """Raises Refusal where it is too long, and EOFError."""
         while b"\0" not in self.rest:
-            if len(self.rest) > 1 << 20:
-                raise Refusal("a field of a request is longer than 1 MiB")
+            if len(self.rest) > FIELD_BYTES:
+                raise Refusal("a field of a request is longer than %d bytes" % FIELD_BYTES)
             more = self.source.read1(65536)
             if not more:
                 raise EOFError
@@ -63,7 +70,41 @@ class Frames:
         return value
 
     def request(self):
-        return [self.field() for _ in range(int(self.field()))]
+        """Its fields. Raises Refusal where it is none of ours, after which nobody can know where the next one begins; and EOFError."""
+        self.late = time.monotonic() + (self.patience if self.rest else IDLE_SECONDS)
+        try:
+            self.await_more()
+            count, size, fields = number(self.field(), REQUEST_FIELDS), 0, []
+            for _ in range(count):
+                fields.append(self.field())
+                size += len(fields[-1])
+                if size > REQUEST_BYTES:
+                    raise Refusal("a request is longer than %d bytes" % REQUEST_BYTES)
+            return fields
+        finally:
+            self.late = None
+
+    def await_more(self):
+        """Until something of a request is there; from then on it has to come soon."""
+        if not self.rest:
+            self.rest = self.source.read1(65536)
+            self.late = time.monotonic() + self.patience
+
+    def skip_program(self):
+        """The program that the other side sends along, as always: here it is not run."""
+        self.late = time.monotonic() + self.patience
+        try:
+            head = self.source.readline(16)
+            left = number(head[:-1], FIELD_BYTES) if head.endswith(b"\n") else 0
+            if head and not left:
+                raise Refusal("failsafe's own program is spoken with here, by its own protocol")
+            while left > 0:
+                block = self.source.read(min(left, CHUNK))
+                if not block:
+                    return
+                left -= len(block)
+        finally:
+            self.late = None
 
     def send(self, kind, payload):
         self.sink.write(struct.pack(">cI", kind, len(payload)) + payload)
@@ -83,6 +124,13 @@ class Frames:
     def flush(self):
         self.sink.flush()
         self.flushed = time.time()
+
+
+def number(field, most):
+    """Of a request; digits alone, and few, since an old Python takes long over many."""
+    if not field.isdigit() or len(field) > 9 or int(field) > most:
+        raise Refusal("not a number up to %d: %s" % (most, ascii(text(field[:20]))))
+    return int(field)
 
 
 def text(name):

@@ -1,7 +1,7 @@
 """Mailboxes, folders and files by their names."""
 
 # mypy: ignore-errors
-# ruff: noqa: B905
+# ruff: noqa: B905, UP031
 # Old Pythons run this as it stands, in one file with the other parts; tests run it, types are not checked.
 import contextlib
 import errno
@@ -35,8 +35,11 @@ from failsafe.backup.serverside.survey import DATABASE_ENDS, Survey, database_fa
 
 def place_of(mailbox, layout):
     """Where DOMAIN/USER lies below the root."""
-    domain, user = [*parts_of(mailbox), b""][:2]
-    return [user + b"@" + domain] if layout["naming"] == "user@domain" and user else parts_of(mailbox)
+    parts = parts_of(mailbox)
+    if not parts or text(parts[0]) in layout["skip"]:
+        raise Refusal("not a mailbox: %s" % ascii(text(mailbox[:200])))
+    domain, user = [*parts, b""][:2]
+    return [user + b"@" + domain] if layout["naming"] == "user@domain" and user else parts
 
 
 def flat_mailboxes(root):
@@ -204,7 +207,7 @@ def rows_of(fd, path, leave_out):
     databases = {name for name in names if is_database(fd, name, names)}
     for name in names:
         below = path + b"/" + name if path else name
-        if any(fnmatch.fnmatchcase(text(below), pattern) for pattern in leave_out):
+        if matches(below, leave_out):
             continue
         info = look(fd, name)
         if any(name == database + end for database in databases for end in DATABASE_ENDS) or info is None:
@@ -218,6 +221,16 @@ def rows_of(fd, path, leave_out):
             yield below, row, ""
         else:
             yield below, None, text(os.readlink(name, dir_fd=fd)) if stat.S_ISLNK(info.st_mode) else ""
+
+
+def matches(path, patterns):
+    return any(fnmatch.fnmatchcase(text(path), pattern) for pattern in patterns)
+
+
+def is_left_out(path, leave_out):
+    """Whether a listing would not come to it: it, or a folder that it lies in, is left out."""
+    parts = path.split(b"/")
+    return any(matches(b"/".join(parts[: count + 1]), leave_out) for count in range(len(parts)))
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import stat
 import tempfile
 import time
 import urllib.parse
@@ -29,7 +30,7 @@ from failsafe.backup.serverside.ground import (
     stamps,
     text,
 )
-from failsafe.backup.serverside.listing import folder_of, place_of
+from failsafe.backup.serverside.listing import folder_of, is_left_out, place_of
 from failsafe.backup.serverside.survey import database_facts, is_database
 
 
@@ -187,14 +188,39 @@ def without(frames, items, error):
         frames.say(b"J", {"status": "gone" if error.errno == errno.ENOENT else "failed", "why": reason(error)})
 
 
-def read_files(frames, top, paths):
+def read_files(frames, tree, paths):
+    top = tree["path"]
     for path in paths:
         if not path:
-            answer_file(frames, lambda: (os.open(top, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), b""), send_content)
+            answer_file(frames, lambda: (open_top(top), b""), send_content)
             continue
+        parts = parts_of(path)
+        if is_left_out(path, tree["leave_out"]):
+            raise Refusal("it is left out on purpose: %s" % text(path))
         with folder_of(top, b"") as fd:
-            if not read_database(frames, fd, parts_of(path)):
-                answer_file(frames, lambda path=path, fd=fd: open_path(fd, path), send_content)
+            if not read_database(frames, fd, parts):
+                answer_file(frames, lambda path=path, fd=fd: open_extra(fd, path), send_content)
+
+
+def open_top(top):
+    """An extra path that is a file itself. It is the administrator's word, and may be a link."""
+    fd = os.open(top, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise Refusal("not a regular file")
+    return fd
+
+
+def open_extra(fd, path):
+    """Below an extra path. Another's file that somebody linked into a folder of theirs is not theirs to show."""
+    parts = parts_of(path)
+    with folder(fd, parts[:-1]) as here:
+        opened, holder = open_regular(here, parts[-1]), os.fstat(here).st_uid
+    info = os.fstat(opened)
+    if info.st_nlink > 1 and holder not in (0, info.st_uid):
+        os.close(opened)
+        raise Refusal("a hard link to another user's file")
+    return opened, path
 
 
 def read_database(frames, fd, parts):
@@ -213,7 +239,7 @@ def answer_database(frames, here, name):
     try:
         fd = open_regular(here, name)
         try:
-            with as_owner(fd):
+            with as_owner(fd if os.fstat(here).st_uid in (0, os.fstat(fd).st_uid) else here):
                 shown, copy = database_facts(here, name), copy_database(here, name)
         finally:
             os.close(fd)

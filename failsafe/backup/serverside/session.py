@@ -1,6 +1,7 @@
-"""Commands, settings, and the session itself."""
+"""Commands, and the session itself."""
 
 # mypy: ignore-errors
+# ruff: noqa: UP031
 # Old Pythons run this as it stands, in one file with the other parts; tests run it, types are not checked.
 import contextlib
 import json
@@ -14,9 +15,21 @@ import time
 
 from failsafe.backup.serverside.asking import bans, lookups
 from failsafe.backup.serverside.engines import STOCK, engine, inspect
-from failsafe.backup.serverside.ground import CHILDREN, CHUNK, SETTINGS, VERSION, Frames, Refusal, reason, text
+from failsafe.backup.serverside.ground import (
+    CHILDREN,
+    CHUNK,
+    REQUEST_SECONDS,
+    SETTINGS,
+    VERSION,
+    Frames,
+    Refusal,
+    number,
+    reason,
+    text,
+)
 from failsafe.backup.serverside.listing import folder_of, list_files, list_folders, list_mailboxes
 from failsafe.backup.serverside.reading import read_control, read_files, read_messages, send_content, send_digest
+from failsafe.backup.serverside.settings import installed, own_digest, settings_of
 from failsafe.backup.serverside.vitals import all_vitals, vitals
 
 
@@ -52,6 +65,7 @@ def run_command(frames, words, limit):
 
 
 SENDERS = {b"read": send_content, b"digest": send_digest, b"find": lambda *_: "ok"}
+VERBS = (b"list", b"find", b"read", b"digest", b"vitals", b"inspect", b"reach", b"run")
 
 
 def answer_vitals(frames, settings, what, asked):
@@ -60,12 +74,14 @@ def answer_vitals(frames, settings, what, asked):
     if what == b"lookups":
         return {"lookups": lookups(asked)}
     if what == b"bans":
-        return {"bans": bans(asked)}
+        return {"bans": bans(settings, asked)}
     return all_vitals(frames, settings, json.loads(asked[0].decode())) if what == b"all" else vitals(settings)
 
 
 def answer(frames, settings, fields):
-    verb, what = fields[0], fields[1] if len(fields) > 1 else b""
+    verb, what = [*fields, b"", b""][:2]
+    if verb not in VERBS:
+        raise Refusal("no such request: %s" % ascii(text(verb[:80])))
     if verb == b"vitals":
         return answer_vitals(frames, settings, what, fields[2:])
     if verb == b"inspect":
@@ -76,8 +92,7 @@ def answer(frames, settings, fields):
     if verb == b"run":
         return run_command(frames, words_of(settings, text(what)), settings.get("command_seconds", 3600))
     if what == b"files":
-        tree = settings["files"][int(fields[2])]
-        list_files(frames, tree) if verb == b"list" else read_files(frames, tree["path"], fields[3:])
+        answer_files(frames, settings, verb, fields[2:])
         return {}
     if not settings["root"]:
         raise Refusal("no folder of mailboxes is set")
@@ -91,8 +106,19 @@ def answer(frames, settings, fields):
         elif what == b"messages" and verb in SENDERS:
             read_messages(frames, root, settings, fields[2:], SENDERS[verb])
         else:
-            raise Refusal(f"no such request: {text(verb)} {text(what)}")
+            raise Refusal("no such request: %s %s" % (text(verb), ascii(text(what[:80]))))
     return {"now": int(time.time() * 1e9)}
+
+
+def answer_files(frames, settings, verb, fields):
+    trees = settings["files"]
+    if not trees or verb not in (b"list", b"read"):
+        raise Refusal("no extra path is set" if verb in (b"list", b"read") else "no such request: %s files" % text(verb))
+    tree = trees[number([*fields, b""][0], len(trees) - 1)]
+    if verb == b"list":
+        list_files(frames, tree)
+    else:
+        read_files(frames, tree, fields[1:])
 
 
 def words_of(settings, name):
@@ -101,19 +127,7 @@ def words_of(settings, name):
         return ["/bin/sh", "-c", settings["commands"][name]]
     if name in STOCK and name in settings["stock"]:
         return [engine(), "exec", settings["stock"][name], "sh", "-c", STOCK[name]]
-    raise Refusal(f"no command is called {name!r} here")
-
-
-def settings_of(raw):
-    """`files` are paths, or objects with path and leave_out; `look` is what `inspect` may look at; `stock`: command -> container."""
-    given = json.loads(raw.decode())
-    settings = {"commands": {}, "stock": {}, "look": {}, "naming": "domain/user", "skip": [], "files": [], "postfix": ""}
-    settings.update(given, root=given["root"].encode("utf-8", "surrogateescape"))
-    trees = [tree if isinstance(tree, dict) else {"path": tree} for tree in settings["files"]]
-    settings["files"] = [
-        {"path": tree["path"].encode("utf-8", "surrogateescape"), "leave_out": tree.get("leave_out", [])} for tree in trees
-    ]
-    return settings
+    raise Refusal("no command is called %s here" % ascii(name[:80]))
 
 
 def new_settings(settings, raw):
@@ -136,19 +150,16 @@ def shown_settings(settings):
     }
 
 
-def installed_settings():
-    with open(SETTINGS, "rb") as file:
-        info = os.fstat(file.fileno())
-        if info.st_uid != 0 or info.st_mode & 0o022:
-            raise Refusal(f"{SETTINGS} must belong to root and be writable by root alone")
-        return settings_of(file.read())
-
-
-def end_with_the_session():
-    """When the other side hangs up, everything here ends, whatever it is doing."""
+def end_with_the_session(frames):
+    """When the other side hangs up, or is silent for too long, everything here ends, whatever it is doing."""
     poll = select.poll()
     poll.register(1, 0)
-    poll.poll()
+    while not poll.poll(1000):
+        if frames.late is not None and time.monotonic() > frames.late:
+            frames.say(b"X", {"error": "no whole request came in time"})
+            with contextlib.suppress(OSError):
+                frames.flush()
+            break
     for group in list(CHILDREN):
         with contextlib.suppress(OSError):
             os.killpg(group, signal.SIGKILL)
@@ -156,6 +167,7 @@ def end_with_the_session():
 
 
 def be_a_good_guest():
+    os.umask(0o077)
     with contextlib.suppress(OSError):
         os.nice(10)
     with contextlib.suppress(OSError, subprocess.SubprocessError):
@@ -169,44 +181,66 @@ def be_a_good_guest():
         )
 
 
-def serve(sent):
-    if not sent:  # the program that the other side sends along, as always, is not run
-        sys.stdin.buffer.read(min(1 << 20, int(sys.stdin.buffer.readline(16))))
-    frames = Frames(sys.stdin.buffer, os.fdopen(os.dup(1), "wb", CHUNK))
-    threading.Thread(target=end_with_the_session, daemon=True).start()
-    be_a_good_guest()
-    frames.say(
-        b"J",
-        {
-            "hello": "failsafe",
-            "version": VERSION,
-            "mode": "sent" if sent else "installed",
-            "python": sys.version.split()[0],
-            "user": os.geteuid(),
-        },
-    )
+def greet(frames, sent, fault):
+    hello = {"hello": "failsafe", "version": VERSION, "mode": "sent" if sent else "installed"}
+    hello.update(python=sys.version.split()[0], user=os.geteuid())
+    if not sent:
+        hello["program"] = own_digest()
+    if fault:
+        hello["fault"] = fault
+    frames.say(b"J", hello)
     frames.flush()
+
+
+def refuse(frames, error):
+    name = getattr(error, "filename", None)
+    where = text(name) if isinstance(name, bytes) else name
+    known = isinstance(error, (OSError, Refusal, ValueError, IndexError, KeyError))
+    words = reason(error) if known else "the request makes no sense (%s)" % type(error).__name__
+    frames.say(b"X", {"error": f"{words}: {where}" if where else words})
+
+
+def serve(sent):
+    frames = Frames(sys.stdin.buffer, os.fdopen(os.dup(1), "wb", CHUNK))
+    settings, fault = (None, "") if sent else installed()
+    threading.Thread(target=end_with_the_session, args=(frames,), daemon=True).start()
+    be_a_good_guest()
+    greet(frames, sent, fault)
     try:
-        settings = settings_of(frames.request()[0]) if sent else installed_settings()
-        settings["sent"] = sent
-    except (OSError, Refusal, ValueError, KeyError) as error:
-        frames.say(b"X", {"error": f"settings: {reason(error)}"})
+        if sent:
+            settings = dict(settings_of(frames.request()[0]), sent=True)
+        else:
+            frames.patience = (settings or {}).get("request_seconds", REQUEST_SECONDS)
+            frames.skip_program()
+    except EOFError:
+        return 0
+    except (OSError, Refusal, ValueError, KeyError, IndexError) as error:
+        refuse(frames, error)
         frames.flush()
         return 1
+    return answer_all(frames, settings, fault)
+
+
+def answer_all(frames, settings, fault):
+    """To the end of the session. `fault`: what every request is answered with."""
     while True:
         try:
             frames.flush()
             fields = frames.request()
         except EOFError:
             return 0
+        except Refusal as error:
+            refuse(frames, error)
+            frames.flush()
+            return 1
         try:
+            if fault:
+                raise Refusal(fault)
             frames.say(b"E", answer(frames, settings, fields))
         except BrokenPipeError:
             return 1
-        except (OSError, Refusal, ValueError, IndexError, KeyError) as error:
-            name = getattr(error, "filename", None)
-            where = text(name) if isinstance(name, bytes) else name
-            frames.say(b"X", {"error": f"{reason(error)}: {where}" if where else reason(error)})
+        except Exception as error:  # whatever somebody thinks of to ask
+            refuse(frames, error)
 
 
 if __name__ == "__main__":

@@ -249,7 +249,7 @@ def log_lines(settings, position):
                 file.seek(max(start, info.st_size - LOG_BYTES))
                 return file.read(LOG_BYTES).splitlines(), here
             return [], here
-    since = position[1:] if position.startswith("@") else str(int(time.time()))
+    since = position[1:] if re.match(r"@\d{1,12}\Z", position) else str(int(time.time()))
     units = [word for name in ("postfix", "dovecot", "rspamd", "opendkim", "exim4") for word in ("-u", name + "*")]
     if settings["postfix"]:
         words = [engine(), "logs", "--since", since, "--tail", str(LOG_LINES), settings["postfix"]]
