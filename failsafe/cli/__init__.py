@@ -47,7 +47,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "tick": ("failsafe.cli.run", "One pass of everything that is due, for cron."),
     "notify": ("failsafe.cli.notify", "Send a test notice to every address."),
     "web": ("failsafe.cli.web", "The dashboard alone."),
-    "config": ("failsafe.cli.config", "Validate the configuration, or print its schema."),
+    "config": ("failsafe.cli.config", "Validate the configuration, print its schema, or print what is put on a mail server."),
     "db": ("failsafe.cli.db", "Migrate the database."),
     "licences": ("failsafe.cli.licences", "The licence of failsafe and of everything that it is installed with."),
 }

@@ -7,4 +7,4 @@ FOLDER = "/opt/failsafe"
 PROGRAM = f"{FOLDER}/server.py"
 SERVE = f"{FOLDER}/serve"
 RULE = "/etc/sudoers.d/failsafe"
-MADE_BY_US = "failsafe: reads mail for backups"  # the comment of a user that was made for it
+MADE_BY_US = "failsafe reads mail for backups"  # the comment of a user that was made for it

@@ -441,13 +441,14 @@ def test_plain_postfix_and_dovecot_files_among_extra_paths_give_accounts(tmp_pat
 @pytest.mark.skipif(os.geteuid() != 0, reason="settings of an installed program belong to root")
 def test_a_program_installed_there_decides_what_may_be_read(cow: Mailcow, tmp_path: Path) -> None:
     """Only names cross: the forced command reads its own settings, and what they lack is told."""
-    settings = tmp_path / "settings.json"
+    settings, engine = tmp_path / "settings.json", cow.engine().install()
     settings.write_text(json.dumps({
+        "path": f"{engine}:/usr/bin:/bin",
         "root": str(cow.root), "skip": ["_garbage"], "files": [str(cow.volume("crypt"))],
         "stock": {"mailcow-accounts.jsonl": "mailcowdockerized-mysql-mailcow-1"}, "look": {"services": ["dovecot-mailcow"]},
     }))  # fmt: skip
     (tmp_path / "installed.py").write_text(program().replace("/etc/failsafe-server.json", str(settings)))
-    host = WithPath(cow.engine().install(), inner=Forced(tmp_path / "installed.py"))
+    host = WithPath(engine, inner=Forced(tmp_path / "installed.py"))
     with open_source(host, Wanted("mailcow", path=str(cow.path), commands={"evil": "touch /tmp/evil"})) as (session, source):
         boxes = {box.mailbox for box in session.survey()}
         assert [tree.path for tree in source.reach.trees] == [str(cow.volume("crypt"))]
