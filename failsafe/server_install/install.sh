@@ -77,7 +77,7 @@ serve_text() {
     cat <<END
 #!/bin/sh
 # What failsafe's key starts, whatever was asked for. Of the caller's environment only who calls is passed on.
-exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin SSH_CONNECTION="\${SSH_CONNECTION:-}" $start
+exec /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin SSH_CONNECTION="\${SSH_CONNECTION:-}" $start
 END
 }
 
@@ -126,6 +126,7 @@ look_at_sshd() {
         case $word in
         acceptenv) case $value in LANG | LC_* | COLORTERM | NO_COLOR | TERM) ;; *)
             say "warning: sshd takes $value from whoever calls (AcceptEnv in sshd_config); the fewer the better" ;; esac ;;
+        permittunnel) [ "$value" = no ] || [ "$login" != root ] || say "warning: sshd_config says PermitTunnel $value, which our line cannot forbid to root" ;;
         permituserenvironment) [ "$value" = no ] || say "warning: sshd_config says PermitUserEnvironment $value" ;;
         esac
     done

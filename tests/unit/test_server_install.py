@@ -68,7 +68,7 @@ def test_mail_that_doveadm_reads_has_no_forced_command_and_that_is_said() -> Non
 def test_the_line_forbids_all_and_starts_one_program_whatever_the_key_is_called() -> None:
     blob = KEY.split()[1]
 
-    assert authorized_keys_line(KEY) == f'restrict,command="/opt/failsafe/serve" ssh-ed25519 {blob} failsafe'
+    assert authorized_keys_line(KEY) == f'restrict,command="/opt/failsafe-server/serve" ssh-ed25519 {blob} failsafe'
 
 
 @pytest.mark.parametrize(
