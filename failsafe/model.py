@@ -266,6 +266,7 @@ class Notice:
     thread: str  # one incident, one thread
     severity: Severity = Severity.WARN
     details: str = ""
+    event: str = ""  # of what event; written when it is stored, and names the runbook
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,8 @@ def render_notice(notice: Notice, controller: str, zone: tzinfo) -> tuple[str, s
         f"What you must do: {notice.must_do}",
         f"Since: {'-' if notice.since is None else spoken_instant(notice.since, zone)}",
     ]
+    if notice.event:
+        lines.append(f"Step by step: docs/runbooks/{notice.event}.md")
     if notice.details:
         lines += ["", notice.details]
     lines += ["", f"incident {notice.thread}, controller {controller}"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -45,7 +45,7 @@ def write_event(connection: Connection, happened: Event) -> None:
             insert(notice).values(
                 created_at=happened.at,
                 thread=happened.notice.thread,
-                notice=_to_json(happened.notice),
+                notice=_to_json(replace(happened.notice, event=happened.name)),
                 next_attempt_at=happened.at,
                 attempts=0,
                 error="",

@@ -1,5 +1,6 @@
 """Notices: one order, one subject line, local time."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -55,3 +56,8 @@ def test_ages_have_two_parts_at_most() -> None:
         timedelta(days=9),
     ]
     assert [spoken_age(age) for age in given] == ["5 s", "5 min", "3 h 10 min", "4 h", "1 day", "9 days"]
+
+
+def test_a_notice_that_came_of_an_event_names_its_runbook() -> None:
+    assert "docs/runbooks" not in render_notice(NOTICE, "nas", UTC)[1]
+    assert "docs/runbooks/failover.done.md" in render_notice(replace(NOTICE, event="failover.done"), "nas", UTC)[1]
