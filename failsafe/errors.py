@@ -1,4 +1,4 @@
-"""Everything that can go wrong, as a tree; each branch has one exit code (docs/reference.md).
+"""Everything that can go wrong, as a tree; each branch has one exit code (docs/reference/exit-codes.md).
 
 Rules: adapters translate every library exception into one of these at their edge and keep the cause (`raise … from`);
 a message says what is wrong, where, and how to mend it; a programmer's mistake is an `assert` and crashes.

@@ -44,6 +44,7 @@ def schema() -> None:
     """
     import json
 
+    from failsafe.config.meanings import described
     from failsafe.config.schema import Config
 
-    answer(json.dumps(Config.model_json_schema(mode="validation"), indent=2))
+    answer(json.dumps(described(Config.model_json_schema(mode="validation")), indent=2))

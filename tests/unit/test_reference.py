@@ -1,95 +1,44 @@
-"""The reference page says what the code says. To write it anew: python -m tests.unit.test_reference > docs/reference.md"""
+"""The reference pages say what the code says, and every finding of the doctor is explained. To write them anew: python -m tests.tools.reference"""
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-from failsafe import errors
 from failsafe.backup.bucket import CONTENTS, DELETE, LOCK
-from failsafe.backup.guards import CODES as BACKUP_CODES
-from failsafe.backup.guards import KINDS
-from failsafe.cli import VERBS
+from failsafe.config.meanings import EVERYWHERE, TABLES, described
+from failsafe.config.schema import Config
 from failsafe.doctor_codes import CODES as FINDINGS
-from failsafe.events import NAMES
-from failsafe.failover.guards import BY_HAND, CODES, FORCEABLE
+from tests.tools.reference.configuration import left_out
+from tests.tools.reference.pages import FOLDER, all_pages
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "reference.md"
 DOCTORS_PAGE = ROOT / "docs" / "doctor.md"
 DOCTORS_TESTS = sorted(path for room in ("failover", "backup") for path in (ROOT / "tests" / "unit" / room).rglob("test_*.py"))
-EXIT_CODES = {
-    errors.EXIT_OK: "done",
-    errors.EXIT_FINDINGS: "done, with findings (`backup`: incomplete or guarded; `status`, `doctor`, `verify`, `drill`: any finding; `search`, `restore`: nothing found; `erase`: something is still here, or a repository could not be asked)",
-    errors.EXIT_CONFIGURATION: "usage or configuration; also a question that nobody is there to answer",
-    errors.EXIT_REFUSED: "refused; every guard is listed",
-    errors.EXIT_EXTERNAL: "something outside failed (`backup`: any server or repository; `restore`: messages are missing; `drill`: it could not be tried)",
-    errors.EXIT_INTERRUPTED: "interrupted; running it again goes on",
-}
 
 
-def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return [*lines, *("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows), ""]
+def test_the_reference_pages_are_what_the_code_says() -> None:
+    written = {page.name: page.read_text(encoding="utf-8") for page in FOLDER.glob("*.md")}
+
+    differ = sorted(name for name, text in all_pages().items() if written.get(name) != text)
+    assert (differ, sorted(written)) == ([], sorted(all_pages())), "write them anew: python -m tests.tools.reference"
 
 
-def by_hand(code: str) -> str:
-    if code not in BY_HAND:
-        return "is shown"
-    return "refuses, unless `--force --reason TEXT`" if code in FORCEABLE else "refuses"
+def test_every_table_of_the_configuration_is_on_its_page() -> None:
+    assert left_out() == set()
 
 
-def render() -> str:
-    lines = ["# Reference", "", "Printed from the code; a test keeps it so. `failsafe VERB --help` has options and examples.", ""]
-    lines += ["## Verbs", "", *table(("verb", "does"), ((f"`{verb}`", text) for verb, (_module, text) in VERBS.items()))]
-    lines += ["## Exit codes", "", *table(("code", "means"), ((str(code), text) for code, text in EXIT_CODES.items()))]
-    lines += ["Any other code is a failure.", "", "## Guards of a flip", ""]
-    lines += table(("guard", "against an order by hand it"), ((f"`{code}`", by_hand(code)) for code in CODES))
-    lines += [
-        "## Guards of a backup",
-        "",
-        "Each is lifted by `failsafe accept SERVER --what KIND --reason TEXT` and by no other kind; `loss` is the default.",
-        "",
-    ]
-    kinds = {code: kind for kind, codes in KINDS.items() for code in codes}
-    lines += table(
-        ("guard", "KIND", "raised when"), ((f"`{code}`", f"`{kinds[code]}`", text) for code, text in BACKUP_CODES.items())
-    )
-    lines += [
-        "## Findings of the doctor",
-        "",
-        "Only a finding of severity `fail` blocks. What each means and how it is mended: [docs/doctor.md](doctor.md).",
-        "",
-    ]
-    lines += table(
-        ("code", "blocks a failover", "what is looked at"),
-        ((f"`{code}`", "yes" if blocks else "", text) for code, (blocks, text) in FINDINGS.items()),
-    )
-    lines += [
-        "## Events",
-        "",
-        "Names are never reworded.",
-        "",
-        *table(("event", "means"), ((f"`{name}`", text) for name, text in NAMES.items())),
-    ]
-    lines += [
-        "## Configuration",
-        "",
-        "`failsafe config schema` prints the JSON Schema; `deploy/failsafe.toml.example` is a commented example.",
-        "",
-        "`controller.limit_download` and `limit_upload` hold for each pull, and once more for all repositories across a network together; what is on this machine has",
-        "no limit. What binds what, and what the sums are: [docs/backup.md](backup.md#what-limit_download-and-limit_upload-hold).",
-        "",
-    ]
-    return "\n".join(lines)
+def test_every_key_of_the_configuration_says_what_it_is_for_and_nothing_else_does() -> None:
+    schema = described(Config.model_json_schema(mode="validation"))
+    keys = {name: set(each["properties"]) for name, each in schema["$defs"].items() if each.get("type") == "object"}
 
-
-def test_the_reference_page_is_what_the_code_says() -> None:
-    assert PAGE.read_text(encoding="utf-8") == render()
+    assert {
+        name: sorted(set(own) - keys.get(name, set())) for name, own in TABLES.items() if set(own) - keys.get(name, set())
+    } == {}
+    assert {key for each in keys.values() for key in each} >= set(EVERYWHERE)
 
 
 def told(module: Path) -> dict[str, bool]:
@@ -132,7 +81,3 @@ def test_the_explanation_of_a_finding_says_how_to_mend_it(code: str) -> None:
 @pytest.mark.parametrize("code", FINDINGS)
 def test_every_finding_of_the_doctor_has_a_test(code: str) -> None:
     assert any(f'"{code}"' in file.read_text(encoding="utf-8") for file in DOCTORS_TESTS)
-
-
-if __name__ == "__main__":
-    print(render(), end="")
