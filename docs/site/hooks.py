@@ -7,7 +7,7 @@ from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "bench" / "results"
-SOURCE_LINK = re.compile(r"\[([^\]]+)\]\((?:\.\./)+(?!README|bench/results/\w)[^)]*\)")
+OUTSIDE = r"\[([^\]]+)\]\({up}\.\./(?!README|bench/results/\w)[^)]*\)"  # a link that leaves docs/, from a page so deep in it
 
 BEGINS = re.compile(r"(?:[-*]|\d+\.|\|) ?")  # a list or a table
 GOES_ON = re.compile(r"(?:[-*]|\d+\.|\|| |#)|$")  # so an item, a row, or what belongs to one
@@ -25,7 +25,7 @@ def on_files(files, config):
 def on_page_markdown(markdown, page, **_more):
     up = "../" * page.file.src_uri.count("/")
     markdown = _apart(MARK.sub("", markdown))
-    markdown = SOURCE_LINK.sub(r"\1", markdown)
+    markdown = re.sub(OUTSIDE.format(up=re.escape(up)), r"\1", markdown)
     markdown = markdown.replace(f"]({up}../README.md", f"]({up}index.md")
     return re.sub(rf"\]\({re.escape(up)}\.\./bench/results/(\w+\.md)", rf"]({up}bench/\1", markdown)
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import shlex
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from failsafe.config.files import file_faults, secret_files
 from failsafe.config.load import parse_config
 from failsafe.errors import ConfigError
 from tests.unit.docs.blocks import BY_LANGUAGE, ROOT, Block, all_blocks, blocks_of, inline_code, pages
@@ -53,6 +55,20 @@ def test_a_block_of_configuration_passes_the_schema(block: Block) -> None:
         parse_config(completed(block.text), block.place)
     except ConfigError as error:
         pytest.fail(str(error))
+
+
+@pytest.mark.parametrize("block", places([each for each in BLOCKS if "/howto/" in each.page and each.language == "toml"]))
+def test_the_configuration_of_a_how_to_passes_the_check_once_its_files_are_there(block: Block, tmp_path: Path) -> None:
+    text = block.text.replace("/etc/failsafe", str(tmp_path))
+    config = parse_config(text.encode(), block.place)
+    for _key, path in secret_files(config):
+        path.write_text(f"anna@example.org:{tmp_path}/anna.password\n" if path.name == "accounts" else "x\n")
+        path.chmod(0o600)
+    (tmp_path / "anna.password").write_text("x\n")
+    (tmp_path / "anna.password").chmod(0o600)
+
+    assert {"controller", "mail_server", "repository"} <= set(tomllib.loads(text)), "a whole configuration"
+    assert file_faults(config) == ([], [])
 
 
 @pytest.mark.parametrize("block", places([each for each in BLOCKS if each.language == "json" and not each.mark]))
