@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from failsafe import errors
@@ -16,6 +17,7 @@ from tests.tools.reference.metrics import render_metrics_page
 from tests.tools.reference.tables import page, table
 
 FOLDER = Path(__file__).parents[3] / "docs" / "reference"
+DOCTORS_PAGE = FOLDER.parent / "doctor.md"
 EXIT_CODES = {
     errors.EXIT_OK: "done",
     errors.EXIT_FINDINGS: "done, with findings (`backup`: incomplete or guarded; `status`, `doctor`, `verify`, `drill`: any finding; `search`, `restore`: nothing found; `erase`: something is still here, or a repository could not be asked)",
@@ -48,7 +50,7 @@ def all_pages() -> dict[str, str]:
             table(
                 ("code", "blocks a failover", "what is looked at"),
                 (
-                    (f"[`{code}`](../doctor.md#{code})", "yes" if blocks else "", text)
+                    (f"[`{code}`](../doctor.md#{_anchor(code)})", "yes" if blocks else "", text)
                     for code, (blocks, text) in FINDINGS.items()
                 ),
             ),
@@ -66,6 +68,12 @@ def all_pages() -> dict[str, str]:
         ),
         "metrics.md": render_metrics_page(),
     }
+
+
+def _anchor(code: str) -> str:
+    """That of the code's heading in docs/doctor.md, in which more may stand."""
+    found = re.search(rf"^### `{code}`(.*)$", DOCTORS_PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    return code if found is None else re.sub(r"[^\w-]", "", f"{code}{found[1]}".replace(" ", "-").lower())
 
 
 def _guards() -> str:
