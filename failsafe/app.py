@@ -113,8 +113,8 @@ class App:
         controller = self.config.controller
         if controller.database == "sqlite":
             return Store.sqlite(self.state_dir / "failsafe.sqlite")
-        password = None if controller.database_password_file is None else read_secret(controller.database_password_file)
-        return Store(controller.database, password=password)
+        file = controller.database_password_file
+        return Store(controller.database, password=None if file is None else lambda: read_secret(file))
 
     def glance(self) -> Glance:
         """What is known of duties, repositories and domains, read at once; an SQLite database is read without SQLAlchemy, which takes long to load."""

@@ -38,6 +38,7 @@ from failsafe.errors import FailsafeError, UsageError
 from failsafe.events import Event
 from failsafe.mail.headers import Headers
 from failsafe.model import Endpoint
+from failsafe.own_layer import VOLUMES, what_is_lost
 from failsafe.ports import MailboxServer, Narrator, Progress
 from failsafe.secrets import Secret
 from failsafe.tombstones import Veil
@@ -205,7 +206,10 @@ def make_destination(app: App, request: Request, found: Sequence[Found], narrate
         "zip": ZipDestination,
     }
     if kind in files and place:
-        return files[kind](Path(place).expanduser().absolute())
+        target = Path(place).expanduser().absolute()
+        if lost := what_is_lost(target):
+            raise UsageError(f"{target} {lost}; nothing was restored", mend=f"restore into a folder that is mounted: {VOLUMES}")
+        return files[kind](target)
     if kind == "imap":
         return ImapDestination(_imap(app, request, place, found), narrate)
     raise UsageError(

@@ -49,6 +49,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "web": ("failsafe.cli.web", "The dashboard alone."),
     "config": ("failsafe.cli.config", "Validate the configuration, print its schema, or print what is put on a mail server."),
     "db": ("failsafe.cli.db", "Migrate the database."),
+    "uninstall": ("failsafe.cli.uninstall", "Every trace of failsafe, and how each is removed; removes nothing itself."),
     "licences": ("failsafe.cli.licences", "The licence of failsafe and of everything that it is installed with."),
 }
 

@@ -39,11 +39,14 @@ def kit(
     """
     from failsafe.events import Event
     from failsafe.kits import file, gather
+    from failsafe.own_layer import what_is_lost
 
     if plain and passphrase_file is not None:
         raise UsageError("--plain encrypts nothing, so it takes no --passphrase-file", mend="say one of them")
     everything = open_app()
     where = _where(everything, output)
+    if lost := what_is_lost(where):
+        raise UsageError(f"{where} {lost}; no kit was made", mend="name a file in a folder that is mounted: --output /backup")
     file.demand_free(where)
     passphrase = None if plain else new_passphrase(passphrase_file)
     facts = gather.facts_of(everything)

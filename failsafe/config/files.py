@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from failsafe.config.accounts import read_accounts
 from failsafe.config.schema import Config
 from failsafe.errors import ConfigError, SecretError
+from failsafe.own_layer import VOLUMES, what_is_lost
 from failsafe.secrets import mode_fault, modes_are_kept, secret_path
 
 SECRET_KEYS = (
@@ -51,7 +52,16 @@ def file_faults(config: Config) -> tuple[list[tuple[str, str]], list[tuple[str, 
             warnings.append((key, f"{path} lies on a file system that keeps no modes: everyone on this machine may read it"))
         else:
             faults.append((key, fault))
-    return faults, warnings
+    return faults + _lost_with_a_container(config), warnings
+
+
+def _lost_with_a_container(config: Config) -> list[tuple[str, str]]:
+    """Where the database or a repository would be gone with the container that failsafe runs in."""
+    places = {"controller.state_dir": config.controller.state_dir}
+    for name, table in config.repository.items():
+        if table.is_path:
+            places[f"repository.{name}.url"] = Path(table.url.removeprefix("local:"))
+    return [(key, f"{path} {lost}; {VOLUMES}") for key, path in places.items() if (lost := what_is_lost(path))]
 
 
 def _files_of_accounts(config: Config) -> tuple[list[tuple[str, Path]], list[tuple[str, str]]]:

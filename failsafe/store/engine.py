@@ -7,9 +7,10 @@ SQLite runs in WAL mode with `synchronous=FULL`: the journal of a flip must surv
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from threading import local
 from typing import Any
@@ -31,7 +32,8 @@ NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", 
 class Store:
     """The database of one controller."""
 
-    def __init__(self, url: str, *, password: Secret | None = None, file: Path | None = None) -> None:
+    def __init__(self, url: str, *, password: Callable[[], Secret] | None = None, file: Path | None = None) -> None:
+        """`password` is asked at each new connection, so that a file that was replaced counts."""
         self.file = file
         self._engine = _engine(url, password)
         self._joined = local()  # .connection: that of `together`, in this thread
@@ -192,19 +194,23 @@ def file_system_of(folder: Path, *, ask: bool = True) -> str:
     return kind
 
 
-def _engine(url: str, password: Secret | None) -> Engine:
+def _engine(url: str, password: Callable[[], Secret] | None) -> Engine:
     if url.startswith("sqlite"):
         # Connections are kept: closing the last one of a WAL database rewrites its files, and an idle NAS disk should sleep.
         engine = create_engine(url, pool_size=2, connect_args={"timeout": BUSY_SECONDS})
         event.listen(engine, "connect", _sqlite_settings)
         event.listen(engine, "begin", _begin_immediately)
         return engine
-    from sqlalchemy.engine import make_url
-
-    address = make_url(url)
+    engine = create_engine(url, pool_pre_ping=True, pool_size=2, connect_args={"connect_timeout": BUSY_SECONDS})
     if password is not None:
-        address = address.set(password=password.reveal())
-    return create_engine(address, pool_pre_ping=True, pool_size=2, connect_args={"connect_timeout": BUSY_SECONDS})
+        event.listen(engine, "do_connect", partial(_with_password, password))
+    return engine
+
+
+def _with_password(
+    password: Callable[[], Secret], _dialect: object, _record: object, _arguments: object, words: dict[str, Any]
+) -> None:
+    words["password"] = password().reveal()
 
 
 def _sqlite_settings(connection: Any, _record: object) -> None:

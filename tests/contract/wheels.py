@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import subprocess
+import sys
+import tempfile
 import zipfile
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -45,3 +51,15 @@ def small_wheel(
         wheel.writestr(f"{info}/entry_points.txt", "[console_scripts]\nfailsafe = failsafe:main\n")
         wheel.writestr(f"{info}/RECORD", "")
     return file
+
+
+@cache
+def real_wheel() -> Path:
+    """failsafe itself, built once for this run of the tests."""
+    folder = Path(tempfile.mkdtemp(prefix="failsafe-wheel-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--disable-pip-version-check", "-w", str(folder), str(ROOT)]
+    outcome = subprocess.run(build, capture_output=True, text=True, timeout=280, check=False)
+    assert outcome.returncode == 0, outcome.stderr
+    (wheel,) = folder.glob(f"{NAME}-*.whl")
+    return wheel
