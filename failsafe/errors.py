@@ -103,6 +103,10 @@ class SshError(ExternalError):
     """The server could not be reached over SSH, refused us, or broke off."""
 
 
+class LoginRefused(SshError):
+    """The server does not take our key."""
+
+
 class HostKeyError(SshError):
     """The server's host key is unknown or, with `changed`, not the one we know. Never worked around."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,11 +10,12 @@ from typing import TYPE_CHECKING
 from failsafe.app import App
 from failsafe.config.servers import MailServer
 from failsafe.config.types import SshTarget, parse_ssh
-from failsafe.errors import ProcessError, UsageError
+from failsafe.errors import FailsafeError, LoginRefused, ProcessError, UsageError
 
 if TYPE_CHECKING:
     from failsafe.backup.layouts import Source
     from failsafe.ports import MailHost
+    from failsafe.server_install.judge import Shown
 
 PATIENCE = timedelta(seconds=20)
 KEY_BYTES = 32768
@@ -88,3 +90,28 @@ def find_source(host: MailHost, server: MailServer) -> Source:
     wanted = whole_wanted_of(server)
     with ServerSession(host, Reach("", look=plan_look(wanted) or Look())) as session:
         return judge_source(wanted, parse_sight(session.inspect()))
+
+
+def ask_server(app: App, name: str) -> Shown:
+    """One login with the key of every night. Raises no FailsafeError: `error` says why nobody knows."""
+    from failsafe.backup.layouts import judge_source, plan_look
+    from failsafe.backup.protocol import ServerSession
+    from failsafe.backup.reach import Look, Reach
+    from failsafe.backup.source import ALLOW, parse_sight, within
+    from failsafe.config.wanted import whole_wanted_of
+    from failsafe.server_install.judge import Shown
+
+    wanted = whole_wanted_of(app.server(name))
+    try:
+        with ServerSession(app.mail_host(name), Reach("", look=plan_look(wanted) or Look())) as session:
+            hello = session.hello
+            shown = Shown(str(hello["mode"]), str(hello.get("program", "")), str(hello.get("python", "")))
+            if shown.mode == "sent":
+                return shown
+            source = judge_source(wanted, parse_sight(session.inspect()))
+            found = within(source, session.permitted(), reads_mail=wanted.reads_mail)
+            lacking = tuple(each.name for each in found.missing if each.why == ALLOW)
+            root = "" if found.reach.root or not wanted.reads_mail else "the mail itself"
+            return replace(shown, lacking=(*((root,) if root else ()), *lacking))
+    except FailsafeError as error:
+        return Shown(error=str(error), mend=error.mend, refused=isinstance(error, LoginRefused))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from failsafe.adapters.one_import import load_paramiko
 from failsafe.adapters.pace import Pace
-from failsafe.errors import HostKeyError, ProcessError, SshError
+from failsafe.errors import HostKeyError, LoginRefused, ProcessError, SshError
 
 if TYPE_CHECKING:
     import paramiko
@@ -128,7 +128,7 @@ class SshHost:
             ) from error
         except paramiko.AuthenticationException as error:
             key = f"{self.key}.pub" if self.key else "your public key"
-            raise SshError(
+            raise LoginRefused(
                 f"{where} does not accept the login: {error}",
                 mend=f"add {key} to ~/.ssh/authorized_keys of the user there",
                 transient=False,

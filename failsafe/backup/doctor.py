@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from failsafe.backup.doctor_access import StoredLogins, judge_helper, judge_writing
+from failsafe.backup.doctor_access import StoredLogins, judge_helper, judge_program, judge_writing
 from failsafe.backup.doctor_accounts import AccountsSeen, judge_covered, judge_domains
 from failsafe.backup.doctor_notify import NotifyCheckup, judge_notify
 from failsafe.backup.freeze import REPAIR
@@ -29,6 +29,7 @@ CLOCK_FAIL = timedelta(minutes=5)  # TSIG (RFC 8945) refuses changes beyond this
 CODES: dict[str, tuple[bool, str]] = {
     "ssh-access": (False, "the mail on the server can be read, over SSH, on this machine or over IMAP; every mailbox opens"),
     "ssh-helper": (False, "our SSH key can do nothing on the server but read mail"),
+    "server-program": (False, "the program installed on the server is the one of this failsafe"),
     "sources": (False, "where the layout's mail, configuration, keys and databases were found, and which were not"),
     "disk": (False, "room and inodes where the server's mail, its queue and its logs lie"),
     "domain-missing": (False, "every domain with accounts on the server is configured here"),
@@ -85,6 +86,8 @@ class ServerCheckup:
     good_backup_at: datetime | None = None
     domains: Collection[str] = ()  # configured domains behind this server
     helper: str = ""  # doctor_access.SENT, INSTALLED; "" where nobody could ask
+    program: str = ""  # the digest that the installed program tells of itself
+    our_program: str = ""  # of the one that this failsafe would install
     reads_files: bool = True
     accounts: AccountsSeen = field(default_factory=AccountsSeen)
 
@@ -125,6 +128,7 @@ class MachineCheckup:
 
 def judge_server(seen: ServerCheckup, now: datetime) -> tuple[Finding, ...]:
     findings = [_judge_access(seen), judge_helper(seen.server, seen.helper, over_ssh=seen.over_ssh, reads_files=seen.reads_files)]
+    findings.append(judge_program(seen.server, seen.helper, seen.program, seen.our_program))
     if seen.error:
         codes = ("disk", "domain-missing", "accounts-covered")
         findings += [Finding(code, SKIPPED, seen.server, "the server could not be asked") for code in codes]

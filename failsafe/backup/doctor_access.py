@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from failsafe.model import Finding, Severity
 
 SENT, INSTALLED = "sent", "installed"  # how the program on the server came there
-HOW_TO_INSTALL = (
-    "install the program there (docs/layouts.md, The program, installed): put the output of `python3 -m failsafe.backup.serverside` into /usr/local/lib/failsafe-server.py, write "
-    '/etc/failsafe-server.json, and put restrict,command="python3 /usr/local/lib/failsafe-server.py" before the key in authorized_keys'
-)
+
+
+def how_to_install(server: str) -> str:
+    return f"failsafe config server {server} | ssh root@… sh (docs/server-side.md)"
 
 
 def judge_helper(server: str, mode: str, *, over_ssh: bool, reads_files: bool) -> Finding:
@@ -25,10 +25,23 @@ def judge_helper(server: str, mode: str, *, over_ssh: bool, reads_files: bool) -
         return Finding("ssh-helper", Severity.SKIPPED, server, "the server could not be asked")
     if mode == SENT:
         text = "our SSH key may run anything on the server: whoever takes this machine has the server too"
-        return Finding("ssh-helper", Severity.WARN, server, text, HOW_TO_INSTALL)
+        return Finding("ssh-helper", Severity.WARN, server, text, how_to_install(server))
     return Finding(
         "ssh-helper", Severity.OK, server, "our SSH key runs the installed program alone, which reads what its own settings allow"
     )
+
+
+def judge_program(server: str, mode: str, there: str, ours: str) -> Finding:
+    """Whether the installed program is the one that this failsafe would install. `there`, `ours`: digests; "" where one of before tells none."""
+    if mode != INSTALLED:
+        return Finding("server-program", Severity.SKIPPED, server, "no program is installed there that could be old")
+    if there == ours:
+        return Finding("server-program", Severity.OK, server, "the program installed there is this failsafe's")
+    text = (
+        f"the program installed there ({there or 'which tells no version'}) is not the one of this failsafe ({ours}): what is newer in it is not seen "
+        "there, such as that the server took mail which never arrived"
+    )
+    return Finding("server-program", Severity.WARN, server, text, how_to_install(server))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +60,7 @@ def judge_writing(server: str, stored: StoredLogins, mode: str, *, over_ssh: boo
     mends = [
         *(["let the server take the IMAP logins from this machine's address alone, or, with Dovecot, give a master user no more than the ACL rights l and r"] if stored.reading else []),
         *(["take the unused logins out of the configuration: a restore asks for its own"] if stored.unused else []),
-        *([HOW_TO_INSTALL if reads_files else 'read = "files" has a forced command, read = "doveadm" has none'] if shell else []),
+        *([how_to_install(server) if reads_files else 'read = "files" has a forced command, read = "doveadm" has none'] if shell else []),
     ]  # fmt: skip
     needed = f"; a homecoming needs: {', '.join(stored.homecoming)}" if stored.homecoming else ""
     told_elsewhere = shell and reads_files and len(faults) == 1  # by `ssh-helper`

@@ -10,11 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Self
 
+from failsafe.backup.doctor_access import how_to_install
 from failsafe.backup.frames import CHATTER, Frames
 from failsafe.backup.questions import Questions, parse_object
 from failsafe.backup.reach import Reach, Skipped
 from failsafe.backup.serverside import packed_program
 from failsafe.errors import ServerSideError
+from failsafe.mail.replies import printable
 from failsafe.ports import Channel, MailHost
 
 VERSION = 3  # of the protocol; serverside.VERSION is the other end
@@ -271,8 +273,13 @@ class ServerSession(Questions):
         if hello.get("version") != VERSION:
             raise ServerSideError(
                 f"{self.host.name}: the program installed there speaks version {hello.get('version')}, this failsafe {VERSION}",
-                mend="install the server's program of this version, or remove the one that is there", transient=False,
+                mend=how_to_install(self.host.name), transient=False,
             )  # fmt: skip
+        if hello.get("fault"):
+            raise ServerSideError(
+                f"{self.host.name}: the program installed there reads nothing: {printable(str(hello['fault']))}",
+                mend=f"mend it there as root; or anew: {how_to_install(self.host.name)}",
+            )
         return hello
 
 

@@ -83,7 +83,13 @@ class WriteSession:
 
     def _hello(self) -> None:
         kind, data = self._frames.next()
-        if kind != b"J" or _object(data).get("version") != VERSION:
+        hello = _object(data) if kind == b"J" else {}
+        if hello.get("mode") == "installed":
+            raise ServerSideError(
+                f"{self.host.name}: that key is let in to read alone, by the program installed there",
+                mend="say --ssh and --ssh-key with a login of your own that is root there", transient=False,
+            )  # fmt: skip
+        if hello.get("version") != VERSION:
             raise ServerSideError(f"{self.host.name}: the program there is not the one that was sent", mend=CHATTER)
 
     def look(self, root: str) -> Sight:

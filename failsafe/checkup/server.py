@@ -13,6 +13,7 @@ from failsafe.backup.doctor import (
 )
 from failsafe.backup.doctor_access import INSTALLED, SENT
 from failsafe.backup.protocol import MailboxFacts
+from failsafe.backup.serverside import digest
 from failsafe.checkup.logins import stored_logins
 from failsafe.checkup.people import look_at_accounts
 from failsafe.errors import ExternalError, FailsafeError
@@ -46,6 +47,7 @@ def look_at_server(app: App, name: str) -> ServerCheckup:
         with open_source(app.mail_host(name), wanted_of(table)) as (session, found):
             asked_at = app.clock.now()
             helper = SENT if session.hello["mode"] == "sent" else INSTALLED
+            program = str(session.hello.get("program", ""))
             vitals = session.vitals()
             boxes = list(session.survey())
             missing = (*found.missing, *look_at(session, found.reach.trees))
@@ -54,6 +56,8 @@ def look_at_server(app: App, name: str) -> ServerCheckup:
     return _changed(
         base,
         helper=helper,
+        program=program,
+        our_program=digest(),
         mailboxes=tuple(box.mailbox for box in boxes),
         closed=tuple((box.mailbox, why) for box in boxes if (why := _hidden(box))),
         mend=f"failsafe backup {name} lists all of it, and is incomplete until it is mended",

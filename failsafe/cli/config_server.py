@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from failsafe.cli.common import JSON_OPTION, answer_json, open_app, say
-from failsafe.errors import ExternalError, UsageError
+from failsafe.cli.common import JSON_OPTION, answer, answer_json, open_app, say
+from failsafe.errors import EXIT_EXTERNAL, EXIT_FINDINGS, EXIT_OK, ExternalError, UsageError
 
 if TYPE_CHECKING:
     from failsafe.app import App
     from failsafe.backup.layouts import Source
+    from failsafe.config.schema import Config
+    from failsafe.server_install import Verdict
 
 
 def server(
@@ -88,3 +91,36 @@ def _look(app: App, name: str, look_as: str | None, look_key: Path | None) -> So
             ) from error
         say(f"{name} could not be looked at ({error}): compose files and the like are not in the list; run this again later")
         return None
+
+
+def look_at_servers(config: Config, path: Path) -> list[Verdict]:
+    """Logs in to each mail server whose files are read over SSH."""
+    from failsafe.app import App
+    from failsafe.backup.serverside import digest
+    from failsafe.server_install import authorized_keys_line, judge_shown
+    from failsafe.server_side import ask_server, public_key_of
+
+    app, verdicts = App(config, path), []
+    for name, table in sorted(config.mail_server.items()):
+        if table.ssh is None or table.read == "doveadm":
+            continue
+        try:
+            line = authorized_keys_line(public_key_of(table, name))
+        except UsageError:
+            line = ""  # by an agent: who it is that is let in is the agent's to say
+        verdicts.append(judge_shown(name, table.ssh, ask_server(app, name), line, digest()))
+    return verdicts
+
+
+def tell(verdict: Verdict) -> None:
+    answer(f"{verdict.server}: {'ok' if verdict.ok else 'missing there' if verdict.reached else 'not reached'}: {verdict.text}")
+    if verdict.line:
+        answer(f"  the line:   {verdict.line}")
+    if verdict.mend:
+        answer(f"  what to do: {verdict.mend}")
+
+
+def exit_code(verdicts: Sequence[Verdict]) -> int:
+    if any(not verdict.reached for verdict in verdicts):
+        return EXIT_EXTERNAL
+    return EXIT_OK if all(verdict.ok for verdict in verdicts) else EXIT_FINDINGS

@@ -12,13 +12,22 @@ take_away() {
     say "$1: taken away"
 }
 
+# Not while a session of theirs is at work; our key opens no new one any more.
+userdel_patiently() {
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        ! userdel "$login" 2>/dev/null || return 0
+        sleep 1
+    done
+    userdel "$login" || fail "the user $login cannot be taken away yet; the rest is still there: run this again"
+}
+
 main() {
     [ "$(id -u)" = 0 ] || fail "this has to be run as root: … | ssh root@THIS-SERVER sh"
     if id -u "$login" >/dev/null 2>&1; then
         find_keys
         [ ! -f "$keys" ] || settle_keys no
         if [ "$(getent passwd "$login" | cut -d: -f5)" = @MADE_BY_US_Q@ ]; then
-            userdel "$login"
+            userdel_patiently
             rm -f @FOLDER@/.ssh/authorized_keys
             [ ! -d @FOLDER@/.ssh ] || rmdir @FOLDER@/.ssh
             changed=yes

@@ -48,7 +48,7 @@ set -e
 cp -a /etc "$1/etc"
 mount --bind "$1/etc" /etc
 for place in /opt /srv /root; do mkdir -p "$place"; mount -t tmpfs -o mode=755 none "$place"; done
-rm -f /etc/failsafe-server.json /etc/sudoers.d/failsafe /etc/ssh/sshd_config.d/*
+rm -f /etc/failsafe-server.json /etc/sudoers.d/failsafe-server /etc/ssh/sshd_config.d/*
 cp "$1/host_key" /etc/ssh/own_host_key
 chmod 600 /etc/ssh/own_host_key
 chmod go-w /etc /

@@ -286,6 +286,7 @@ NOT_PLANTED = {
     "tld-reputation": "what is known of top-level domains is a list in the code, and example.test is not on it: tests/unit/failover",
     "dnsbl": "as ptr; tests/contract/test_published.py lists an address",
     "sources": "needs a layout in containers: tests/unit/test_checkup.py, with the real program on this machine",
+    "server-program": "an installed program of before: tests/contract/test_server_install.py",
     "provider-token-expiry": "Knot's keys have no end: tests/contract/test_cloudflare_zone.py",
     "provider-token-scope": "a server does not tell what a key may write: tests/contract/test_cloudflare_zone.py",
     "zone-locked": "Knot locks nothing: tests/contract/test_cloudflare_zone.py, tests/contract/test_route53_zone.py",

@@ -17,6 +17,7 @@ Every path component below a root is opened without following links; run by root
 import contextlib
 import json
 import os
+import re
 import stat
 import struct
 import time
@@ -95,8 +96,8 @@ class Frames:
         self.late = time.monotonic() + self.patience
         try:
             head = self.source.readline(16)
-            left = number(head[:-1], FIELD_BYTES) if head.endswith(b"\n") else 0
-            if head and not left:
+            left = int(head) if re.match(rb"[0-9]{1,7}\n\Z", head) else 0
+            if head and not 0 < left <= FIELD_BYTES:
                 raise Refusal("failsafe's own program is spoken with here, by its own protocol")
             while left > 0:
                 block = self.source.read(min(left, CHUNK))
@@ -128,7 +129,7 @@ class Frames:
 
 def number(field, most):
     """Of a request; digits alone, and few, since an old Python takes long over many."""
-    if not field.isdigit() or len(field) > 9 or int(field) > most:
+    if not re.match(rb"[0-9]{1,9}\Z", field) or int(field) > most:
         raise Refusal("not a number up to %d: %s" % (most, ascii(text(field[:20]))))
     return int(field)
 

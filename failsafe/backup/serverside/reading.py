@@ -231,8 +231,10 @@ def read_database(frames, fd, parts):
                 return False
             answer_database(frames, here, parts[-1])
             return True
-    except FileNotFoundError:
-        return False
+    except BrokenPipeError:
+        raise
+    except OSError:
+        return False  # whoever opens it as a file says why
 
 
 def answer_database(frames, here, name):

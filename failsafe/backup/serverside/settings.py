@@ -21,6 +21,8 @@ SESSIONS = 12  # of one user of this machine, at a time
 def settings_of(raw):
     """`files` are paths, or objects with path and leave_out; `look` is what `inspect` may look at; `stock`: command -> container."""
     given = json.loads(raw.decode())
+    if not isinstance(given, dict) or not isinstance(given.get("root"), str):
+        raise Refusal("the settings must be an object with a root")
     settings = {"commands": {}, "stock": {}, "look": {}, "naming": "domain/user", "skip": [], "files": [], "postfix": ""}
     settings.update(given, root=given["root"].encode("utf-8", "surrogateescape"))
     trees = [tree if isinstance(tree, dict) else {"path": tree} for tree in settings["files"]]

@@ -212,8 +212,8 @@ UNUSED = StoredLogins(unused=("the IMAP master user admin",))
             ("a homecoming needs: the login that delivers", "but for what brings mail home"),
         ),
         ({"logins": COMES_HOME, "reads_files": False}, Severity.WARN, ("our SSH key", "a homecoming needs", 'read = "files"')),
-        ({"helper": SENT}, Severity.OK, ("our SSH key, which may run anything there", "authorized_keys")),
-        ({"helper": SENT, "logins": UNUSED}, Severity.WARN, ("our SSH key", "admin", "authorized_keys")),
+        ({"helper": SENT}, Severity.OK, ("our SSH key, which may run anything there", "config server")),
+        ({"helper": SENT, "logins": UNUSED}, Severity.WARN, ("our SSH key", "admin", "config server")),
         ({"helper": ""}, Severity.SKIPPED, ("could not be asked",)),
         ({"helper": INSTALLED}, Severity.OK, ("nothing that lies here",)),
     ],
@@ -279,7 +279,7 @@ def test_who_is_fetched_for_or_need_not_be_is_covered(seen: AccountsSeen) -> Non
 def test_a_key_that_may_run_anything_on_the_server_is_more_than_is_needed() -> None:
     found = of_server("ssh-helper", helper=SENT)
     assert found.severity is Severity.WARN
-    assert "authorized_keys" in found.mend
+    assert "failsafe config server vps | ssh root@" in found.mend
 
 
 @pytest.mark.parametrize(
@@ -295,6 +295,21 @@ def test_the_installed_program_is_enough_and_where_there_is_none_nothing_is_said
     changed: dict[str, object], severity: Severity
 ) -> None:
     assert of_server("ssh-helper", **changed).severity is severity
+
+
+@pytest.mark.parametrize(
+    ("there", "severity"), [("0123456789abcdef", Severity.OK), ("fedcba9876543210", Severity.WARN), ("", Severity.WARN)]
+)
+def test_an_installed_program_that_is_another_than_this_failsafes_has_to_be_renewed(there: str, severity: Severity) -> None:
+    found = of_server("server-program", helper=INSTALLED, program=there, our_program="0123456789abcdef")
+
+    assert found.severity is severity
+    assert ("config server vps" in found.mend) is (severity is Severity.WARN)
+
+
+@pytest.mark.parametrize("helper", [SENT, ""])
+def test_a_program_that_is_sent_along_is_never_old(helper: str) -> None:
+    assert of_server("server-program", helper=helper, our_program="0123456789abcdef").severity is Severity.SKIPPED
 
 
 def test_a_late_duty_that_has_no_finding_of_its_own_is_told_with_the_command_for_it() -> None:
