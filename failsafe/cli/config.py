@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import typer
 
-from failsafe.cli.common import JSON_OPTION, answer, answer_json, config_path, verbs_app
+from failsafe.cli.common import JSON_OPTION, answer, answer_json, config_path, say, verbs_app
 from failsafe.cli.config_server import exit_code, look_at_servers, server, tell
 
 app = verbs_app("Validate the configuration, print its schema, or print what is put on a mail server.")
@@ -51,6 +51,9 @@ def check(
         )
         for verdict in verdicts:
             tell(verdict)
+        over_ssh = ", ".join(name for name, table in config.mail_server.items() if table.ssh is not None)
+        if over_ssh and not connect:
+            say(f"whether {over_ssh} lets failsafe in, and no further than to read: failsafe config check --connect")
     raise typer.Exit(exit_code(verdicts))
 
 

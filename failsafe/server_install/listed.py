@@ -8,6 +8,7 @@ from typing import Any
 from failsafe.backup.layouts import Sight, Source, judge_source, plan_look
 from failsafe.backup.reach import Look
 from failsafe.config.servers import MailServer
+from failsafe.config.vantages import stack_of
 from failsafe.config.wanted import whole_wanted_of
 from failsafe.errors import UsageError
 
@@ -38,4 +39,5 @@ def settings_of(server: MailServer, source: Source | None = None) -> dict[str, A
     settings = replace(found.reach, look=look or Look()).settings()
     if look is None:
         del settings["look"]
+    settings["bans"] = stack_of(server).container
     return {key: value for key, value in settings.items() if value or key == "root"}

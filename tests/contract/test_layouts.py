@@ -17,13 +17,17 @@ from failsafe.backup.accounts import read_accounts
 from failsafe.backup.layouts import Wanted
 from failsafe.backup.pull import PullOptions, PullReport, pull
 from failsafe.backup.serverside import program
-from failsafe.backup.source import open_source
+from failsafe.backup.source import ALLOW, open_source
 from failsafe.clock import SystemClock
+from failsafe.config.servers import MailServer
+from failsafe.config.wanted import whole_wanted_of
 from failsafe.errors import ServerSideError
 from failsafe.mail.accounts import Account, Alias
 from failsafe.mail.manifest import FileRef
 from failsafe.model import Result
 from failsafe.ports import MailHost
+from failsafe.server_install import settings_of
+from failsafe.server_side import find_source
 from tests.contract.conftest import Sshd
 from tests.contract.mailstore import Silent, Store
 from tests.contract.stacks import ANNA, BOB, HASH, SECRET, DockerMailserver, Mailcow, Mailu, WithPath, write
@@ -462,6 +466,30 @@ def test_a_program_installed_there_decides_what_may_be_read(cow: Mailcow, tmp_pa
     lacking = {item.name: item.why for item in source.missing}
     assert {f"{cow.path}/mailcow.conf", "commands/mailcow-database.sql", "commands/evil"} <= set(lacking)
     assert "not allowed" in lacking["commands/evil"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="settings of an installed program belong to root")
+@pytest.mark.parametrize("kind", [DockerMailserver, Mailcow, Mailu])
+@pytest.mark.parametrize("named_by", ["path", "container"])
+def test_the_list_that_is_printed_for_a_layout_allows_all_that_its_backup_wants(
+    kind: type[Any], named_by: str, tmp_path: Path
+) -> None:
+    stack = kind(tmp_path)
+    stack.build()
+    layout = {DockerMailserver: "docker-mailserver", Mailcow: "mailcow", Mailu: "mailu"}[kind]
+    container = {DockerMailserver: "mailserver", Mailcow: "mailcowdockerized-dovecot-mailcow-1", Mailu: "mailu-imap-1"}[kind]
+    place = {"path": str(stack.path)} if named_by == "path" else {"container": container}
+    table = MailServer.model_validate({"layout": layout, "ssh": "root@mail.example.org", **place})
+    engine = stack.engine().install()
+    listed = settings_of(table, find_source(WithPath(engine), table))
+    (tmp_path / "settings.json").write_text(json.dumps(listed | {"path": f"{engine}:/usr/bin:/bin"}))
+    (tmp_path / "installed.py").write_text(program().replace("/etc/failsafe-server.json", str(tmp_path / "settings.json")))
+
+    with open_source(WithPath(engine, inner=Forced(tmp_path / "installed.py")), whole_wanted_of(table)) as (session, source):
+        boxes = [box.mailbox for box in session.survey()]
+
+    assert ANNA in boxes
+    assert [each.name for each in source.missing if each.why == ALLOW] == []
 
 
 @dataclasses.dataclass

@@ -28,7 +28,9 @@ chmod 700 /srv/vmail
 echo x >/srv/extra/conf
 useradd -m -d /srv/home -p '*' backup2
 """
-CLEAN = f"while id failsafe; do userdel failsafe; done >/dev/null 2>&1; rm -rf {HOME} {LIST} {RULE} /srv/home/.ssh; true"
+CLEAN = (
+    f"while id failsafe; do userdel failsafe; done >/dev/null 2>&1; rm -rf {HOME} {LIST} {RULE} /srv/home/.ssh /root/.ssh; true"
+)
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +129,16 @@ def test_of_a_login_that_was_there_only_the_lines_with_our_key_change(machine: M
     machine.run("sh", stdin=script(config, "--remove"))
     assert keys.read_text() == others
     assert machine.sh("id -un backup2") == "backup2\n", "who was there before stays"
+
+
+def test_a_login_as_root_needs_no_rule_and_can_do_no_more(machine: Machine) -> None:
+    said = machine.run("sh", stdin=script(machine.config(user="root")))
+    hello, mailboxes = seen(machine, "root")
+
+    assert (hello["mode"], hello["user"], mailboxes) == ("installed", 0, ["anna@example.org"])
+    assert "it answers, as root" in said
+    assert machine.sh(f"ls {RULE} 2>/dev/null; true") == ""
+    assert machine.sh("stat -c '%U %a' /root/.ssh/authorized_keys") == "root 600\n"
 
 
 def test_a_link_where_keys_are_looked_for_is_not_written_through(machine: Machine) -> None:

@@ -39,6 +39,10 @@ def test_the_list_names_what_the_configuration_names_and_nothing_else() -> None:
     }
 
 
+def test_fail2ban_is_asked_in_the_container_that_the_list_names() -> None:
+    assert settings_of(server(layout="docker-mailserver"))["bans"] == "mailserver"
+
+
 def test_the_list_of_a_layout_in_containers_takes_its_places_from_what_was_found_there() -> None:
     mounts = (
         Mount("volume", "vmail", "/var/lib/docker/volumes/vmail/_data", "/var/vmail"),

@@ -74,7 +74,7 @@ def bans(settings, asked):
 def containers_named(settings):
     looked = settings["look"]
     services = {"service=" + name for name in looked.get("services", [])}
-    return {settings["postfix"], *looked.get("containers", []), *settings["stock"].values(), *services}
+    return {settings["postfix"], settings.get("bans", ""), *looked.get("containers", []), *settings["stock"].values(), *services}
 
 
 MAILCOW_BANS = "service=redis-mailcow"
