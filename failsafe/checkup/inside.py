@@ -7,12 +7,16 @@ from datetime import datetime, timedelta
 from failsafe.app import App
 from failsafe.canaries import read_book
 from failsafe.errors import FailsafeError
+from failsafe.failover.delivery import CANARY, INSIDE
+from failsafe.failover.doctor_delivery import log_names_canaries
 from failsafe.failover.doctor_inside import InsideCheckup, Shown
 from failsafe.failover.rounds import quiet_until
 from failsafe.failover.vitals import Vitals
 from failsafe.looks.here import inbound_addresses
 from failsafe.looks.inside import can_look_inside, read_vitals
 from failsafe.model import Axis
+
+LATELY = timedelta(days=1)
 
 
 def look_at_inside(app: App, server: str, now: datetime) -> InsideCheckup:
@@ -33,7 +37,19 @@ def look_at_inside(app: App, server: str, now: datetime) -> InsideCheckup:
         third_party=canary.smtp.host if canary is not None else "",
         secondaries=frozenset(name for domain in domains for name in domain.secondary),
         mailbox_known=probe is not None and probe.imap is not None,
+        by_ssh=can_look_inside(app, server),
+        quorums=tuple(sorted({domain.quorum for domain in domains})),
+        log_names=None if canary is None else _log_names(app, server, now),
     )
+
+
+def _log_names(app: App, server: str, now: datetime) -> bool | None:
+    looks = [
+        (row.at, row.numbers["log"].get("taken") if row.numbers.get("log") else None)
+        for row in app.vitals.since(server, INSIDE, now - LATELY)
+    ]
+    canaries = app.vitals.since(server, CANARY, now - LATELY)
+    return log_names_canaries((row.at for row in canaries if row.numbers.get("new") and not row.numbers.get("place")), looks)
 
 
 def _vitals(app: App, server: str) -> tuple[Vitals | None, str]:

@@ -28,6 +28,7 @@ from failsafe.checkup.sending import look_at_sending
 from failsafe.checkup.server import look_at_server
 from failsafe.domains import Domains
 from failsafe.failover.doctor import is_ready, judge_domain
+from failsafe.failover.doctor_delivery import judge_delivery
 from failsafe.failover.doctor_inside import judge_inside
 from failsafe.failover.domain_checks.published import judge_sending
 from failsafe.looks.bans import look_at_bans
@@ -80,7 +81,7 @@ def run_checkup(app: App, prove: Collection[str] = ()) -> Diagnosis:
         *(finding for found in by_domain.values() for finding in found),
         *(finding for facts in server_facts for finding in judge_server(facts, now)),
         *(finding for look in sending for finding in judge_sending(look.result())),
-        *(finding for facts in inside_facts for finding in judge_inside(facts, now)),
+        *(finding for facts in inside_facts for finding in (*judge_inside(facts, now), judge_delivery(facts))),
         *(finding for facts in look_at_repositories(app) for finding in (judge_repository(facts, now), judge_retention(facts))),
         *(judge_drill(facts, now) for facts in look_at_drills(app)),
         *(finding for look in buckets for finding in look.result()),

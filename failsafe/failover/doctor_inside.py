@@ -45,6 +45,9 @@ class InsideCheckup:
     third_party: str = ""  # host of the canary's submission
     secondaries: frozenset[str] = frozenset()  # exchanges of the secondaries of its domains
     mailbox_known: bool = False  # [probe.NAME] has imap
+    by_ssh: bool = True  # ssh is configured
+    quorums: tuple[int, ...] = ()  # of its domains that are watched, each once, the least first
+    log_names: bool | None = None  # whether the mail log told of the last day's canaries that arrived; None: not known
 
 
 def judge_inside(seen: InsideCheckup, now: datetime) -> tuple[Finding, ...]:

@@ -280,6 +280,7 @@ NOT_PLANTED = {
     "monitor-banned": "as fail2ban-ignore",
     "port-25": "needs a line on which port 25 is blocked: tests/lab/test_force_vantages.py, tests/unit/failover",
     "canary": "the lab has no third party's submission: tests/unit/failover, tests/contract",
+    "lost-delivery": "as canary",
     "queue": "of what is seen from inside: tests/unit",
     "certificate": "of what is seen from inside: tests/unit",
     "ptr": "of public addresses alone: tests/contract/test_published.py looks at a good one, tests/unit/failover plants each fault",

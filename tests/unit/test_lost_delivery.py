@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from failsafe.app import App
+from failsafe.backup.serverside import vitals
+from failsafe.checkup.inside import look_at_inside
 from failsafe.clock import SystemClock
 from failsafe.config.load import load_config, parse_config
 from failsafe.domains import Domains
@@ -17,6 +20,7 @@ from failsafe.failover.delivery import lost_delivery
 from failsafe.failover.evidence import judge_down
 from failsafe.looks.every import looks_of
 from failsafe.model import Axis, Evidence, ProbeClass
+from failsafe.store.vitals import VitalRow
 from tests.contract.mail_servers import free_port
 from tests.unit.daemon.test_watch import CONFIG, DOMAIN
 from tests.unit.failover.world import Scene
@@ -114,3 +118,34 @@ def test_the_canary_is_looked_for_three_times_as_often_as_it_is_sent_where_its_m
 
     assert looks(text) == []
     assert looks(text.replace("[own_line]", imap)) == [("canary", 5 * MINUTE)]
+
+
+@pytest.mark.parametrize(("lines", "names"), [(0, False), (1, True), (None, None)])
+def test_the_doctor_knows_from_what_was_recorded_whether_the_mail_log_names_canaries(
+    seen: Seen, lines: int | None, names: bool | None
+) -> None:
+    for number in range(24):
+        at = seen.now - (125 - 5 * number) * MINUTE
+        log = None if lines is None else {"taken": lines}
+        seen.app.vitals.record(VitalRow("vps", "inside", at, {"log": log}))
+        seen.app.vitals.record(VitalRow("vps", "canary", at, {"new": number % 3 == 0, "place": ""}))
+    assert look_at_inside(seen.app, "vps", seen.now).log_names is names
+
+
+def test_a_mail_log_that_may_not_be_read_is_told_as_unknown_and_not_as_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vitals, "MAIL_LOGS", (b"/nonexistent/mail.log",))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(vitals, "TOOLS", str(tmp_path))
+    settings = {"root": os.fsencode(tmp_path / "mail"), "postfix": ""}
+    answers = {}
+    for name, does in (
+        ("refused", "exit 1"),
+        ("allowed", "echo 'Nov 22 11:59:04 mail postfix/lmtp[1]: 4F1: to=<a@b.example>, status=sent'"),
+    ):
+        (tmp_path / "journalctl").write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / "journalctl").chmod(0o755)
+        answers[name] = vitals.log_seen(settings, "@1", {"a@b.example"})
+    assert answers["refused"] is None
+    assert answers["allowed"]["taken"] == 1
