@@ -39,6 +39,7 @@ PROVABLE = replace(GOOD, vitals=LOGGED, quorums=(2,))
 def test_what_keeps_lost_mail_from_being_proved_is_told_in_peace(seen: InsideCheckup, severity: Severity, says: str) -> None:
     finding = judge_delivery(seen)
     assert (finding.severity, says in finding.text) == (severity, True), finding.text
+    assert finding.code == "lost-delivery"
     assert bool(finding.mend) == (severity is WARN)
     assert not finding.blocks_failover
 
