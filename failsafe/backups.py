@@ -47,6 +47,7 @@ from failsafe.tombstones import Veil, keep_erased, stored_erased
 HEAVY_LOCK = "heavy"  # one heavy job at a time on this machine: backup, check, drill
 WAIT_FOR_HEAVY = timedelta(hours=1).total_seconds()
 FULL_LISTING_EVERY = timedelta(days=1)  # folders are listed whatever their stamps say
+FULL_LISTING_AGAIN = timedelta(hours=1)  # after one that ended incomplete: what it lacks may lack for weeks
 CATALOGED_MEANWHILE = 5_000  # new messages; more take longer than restic, and from it one of two processors
 LINGER = 0.5  # seconds for the catalog when all else is done
 MISSING_KEPT = 100  # of a run's missing messages, in the shared database; all of them are in the archive
@@ -185,8 +186,7 @@ def _pull(
     app: App, server: str, staging: Staging, progress: Progress, narrate: Narrator, now: datetime, care: Care, *, by_hand: bool
 ) -> PullReport:
     table = app.server(server)
-    listed = app.duties.all().get(f"full-listing:{server}")
-    full = listed is None or listed.ok_at is None or now - listed.ok_at >= FULL_LISTING_EVERY
+    full = _is_full_listing_due(app, server, now)
     options = PullOptions(
         server=server,
         path="" if table.path is None else str(table.path),
@@ -211,9 +211,18 @@ def _pull(
             report = pull(app.mail_host(server), staging, inventory, options, app.clock, progress, narrate)
         else:
             report = pull_over_imap(source, app.mail_host(server), staging, inventory, options, app.clock, progress, narrate)
-    if full and report.result is Result.OK:
-        app.duties.ended(f"full-listing:{server}", app.clock.now(), ok=True)
+    if full:
+        app.duties.ended(f"full-listing:{server}", app.clock.now(), ok=report.result is Result.OK)
     return report
+
+
+def _is_full_listing_due(app: App, server: str, now: datetime) -> bool:
+    """One of the future was written by a clock that has been set back since."""
+    last = app.duties.all().get(f"full-listing:{server}")
+    if last is None or last.ended_at is None:
+        return True
+    is_good = last.ok_at is not None and last.ok_at >= last.ended_at
+    return not timedelta(0) <= now - last.ended_at < (FULL_LISTING_EVERY if is_good else FULL_LISTING_AGAIN)
 
 
 def _source_of(app: App, server: str, *, again: bool) -> MailSource | None:
