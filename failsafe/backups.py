@@ -30,6 +30,7 @@ from failsafe.backup.pull import PullOptions, PullReport, pull
 from failsafe.backup.report import BackupReport
 from failsafe.backup.snapshot import host_of, read_tags
 from failsafe.backup.stretch import Care
+from failsafe.backup_news import BackupNews
 from failsafe.canaries import canary_filter
 from failsafe.config.secondaries import SecondaryServer
 from failsafe.errors import ArchiveError, ExternalError, FailsafeError, Refused
@@ -80,6 +81,7 @@ def back_up(app: App, server: str, progress: Progress, narrate: Narrator, *, by_
     app.server(server)  # raises UsageError for a name that is not configured
     _demand_no_restore(app, server)
     began = app.clock.now()
+    news = BackupNews.of(app, server)
     app.duties.started(f"backup:{server}", began)
     checkpoints = Checkpoints()
     repositories = [app.repository(name) for name in sorted(app.config.repository)]
@@ -115,7 +117,8 @@ def back_up(app: App, server: str, progress: Progress, narrate: Narrator, *, by_
         stop=interrupt_all,
     )
     lock = FileLock(app.lock_file(HEAVY_LOCK), f"backup of {server}").hold(wait_seconds=WAIT_FOR_HEAVY)
-    report = run_backup(job, lock=lock, clock=app.clock, progress=progress, record=app.record)
+    report = run_backup(job, lock=lock, clock=app.clock, progress=progress, record=news.record)
+    news.tell_recovered(report)
     catalog.end(idle=report.unchanged)
     _keep(app, report, began, {repository.name: repository.opened_id for repository in ours})
     return report

@@ -129,3 +129,11 @@ ALARMS: tuple[str, ...] = (
     "duty.overdue",
     "credential.ending",
 )
+
+# Events of every day: kept for a shorter time, and alone no reason to carry the journal into a repository.
+ROUTINE = frozenset(
+    {
+        "backup.done", "backup.part", "backup.failed", "backup.incomplete", "backup.recovered", "controller.started", "controller.stopped",
+        "digest.made", "doctor.done", "domain.reminded", "duty.overdue", "notice.failed", "repository.forgotten", "repository.pruned",
+    }
+)  # fmt: skip

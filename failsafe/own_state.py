@@ -14,8 +14,9 @@ from failsafe.backup.own_files import CONFIGURATION, HUNDREDS, STATE, TENS, OwnF
 from failsafe.config.load import parse_config
 from failsafe.config.servers import MailServer
 from failsafe.errors import ConfigError, FailsafeError, HostKeyError
+from failsafe.events import ROUTINE
 from failsafe.ports import Narrator
-from failsafe.store.portable import ROUTINE, Row, read_holdings, read_pulse
+from failsafe.store.portable import Row, read_holdings, read_pulse
 from failsafe.store.version import HEAD
 
 MAXIMUM_BYTES = 1 << 18  # of a known_hosts file

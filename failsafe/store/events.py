@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,12 +10,13 @@ from typing import Any
 from sqlalchemy import delete, func, insert, or_, select, update
 from sqlalchemy.engine import Connection
 
-from failsafe.events import NAMES, Event
+from failsafe.events import NAMES, ROUTINE, Event
 from failsafe.model import Notice, Severity
 from failsafe.store.engine import Store
 from failsafe.store.schema import INSTANT_FORMAT, event, notice
 
 EVENTS_KEPT = timedelta(days=730)
+ROUTINE_KEPT = timedelta(days=90)  # a backup each minute is half a million events a year
 FIRST_RETRY = timedelta(minutes=1)
 LONGEST_RETRY = timedelta(hours=6)
 ATTEMPTS = 40  # about a week at the longest interval
@@ -80,7 +81,11 @@ class EventStore:
         return [(row.id, Event(row.name, row.subject, row.text, row.at, row.details)) for row in reversed(rows)]
 
     def last(self, name: str, subject: str) -> Event | None:
-        query = select(event).where(event.c.name == name, event.c.subject == subject).order_by(event.c.id.desc()).limit(1)
+        return self.newest((name,), subject)
+
+    def newest(self, names: Collection[str], subject: str) -> Event | None:
+        """The last of several kinds."""
+        query = select(event).where(event.c.name.in_(names), event.c.subject == subject).order_by(event.c.id.desc()).limit(1)
         with self._store.read() as connection:
             row = connection.execute(query).first()
         return None if row is None else Event(row.name, row.subject, row.text, row.at, row.details)
@@ -120,7 +125,8 @@ class EventStore:
 
     def tidy(self, now: datetime) -> None:
         with self._store.begin() as connection:
-            connection.execute(delete(event).where(event.c.at < now - EVENTS_KEPT))
+            routine = event.c.name.in_(ROUTINE) & (event.c.at < now - ROUTINE_KEPT)
+            connection.execute(delete(event).where(or_(event.c.at < now - EVENTS_KEPT, routine)))
             connection.execute(delete(notice).where(notice.c.delivered_at < now - EVENTS_KEPT))
 
 

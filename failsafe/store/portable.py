@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Table, func, insert, select, text
 from sqlalchemy.engine import Connection, RowMapping
 
 from failsafe.errors import StoreError
+from failsafe.events import ROUTINE
 from failsafe.store.engine import Store
 from failsafe.store.schema import (
     INSTANT_FORMAT,
@@ -45,13 +46,6 @@ DETAILS = 400  # characters of an event's details; longer ones are left out, its
 REPORT = ("messages", "result", "generation")  # of a backup's report
 # Of these a new machine must know when they were last done; it looks at all others anew.
 DUTIES = frozenset({"backup", "snapshot", "check", "forget", "prune", "drill", "homecoming-seen"})
-# Events of every day: alone they are no reason to carry the journal into a repository.
-ROUTINE = frozenset(
-    {
-        "backup.done", "backup.part", "backup.failed", "backup.incomplete", "backup.recovered", "controller.started", "controller.stopped",
-        "digest.made", "doctor.done", "domain.reminded", "duty.overdue", "notice.failed", "repository.forgotten", "repository.pruned",
-    }
-)  # fmt: skip
 
 Row = dict[str, Any]
 

@@ -129,6 +129,21 @@ def test_a_notice_that_failed_is_tried_again_later_and_not_before(store: Store) 
     assert events.undelivered() == 1
 
 
+def test_events_of_every_day_are_kept_for_a_quarter_and_all_others_for_two_years(store: Store) -> None:
+    events = EventStore(store)
+    for name in ("backup.failed", "failover.done"):
+        for days in (1, 91, 731):
+            events.record(Event(name, "vps", f"{days} days ago", NOW - timedelta(days=days)))
+
+    events.tidy(NOW)
+
+    assert [(event.name, event.text) for _, event in events.since()] == [
+        ("backup.failed", "1 days ago"),
+        ("failover.done", "1 days ago"),
+        ("failover.done", "91 days ago"),
+    ]
+
+
 def test_an_undocumented_event_is_a_programmers_error(store: Store) -> None:
     with pytest.raises(AssertionError, match="undocumented"):
         EventStore(store).record(Event("made.up", "x", "y", NOW))

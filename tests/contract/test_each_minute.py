@@ -1,4 +1,4 @@
-"""What the stamps of folders do not tell is found by a listing of everything, once a day: not never, and not with every pull."""
+"""A backup each minute: what the stamps of folders do not tell is found once a day, and not with every pull; what lasts is not told each time."""
 
 from __future__ import annotations
 
@@ -51,6 +51,9 @@ class Home:
         file = next((self.store.folder(ANNA) / "cur").iterdir())
         file.write_bytes(file.read_bytes()[::-1])
 
+    def told(self) -> list[str]:
+        return [event.name for _, event in self.app.events.since() if event.name.startswith("backup.")]
+
     def codes(self) -> list[str]:
         return [guard.code for guard in self.back_up().guards]
 
@@ -93,3 +96,31 @@ def test_while_something_is_missing_everything_is_listed_each_hour_and_not_with_
     assert home.codes() == []
     home.clock.step += timedelta(hours=1, seconds=1)
     assert home.codes() == ["tampered"]
+
+
+# ---------------------------------------------------------------- what is told
+
+
+def test_a_fault_that_lasts_is_told_once_in_hours_and_so_is_its_end(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "mail").rename(tmp_path / "away")
+    for _ in range(3):
+        assert home.back_up().result is Result.FAILED
+    assert home.told() == ["backup.done", "backup.failed"]
+    home.clock.step = timedelta(hours=7)
+    home.back_up()
+    assert home.told() == ["backup.done", "backup.failed", "backup.failed"]
+    (tmp_path / "away").rename(tmp_path / "mail")
+    for _ in range(2):
+        assert home.back_up().unchanged
+    assert home.told()[3:] == ["backup.recovered"]
+
+
+def test_another_fault_is_told_at_once(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "extra").rmdir()
+    home.back_up()
+    home.back_up()
+    (tmp_path / "mail").rename(tmp_path / "away")
+    home.back_up()
+    (tmp_path / "away").rename(tmp_path / "mail")
+    home.back_up()
+    assert home.told()[1:] == ["backup.incomplete", "backup.failed", "backup.incomplete"]
