@@ -21,6 +21,7 @@ from tests.contract.attacks import (
     STILL_WELL,
     ask,
     call,
+    impatient,
     install,
     open_session,
     programs,
@@ -111,7 +112,8 @@ def test_scp_copies_nothing(machine: Machine, way: list[str], direction: str, tm
     here = str(tmp_path / "mine") if direction == "to there" else str(tmp_path / "got")
     pair = [here, there] if direction == "to there" else [there, here]
 
-    done = copier(machine, "scp", "-q", "-F", "none", *way, "-P", str(machine.port), *options(machine), *pair)
+    with impatient(machine):  # scp waits for an answer that makes sense to it
+        done = copier(machine, "scp", "-q", "-F", "none", *way, "-P", str(machine.port), *options(machine), *pair)
 
     assert done.returncode != 0
     assert not (tmp_path / "got").exists()
@@ -392,7 +394,7 @@ def test_a_list_that_is_not_as_it_should_be_is_refused_and_then_nothing_is_read(
     plant, words = LISTS[fault]
 
     with spoilt_list(machine, plant):
-        said = start_it(machine, PRELUDE + request(b"read", b"files", b"0", b"fine") + request(*STILL_WELL))
+        said, _ = start_it(machine, PRELUDE + request(b"read", b"files", b"0", b"fine") + request(*STILL_WELL))
 
     assert words in str(said.hello["fault"])
     assert said.answered == 0
