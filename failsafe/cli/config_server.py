@@ -46,10 +46,12 @@ def server(
               failsafe config server vps --remove | ssh root@mail.example.org sh
     """
     from failsafe.server_install import authorized_keys_line, install_script, remove_script, settings_of, steps
+    from failsafe.server_install.script import login_of
     from failsafe.server_side import public_key_of
 
     app = open_app()
     table = app.server(name)
+    login_of(table, name)
     key = public_key_of(table, name, public_key)
     if remove:
         script = remove_script(table, key, name=name)
@@ -87,7 +89,7 @@ def _look(app: App, name: str, look_as: str | None, look_key: Path | None) -> So
         if needs_a_look(table):
             raise UsageError(
                 f"where the mail of {name} lies is only known once the server was looked at: {error}",
-                mend=f"say --look-as root (a login of your own there, for this once), or set path in [mail_server.{name}]",
+                mend="say --look-as root: a login of your own there, for this once",
             ) from error
         say(f"{name} could not be looked at ({error}): compose files and the like are not in the list; run this again later")
         return None
