@@ -63,7 +63,8 @@ def is_undelivered(runs: Iterable[EvidenceRun]) -> bool:
     """Of a server's whole history: whether the last that a canary knew of the primary is that mail is lost there, while a probe saw its way in up."""
     known = tuple(runs)
     told = [run for run in known if run.evidence.vantage == CANARY and run.evidence.seen in (ProbeClass.UP, ProbeClass.DOWN)]
-    newest = max(told, key=lambda run: run.last_at, default=None)
+    # Where the clock was set back what was seen before is cut to that moment; of two that end then, the later one counts.
+    newest = max(reversed(told), key=lambda run: (run.last_at, run.first_at), default=None)
     if newest is None or newest.evidence.seen is ProbeClass.UP:
         return False
     return any(

@@ -179,6 +179,16 @@ def test_undelivered_is_what_the_last_canary_of_the_primary_knew() -> None:
     assert not is_undelivered([])
 
 
+@pytest.mark.parametrize("arrived_from", [60, 20])
+def test_a_canary_that_was_lost_before_the_clock_was_set_back_is_not_hidden_by_one_that_arrived_before_it(
+    arrived_from: float,
+) -> None:
+    way_in = replace(run(ProbeClass.UP, 60, "here", Axis.INBOUND), last_at=NOW)
+    arrived = replace(run(ProbeClass.UP, arrived_from), last_at=NOW - minutes(20))
+
+    assert is_undelivered([way_in, arrived, run(ProbeClass.DOWN, 20)])
+
+
 def test_canaries_that_could_not_arrive_at_a_dead_way_in_keep_nobody_from_going_home() -> None:
     before = run(ProbeClass.UP, 90, "here", Axis.INBOUND)
     assert not is_undelivered([before, run(ProbeClass.DOWN, 60, "here", Axis.INBOUND), run(ProbeClass.DOWN, 60)])
