@@ -33,6 +33,7 @@ needs_roots = pytest.mark.skipif(
 class Root:
     folder: Path
     suite: str
+    network_of: int = 0  # the process whose network it has; 0: this machine's
 
     def put(self, file: Path, place: str) -> None:
         target = self.folder / place.lstrip("/")
@@ -52,9 +53,10 @@ class Root:
             "LANG": "C.UTF-8",
             "DEBIAN_FRONTEND": "noninteractive",
         }
-        if (self.folder / AUTHORITIES.lstrip("/")).exists():
+        if not self.network_of and (self.folder / AUTHORITIES.lstrip("/")).exists():
             environment |= {"PIP_CERT": AUTHORITIES, "SSL_CERT_FILE": AUTHORITIES}
-        words = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--", "sh", "-c", enter, "sh"]
+        words = ["nsenter", "-t", str(self.network_of), "--net"] if self.network_of else []
+        words += ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--", "sh", "-c", enter, "sh"]
         words += [f"{name}={value}" for name, value in environment.items()]
         return subprocess.run(
             [*words, "sh", "-c", f"cd / && {become}sh -c {_quoted(line)}"],
