@@ -32,8 +32,12 @@ class BackupNews:
         return cls(app, server, row.ok_at or row.ended_at)
 
     def record(self, event: Event) -> None:
-        """As `App.record`, but for a fault that the newest event of a backup tells already, in the same words. Raises StoreError."""
-        if event.name not in BAD or not self._is_known(event):
+        """As `App.record`, but for what the newest event of a backup tells already, in the same words: a fault, or that nothing is new under a guard.
+
+        Raises StoreError.
+        """
+        repeats = event.name in BAD or bool(event.details.get("unchanged"))
+        if not repeats or not self._is_known(event):
             self.app.record(event)
 
     def tell_recovered(self, report: BackupReport) -> None:

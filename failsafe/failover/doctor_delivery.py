@@ -65,8 +65,8 @@ def _missing(seen: InsideCheckup) -> tuple[str, str]:
 
 
 LOG_MEND = (
-    "on the mail server: usermod -aG adm,systemd-journal LOGIN (or group docker, for a container's log); "
-    "the log must say to=<ADDRESS> of each message, as Postfix's does"
+    "on the mail server: usermod -aG adm,systemd-journal USER, or group docker for a container's log (USER: whom the program runs as there, the login or "
+    "the mail's owner); the log must say to=<ADDRESS> of each message, as Postfix's does"
 )
 
 

@@ -124,3 +124,18 @@ def test_another_fault_is_told_at_once(home: Home, tmp_path: Path) -> None:
     (tmp_path / "away").rename(tmp_path / "mail")
     home.back_up()
     assert home.told()[1:] == ["backup.incomplete", "backup.failed", "backup.incomplete"]
+
+
+def test_while_a_guard_stands_a_backup_that_brings_nothing_new_is_not_told_again(home: Home) -> None:
+    home.change_unseen()
+    home.clock.step = timedelta(hours=25)
+    assert home.codes() == ["tampered"]
+    before = home.told()
+    for _ in range(3):
+        report = home.back_up()
+        assert ([guard.code for guard in report.guards], report.unchanged) == (["tampered"], True)
+    assert len(home.told()) <= len(before) + 1
+    home.store.fill(ANNA, "", 1, prefix="later")
+    home.store.calm()
+    assert home.back_up().messages.new == 1
+    assert home.told()[-1] == "backup.done"
