@@ -34,7 +34,7 @@ from failsafe.backup_news import BackupNews
 from failsafe.canaries import canary_filter
 from failsafe.config.secondaries import SecondaryServer
 from failsafe.errors import ArchiveError, ExternalError, FailsafeError, Refused
-from failsafe.homecoming.folders import is_view
+from failsafe.homecoming.folders import views_in
 from failsafe.homecoming.gathered import GONE_FOR
 from failsafe.homecoming_begin import begin_of_homecoming
 from failsafe.model import Result, SnapshotInfo
@@ -206,7 +206,7 @@ def _pull(
         leave_out=canary_filter(app.state_dir),
     )
     if isinstance(table, SecondaryServer):
-        options = replace(options, keep_gone=GONE_FOR, is_view=is_view, since=begin_of_homecoming(app, table.domain))
+        options = replace(options, keep_gone=GONE_FOR, views_in=views_in, since=begin_of_homecoming(app, table.domain))
     source = _source_of(app, server, again=by_hand)
     with Inventory.open(app.inventory_file(server)) as inventory:
         options = replace(options, erased=_settle_erasures(app, server, staging, inventory, narrate))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from failsafe.adapters.lock import FileLock
@@ -12,8 +12,15 @@ from failsafe.app import App
 from failsafe.backup.accounts import read_accounts
 from failsafe.backup.archive.reader import Archive
 from failsafe.canaries import canary_key
-from failsafe.config.schema import Deliver
-from failsafe.errors import EXIT_EXTERNAL, EXIT_FINDINGS, EXIT_OK, EXIT_REFUSED, ArchiveError, ExternalError, MailError, Refused
+from failsafe.errors import (
+    EXIT_EXTERNAL,
+    EXIT_FINDINGS,
+    EXIT_OK,
+    EXIT_REFUSED,
+    ArchiveError,
+    ExternalError,
+    Refused,
+)
 from failsafe.homecoming.bridge import without_additions
 from failsafe.homecoming.deliver import Delivery
 from failsafe.homecoming.folders import Place
@@ -23,19 +30,21 @@ from failsafe.homecoming.route import Rules, judge_found
 from failsafe.homecoming.run import Outcome, run_homecoming
 from failsafe.homecoming.sift import Goes, Route, Sifter, Stays, Verdict
 from failsafe.homecoming.telling import Run, Told, tell
+from failsafe.homecoming.tidying import tidy
 from failsafe.homecoming_begin import begin_of_homecoming
 from failsafe.homecoming_marks import mark_what_is_home
+from failsafe.homecoming_primary import connector, scripts
 from failsafe.homecomings import gather, gathered
 from failsafe.mail.accounts import Accounts
 from failsafe.model import DomainState, Result
-from failsafe.ports import MailboxServer, Narrator, Progress
-from failsafe.secrets import read_secret
+from failsafe.ports import Narrator, Progress
 from failsafe.status.homecoming import DUTY, Standing
 
 IN_DOUBT = frozenset(
     {DomainState.SUSPECT, DomainState.HALTED}
 )  # by itself nothing is given to such a primary; a person may say so
 WAITS_JSON = 10_000
+TIDY_EVERY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +83,7 @@ class HomecomingReport:
             "held": self.held,
             "gathering": self.gathering,
             "error": found.error,
+            "notes": list(found.notes),
         }
 
 
@@ -99,6 +109,8 @@ def bring_home(
         if not dry_run and not held:
             _keep(app, domain, standing, outcome)
             mark_what_is_home(app, domain, narrate)
+            if not gathering:
+                _tidy(app, domain)
         return HomecomingReport(domain, outcome, held, standing.is_away, gathering, dry_run, scheduled)
 
 
@@ -137,7 +149,9 @@ def _run(app: App, domain: str, begin: datetime, progress: Progress, narrate: Na
 
     route = router(app, domain, begin)
     sifter = Sifter(domain, source, bodies, app.homecomings, route, since=begin, now=now, dry=still)
-    delivery = Delivery(domain, app.homecomings, connector(app, domain, held), bodies, now, progress, narrate)
+    delivery = Delivery(
+        domain, app.homecomings, connector(app, domain, held), bodies, now, progress, narrate, scripts(app, domain)
+    )
     return run_homecoming(sifter, delivery, progress, dry=still)
 
 
@@ -175,37 +189,13 @@ def addresses_of(app: App, domain: str) -> Addresses:
     return Addresses(domain, tuple(sorted({*generation.mailboxes, *named})), accounts or Accounts())
 
 
-def connector(app: App, domain: str, held: str = "") -> Callable[[str], MailboxServer]:
-    """Opens mailboxes of the primary with the credential of `deliver`; its files are read anew each time."""
-    home = app.domain(domain).homecoming
-    deliver = None if home is None else home.deliver
-
-    def connect(mailbox: str) -> MailboxServer:
-        if held or deliver is None:
-            raise MailError(held, transient=False)
-        from failsafe.adapters.imap import ImapMailbox
-        from failsafe.adapters.imap_line import Meter
-
-        user, password_file = _login(deliver, mailbox)
-        limits = app.config.controller
-        meter = Meter(limits.limit_download, limits.limit_upload)
-        mend = f'check the credential that [domain."{domain}".homecoming] deliver names'
-        return ImapMailbox(deliver.endpoint(), user, read_secret(password_file), meter=meter, mend=mend)
-
-    return connect
-
-
-def _login(deliver: Deliver, mailbox: str) -> tuple[str, Any]:
-    """(user, password file). Raises MailError for a mailbox that has none."""
-    if deliver.accounts_file is None:
-        assert deliver.password_file is not None, "the schema sees to it"
-        return f"{mailbox}{deliver.separator}{deliver.master_user}", deliver.password_file
-    from failsafe.config.accounts import read_accounts
-
-    file = read_accounts(deliver.accounts_file).get(mailbox)
-    if file is None:
-        raise MailError(f"{deliver.accounts_file} has no login for {mailbox}", transient=False, credential=True)
-    return mailbox, file
+def _tidy(app: App, domain: str) -> None:
+    """Once a day, and only after a gathering that went well: what an archive does not show may be there all the same."""
+    name, now = f"homecoming-tidy:{domain}", app.clock.now()
+    row = app.duties.all().get(name)
+    if row is None or row.ended_at is None or not timedelta() <= now - row.ended_at < TIDY_EVERY:
+        tidy(domain, gathered(app, domain).found(), app.homecomings, now)
+        app.duties.ended(name, now, ok=True)
 
 
 def _keep(app: App, domain: str, standing: Standing, outcome: Outcome) -> None:

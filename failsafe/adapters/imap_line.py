@@ -32,6 +32,7 @@ LITERAL_BYTES = 300 << 20  # of one literal: more than any message a server woul
 LINE_BYTES = 16 << 20  # of one line: a SEARCH of some 1.5 million messages
 PIECE = 1 << 16
 CA_CHARACTERS = 4 << 20  # of a file of certificates: more than the system's own has
+_NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
 # Dovecot's time stamp and how long it took: the same fault is to have the same words each time.
 _OF_THE_MOMENT = re.compile(r"\s*\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\]|\s*\(\d+\.\d+ \+ [^()]*secs\)\.?")
@@ -48,6 +49,7 @@ class Meter:
     commands: int = 0
     received: int = 0
     sent: int = 0
+    is_connected: bool = False  # the line stands, whatever is said on it
     _down: Pace = field(init=False)
     _up: Pace = field(init=False)
     _asked: float = field(init=False)
@@ -138,7 +140,10 @@ class _BoundedTls(_Bounded, tls.IMAP4_TLS):  # type: ignore[misc]
 
 
 class _BoundedPlain(_Bounded, imap4.IMAP4WithTimeout):  # type: ignore[misc]
-    pass
+    def _create_socket(self, timeout: float | None = None) -> socket.socket:
+        made: socket.socket = super()._create_socket(timeout)
+        self.meter.is_connected = True
+        return made
 
 
 class _BoundedChannel(_Bounded):
@@ -252,6 +257,26 @@ def _fingerprints_in(ca_file: str) -> frozenset[str]:
 
 
 def _connect(endpoint: Endpoint, meter: Meter, context: ssl.SSLContext) -> IMAPClient:
+    """Raises MailError where the line stands and `tls` seems to be the wrong one."""
+    try:
+        return _speak(endpoint, meter, context)
+    except TimeoutError as error:
+        if endpoint.tls == "implicit" or not meter.is_connected or meter.received:
+            raise
+        raise MailError(
+            f"cannot connect on the IMAP server {endpoint.host}:{endpoint.port}: it takes the call and does not greet; perhaps the port begins with TLS",
+            mend='if it does, say tls = "implicit" beside host',
+        ) from error
+    except ssl.SSLError as error:
+        if endpoint.tls != "implicit" or error.reason not in _NOT_TLS:
+            raise
+        raise MailError(
+            f"cannot connect on the IMAP server {endpoint.host}:{endpoint.port}: it does not begin with TLS; perhaps it begins in plain text",
+            mend='if it does, say tls = "starttls" beside host',
+        ) from error
+
+
+def _speak(endpoint: Endpoint, meter: Meter, context: ssl.SSLContext) -> IMAPClient:
     client = _Client(
         meter,
         host=endpoint.host,

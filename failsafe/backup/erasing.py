@@ -208,6 +208,8 @@ class Eraser:
         if "imap_folder" in tables:
             self._db.execute(f"DELETE FROM imap_folder WHERE folder IN ({folders})", (number,))
             self._db.execute("DELETE FROM imap_identity WHERE mailbox = ?", (number,))
+        if "imap_use" in tables:
+            self._db.execute(f"DELETE FROM imap_use WHERE folder IN ({folders})", (number,))
         self._db.execute("DELETE FROM folder WHERE mailbox = ?", (number,))
         self._db.execute("DELETE FROM stale WHERE folder NOT IN (SELECT id FROM folder)")
         self._db.execute("DELETE FROM file WHERE origin = ?", (control_origin(path),))

@@ -12,7 +12,7 @@ from datetime import datetime
 from failsafe.backup.archive.staging import Staging
 from failsafe.backup.imap_awaited import Awaited
 from failsafe.backup.imap_ledger import BY_UID, names_of
-from failsafe.backup.inventory import Inventory
+from failsafe.backup.inventory import Inventory, text
 from failsafe.backup.keep import Keeper
 from failsafe.backup.losses import Loss, Rebuilt
 from failsafe.backup.stretch import Waiting
@@ -127,12 +127,19 @@ class ImapKeeper(Keeper):
         self.db.execute(f"UPDATE mailbox SET dirty = 1 WHERE id IN (SELECT mailbox FROM folder WHERE id IN ({empty}))")
         self.db.execute(f"DELETE FROM imap_left_out WHERE folder IN ({empty})")
         self.db.execute(f"DELETE FROM imap_folder WHERE folder IN ({empty})")
+        self.db.execute(f"DELETE FROM imap_use WHERE folder IN ({empty})")
         self.db.execute(f"DELETE FROM folder WHERE id IN ({empty})")
         self._lift_returned()
         self.db.execute("DELETE FROM imap_identity WHERE mailbox NOT IN (SELECT id FROM mailbox)")
 
     def _names(self, mailbox: int, files: tuple[FileRef, ...]) -> dict[str, tuple[str, bool]]:  # noqa: ARG002 - IMAP says it itself
         return dict(names_of(self.inventory, mailbox))
+
+    def _uses(self, mailbox: int) -> dict[str, tuple[str, ...]]:
+        rows = self.inventory.rows(
+            "SELECT f.directory, u.uses FROM folder f JOIN imap_use u ON u.folder = f.id WHERE f.mailbox = ?", mailbox
+        )
+        return {text(directory): tuple(uses.split()) for directory, uses in rows}
 
     def _letters(self, known: str) -> tuple[str, ...]:  # noqa: ARG002 - letters are our own here
         return ()

@@ -21,6 +21,7 @@ LAYOUT = "maildir++"  # what rebuild.py writes: the layout that most servers rea
 SCHEMA = (
     """CREATE TABLE IF NOT EXISTS imap_folder (folder INTEGER PRIMARY KEY, name BLOB NOT NULL, subscribed INTEGER NOT NULL DEFAULT 0,
     uid_next INTEGER, messages INTEGER, modseq INTEGER, lacking TEXT NOT NULL DEFAULT '[]')""",
+    "CREATE TABLE IF NOT EXISTS imap_use (folder INTEGER PRIMARY KEY, uses TEXT NOT NULL)",
     """CREATE TABLE IF NOT EXISTS imap_identity (mailbox INTEGER NOT NULL, identity BLOB NOT NULL, size INTEGER NOT NULL,
     internal_date INTEGER NOT NULL, content BLOB NOT NULL, stored INTEGER NOT NULL, header BLOB, PRIMARY KEY (mailbox, identity)) WITHOUT ROWID""",
     """CREATE TABLE IF NOT EXISTS imap_left_out (folder INTEGER NOT NULL, uid INTEGER NOT NULL, internal_date INTEGER,
@@ -33,6 +34,7 @@ SCHEMA = (
     "CREATE TEMP TABLE IF NOT EXISTS arrived (folder INTEGER, uid INTEGER, content BLOB, PRIMARY KEY (folder, uid)) WITHOUT ROWID",
 )
 BY_UID = "INDEXED BY imap_entry_uid"  # said each time: the planner takes the folder alone for narrow enough, and reads all of it
+SPECIAL = frozenset({"\\all", "\\archive", "\\drafts", "\\flagged", "\\important", "\\junk", "\\sent", "\\trash"})
 FEW = 200  # UIDs that are looked for one by one
 OF_SESSION = ("told", "departed", "renumbered", "arrived")
 PRESENT = "e.gone_at IS NULL AND e.uid IS NOT NULL AND NOT EXISTS (SELECT 1 FROM departed d WHERE d.folder = e.folder AND d.uid = e.uid)"
@@ -69,6 +71,7 @@ class ImapLedger:
         UIDs of messages that were read as files count for nothing: a server's files may hold other bytes than it shows.
         """
         self.db.execute("DELETE FROM imap_folder")
+        self.db.execute("DELETE FROM imap_use")
         self.db.execute("DELETE FROM imap_identity")
         self.db.execute("DELETE FROM imap_left_out")
         self.db.execute("UPDATE entry SET uid = NULL WHERE CAST(base AS TEXT) NOT GLOB '*.V[0-9]*U[0-9]*.imap'")
@@ -81,6 +84,7 @@ class ImapLedger:
                 row = self.inventory.folder_id(number, folder.directory)
                 values = (row, raw(folder.name), folder.subscribed)
                 self.db.execute("INSERT OR REPLACE INTO imap_folder (folder, name, subscribed) VALUES (?, ?, ?)", values)
+                self.note_uses(row, folder.uses)
 
     # -- folders ---------------------------------------------------------------------------------------------------------
 
@@ -118,6 +122,14 @@ class ImapLedger:
     def subscribe(self, folder: int, *, subscribed: bool) -> None:
         changed = "UPDATE imap_folder SET subscribed = ? WHERE folder = ? AND subscribed <> ?"
         if self.db.execute(changed, (subscribed, folder, subscribed)).rowcount:
+            self.db.execute("UPDATE mailbox SET dirty = 1 WHERE id = (SELECT mailbox FROM folder WHERE id = ?)", (folder,))
+
+    def note_uses(self, folder: int, uses: Collection[str]) -> None:
+        """What the server says that the folder is for; what is no special use (RFC 6154) is left out."""
+        told = " ".join(sorted(SPECIAL.intersection(uses)))
+        ((known,),) = self.inventory.rows("SELECT COALESCE((SELECT uses FROM imap_use WHERE folder = ?), '')", folder)
+        if told != known:
+            self.db.execute("INSERT OR REPLACE INTO imap_use VALUES (?, ?)", (folder, told))
             self.db.execute("UPDATE mailbox SET dirty = 1 WHERE id = (SELECT mailbox FROM folder WHERE id = ?)", (folder,))
 
     def begin_folder(self, folder: int, uid_validity: int, *, anew: bool) -> None:

@@ -75,7 +75,7 @@ class _ImapPull(PullRun):
             self.narrate,
             self.pace,
             exclude=self.options.exclude_folders,
-            is_view=self.options.is_view,
+            views_in=self.options.views_in,
             full=full,
             leave_out=self.options.leave_out,
             since=None if self.options.since is None else int(self.options.since.timestamp()),

@@ -8,7 +8,7 @@ there throughout has been seen. Departures are looked for in the first round alo
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from failsafe.backup.archive.segment import Sealed, SegmentWriter
@@ -63,7 +63,9 @@ class Reading:
     narrate: Narrator
     pace: Pace
     exclude: Sequence[str] = ()
-    is_view: Callable[[str, Collection[str]], bool] = lambda _name, _uses: False  # whether all of it lies in other folders too
+    views_in: Callable[[Mapping[str, Collection[str]]], Collection[str]] = (
+        lambda _listing: ()
+    )  # folders of which all lies in others too
     full: bool = False
     leave_out: Callable[[bytes], bool] = lambda _: False  # asked for small messages: whether it is nobody's mail (a canary)
     since: int | None = None  # seconds: what has an older internal date is left out
@@ -75,7 +77,7 @@ class MailboxReader:
     def __init__(self, reading: Reading, mailbox: str) -> None:
         self.source, self.ledger, self.mailbox = reading.source, reading.ledger, mailbox
         self.progress, self.narrate, self.pace = reading.progress, reading.narrate, reading.pace
-        self.exclude, self.is_view, self.full = reading.exclude, reading.is_view, reading.full
+        self.exclude, self.views_in, self.full = reading.exclude, reading.views_in, reading.full
         self.leave_out, self.since = reading.leave_out, reading.since
         self.number = self.ledger.mailbox_id(mailbox)
         self.seen = Seen(mailbox)
@@ -142,13 +144,16 @@ class MailboxReader:
         kept = []
         self.seen.listed.clear()
         before = self.ledger.folders(self.number)
-        for folder in self.box.folders():
-            if self._is_excluded(folder):
+        listed = self.box.folders()
+        views = self.views_in({folder.name: folder.uses for folder in listed})
+        for folder in listed:
+            if folder.name in views or self._is_excluded(folder):
                 self.seen.excluded |= {before[folder.name]} if folder.name in before else set()
                 continue
             number = self._id(folder)
             self.seen.listed[number] = folder.name
             self.ledger.subscribe(number, subscribed=folder.subscribed)
+            self.ledger.note_uses(number, folder.uses)
             if folder.state is None:
                 self.seen.unread[number] = folder.why
                 continue
@@ -158,8 +163,7 @@ class MailboxReader:
         return kept
 
     def _is_excluded(self, folder: SourceFolder) -> bool:
-        named = any(folder.name == other or folder.name.startswith(other + "/") for other in self.exclude)
-        return named or self.is_view(folder.name, folder.uses)
+        return any(folder.name == other or folder.name.startswith(other + "/") for other in self.exclude)
 
     def _id(self, folder: SourceFolder) -> int:
         return self.ledger.folder(self.number, folder.name).id

@@ -305,7 +305,7 @@ class Keeper:
 
     def _write_mailbox(self, number: int, path: str, layout: str) -> str:
         files = self.inventory.files(control_origin(path))
-        names = self._names(number, files)
+        names, uses = self._names(number, files), self._uses(number)
         rows = self.inventory.rows(
             "SELECT directory, shards, messages, uid_validity, uid_next, guid, letters FROM folder WHERE mailbox = ? ORDER BY directory",
             number,
@@ -324,6 +324,7 @@ class Keeper:
                     guid=guid,
                     subscribed=subscribed,
                     keyword_letters=self._letters(letters),
+                    uses=uses.get(text(directory), ()),
                 )
             )
         manifest = MailboxManifest(mailbox_name(path), layout, tuple(folders), self._segments(number, mailbox_name(path)), files)
@@ -336,6 +337,10 @@ class Keeper:
         subscribed = self._subscribed(files)
         directories = [text(row[0]) for row in self.inventory.rows("SELECT directory FROM folder WHERE mailbox = ?", mailbox)]
         return {directory: (name := folder_name(directory), name in subscribed) for directory in directories}
+
+    def _uses(self, mailbox: int) -> dict[str, tuple[str, ...]]:  # noqa: ARG002 - files do not tell
+        """directory -> what the server says that the folder is for."""
+        return {}
 
     def _letters(self, known: str) -> tuple[str, ...]:
         """Which keyword each letter means on the server."""

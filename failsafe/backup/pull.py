@@ -45,7 +45,9 @@ class PullOptions:
     extra_paths: tuple[str, ...] = ()
     commands: Mapping[str, str] = field(default_factory=dict)  # file name -> command line
     exclude_folders: tuple[str, ...] = ()  # IMAP names; folders below them too
-    is_view: Callable[[str, Collection[str]], bool] = lambda *_: False  # over IMAP: folders that show what lies elsewhere
+    views_in: Callable[[Mapping[str, Collection[str]]], Collection[str]] = (
+        lambda _listing: ()
+    )  # over IMAP: what shows what lies elsewhere
     full_listing: bool = False  # list every folder, whatever its stamps say; once a day
     layout: str = "maildir"
     container: str = ""

@@ -10,6 +10,7 @@ from datetime import datetime
 from failsafe.adapters.sockets import Deadline
 from failsafe.adapters.turns import turn
 from failsafe.app import App
+from failsafe.checkup.homecoming import look_at_delivery
 from failsafe.checkup.provider import look_at_provider
 from failsafe.checkup.published import look_at_published
 from failsafe.checkup.secondary import look_at_secondary
@@ -62,6 +63,7 @@ def look_at_domain(
         provider=look_at_provider(app, name, facts.policy.zone, now, prove=name in prove),
         published=look_at_published(app, name, facts.policy.zone, lookups, now, may_speak=may_speak),
         secondary=look_at_secondary(app, name, lookups, now),
+        delivery=look_at_delivery(app, name),
         watch=VantageCheckup(vantages_of(app.config, table.server), inbound, bans[table.server].result()),
     )
 

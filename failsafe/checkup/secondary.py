@@ -6,7 +6,7 @@ from datetime import datetime
 
 from failsafe.app import App
 from failsafe.checkup.recipients import ask_secondary, recipients_here
-from failsafe.config.schema import Account, CatchAll, Homecoming
+from failsafe.config.homecomings import Account, CatchAll, Homecoming
 from failsafe.dns_ports import Lookups
 from failsafe.failover.doctor_secondary import HomecomingLogin, SecondaryCheckup
 from failsafe.model import ProbeClass

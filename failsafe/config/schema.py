@@ -12,8 +12,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from failsafe.config.secondaries import CATCH_ALL, secondary_servers
-from failsafe.config.servers import LOOPBACK, EndpointTable, ImapTable, MailboxName, MailServer, PinnedTable, Table
+from failsafe.config.homecomings import Homecoming
+from failsafe.config.secondaries import secondary_servers
+from failsafe.config.servers import LOOPBACK, EndpointTable, ImapTable, MailServer, Table
 from failsafe.config.types import (
     AbsolutePath,
     Address,
@@ -179,53 +180,6 @@ class Dns(Table):
         missing = [key for key in needed[self.provider] if getattr(self, key) is None]
         if missing:
             raise ValueError(f"provider {self.provider} needs {', '.join(missing)}")
-        return self
-
-
-class Account(Table):
-    mailbox: MailboxName
-    user: str
-    password_file: AbsolutePath
-
-
-class CatchAll(Table):
-    user: str
-    password_file: AbsolutePath
-
-
-class Deliver(ImapTable):
-    """The primary's IMAP server, for what comes home: the login of a master user, or one for each mailbox."""
-
-    accounts_file: AbsolutePath | None = None
-
-    @model_validator(mode="after")
-    def _gets_in(self) -> Deliver:
-        if (self.master_user is None) == (self.accounts_file is None):
-            raise ValueError(
-                "needs either master_user with password_file, the login of a user who may open every mailbox, "
-                "or accounts_file, with a line USER:PASSWORD_FILE for each mailbox"
-            )
-        return self
-
-
-class Homecoming(PinnedTable):
-    accounts: tuple[Account, ...] = ()
-    catch_all: CatchAll | None = None
-    deliver: Deliver | None = None
-    unroutable: str | None = None
-    mark: Annotated[str, Field(pattern=r"^(keyword|folder:[^\x00-\x1f]{1,200})$")] | None = None
-
-    @model_validator(mode="after")
-    def _has_a_source(self) -> Homecoming:
-        if not self.accounts and self.catch_all is None:
-            raise ValueError("needs accounts = [{ mailbox, user, password_file }] or catch_all = { user, password_file }")
-        names = [account.mailbox.lower() for account in self.accounts]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"accounts: {', '.join(twice)} stands there twice; each mailbox is read with one login")
-        taken = [name for name in names if name.startswith(CATCH_ALL.format(""))]
-        if taken and self.catch_all is not None:
-            raise ValueError(f"accounts: {taken[0]} is the name under which the mail of the catch_all is archived")
         return self
 
 

@@ -9,7 +9,8 @@ from failsafe.config.servers import ImapTable, MailServer, Table
 from failsafe.config.types import AbsolutePath
 
 if TYPE_CHECKING:
-    from failsafe.config.schema import Domain, Homecoming
+    from failsafe.config.homecomings import Homecoming
+    from failsafe.config.schema import Domain
 
 SECONDARY = ":secondary"  # no [mail_server.NAME] and no domain holds a colon
 CATCH_ALL = "catch-all@{}"  # the mailbox under which what a catch-all holds is archived

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from failsafe.failover.bans import Stack
+from failsafe.failover.doctor_homecoming import CODES as HOMECOMING_CODES
+from failsafe.failover.doctor_homecoming import DeliveryCheckup, judge_delivery
 from failsafe.failover.doctor_provider import CODES as PROVIDER_CODES
 from failsafe.failover.doctor_provider import ProviderCheckup, judge_provider, judge_write
 from failsafe.failover.doctor_secondary import CODES as SECONDARY_CODES
@@ -47,6 +49,7 @@ CODES: dict[str, tuple[bool, str]] = {
     "secondary-resolves": (True, "the secondary exchanges resolve, and none is an alias"),
     "secondary-accepts": (True, "a secondary exchange takes mail for the domain"),
     **SECONDARY_CODES,
+    **HOMECOMING_CODES,
     **VANTAGE_CODES,
     "probe-identity": (False, "the probe has a recipient and a name of its own"),
     **PUBLISHED_CODES,
@@ -84,6 +87,7 @@ class DomainCheckup:
     provider: ProviderCheckup | None = None  # None where none is configured
     published: Published | None = None  # None where nobody looked
     secondary: SecondaryCheckup = field(default_factory=SecondaryCheckup)
+    delivery: DeliveryCheckup = field(default_factory=DeliveryCheckup)
     watch: VantageCheckup = VantageCheckup((), (), BanCheckup(Stack("")))  # who looks at its server  # noqa: RUF009 - frozen
 
 
@@ -231,6 +235,7 @@ def _judge_secondaries(seen: DomainCheckup) -> list[Finding]:
         _judge_exchanges("secondary-resolves", name, "secondary", secondaries),
         _judge_accepts(seen, secondaries),
         *judge_secondary(name, seen.secondary),
+        judge_delivery(name, seen.delivery),
     ]
 
 

@@ -7,7 +7,7 @@ the next run looks for those messages, as it does for all, before it gives any.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -16,11 +16,12 @@ from failsafe.backup.destinations.base import AlreadyThere, Rejected
 from failsafe.backup.destinations.imap import ImapDestination, is_about_room
 from failsafe.backup.restore_plan import Wanted
 from failsafe.errors import ArchiveError
+from failsafe.homecoming.filtering import FilterScript, filed, head_of, is_filtered, with_places
 from failsafe.homecoming.folders import folder_at
 from failsafe.homecoming.found import Found
 from failsafe.homecoming.ledger import AT_HOME, Entry, Key, Ledger, State
 from failsafe.homecoming.look import look_at_primary
-from failsafe.homecoming.plan import KEYWORD, Arrival, Plan, Waits, plan_homecoming
+from failsafe.homecoming.plan import Arrival, Plan, Waits, plan_homecoming
 from failsafe.model import Body
 from failsafe.ports import MailboxServer, Narrator, Progress
 
@@ -39,6 +40,7 @@ class Delivery:
     now: Callable[[], datetime]
     progress: Progress
     narrate: Narrator
+    script: Callable[[str], FilterScript] = lambda _mailbox: FilterScript()  # a mailbox's filter rules
     home: int = 0
     already_there: int = 0
     waiting: list[Waits] = field(default_factory=list)
@@ -86,7 +88,26 @@ class Delivery:
             destination.expect_above(mailbox, folder, newest)
         placed = [replace(arrival, to_folder=folder_at(arrival.to_folder, view.listing)) for arrival in arrivals]
         contents = list({arrival.fingerprint.content for arrival in arrivals})
-        return plan_homecoming(placed, self.ledger.alike(self.domain, mailbox, contents), view.present)
+        plan = plan_homecoming(placed, self.ledger.alike(self.domain, mailbox, contents), view.present)
+        return self._filter(mailbox, plan, view.listing)
+
+    def _filter(self, mailbox: str, plan: Plan, listing: Mapping[str, Collection[str]]) -> Plan:
+        """Only what is to be brought: where the rest lies is settled. Rules that cannot be read keep no mail waiting."""
+        wanted = [arrival for arrival in plan.to_bring if is_filtered(arrival)]
+        rules = self.script(mailbox) if wanted else FilterScript()
+        if rules.why:
+            self.notes[f"{mailbox}: its filter rules are not followed, its mail lies in the inbox: {rules.why}"] = None
+        if not rules.commands:
+            return plan
+        places = {}
+        for arrival in wanted:
+            try:
+                head = head_of(self.bodies(arrival.found))
+            except ArchiveError:
+                continue  # it is told where it is read to be delivered
+            places[arrival], told = filed(arrival, head, rules.commands, listing)
+            self.notes |= dict.fromkeys(f"{mailbox}: {text}" for text in told)
+        return with_places(plan, places)
 
     def _give(self, destination: ImapDestination, batch: Sequence[Arrival]) -> dict[Arrival, Entry]:
         """Intent, delivery, reading back, outcome."""
@@ -171,7 +192,7 @@ class Delivery:
         found = arrival.found
         return Wanted(
             server=f"{self.domain}:secondary", mailbox=found.mailbox, id=found.id, canonical=arrival.canonical, size=arrival.size,
-            flags=arrival.flags, keywords=(*found.keywords, KEYWORD), internal_date=int(found.internal_date.timestamp()),
+            flags=arrival.flags, keywords=arrival.keywords, internal_date=int(found.internal_date.timestamp()),
             first_generation=0, last_generation=0, target_mailbox=arrival.to_mailbox, target_folder=arrival.to_folder, directory="",
             message_id=arrival.header_id, label=arrival.header_id or found.id[:12],
         )  # fmt: skip

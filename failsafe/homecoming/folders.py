@@ -61,6 +61,7 @@ _GMAIL_VIEWS = frozenset(
     }
 )  # fmt: skip
 _LABELS, _FOLDERS = "Labels/", "Folders/"  # of Proton's Bridge: what else a message is called, and the folders that people made
+_BRIDGES = frozenset({"All Mail", "Starred"})  # a person may hide the first
 
 
 def place_of(folder: str, attributes: Collection[str] = ()) -> Place:
@@ -70,8 +71,6 @@ def place_of(folder: str, attributes: Collection[str] = ()) -> Place:
     for attribute in attributes:
         if (place := _BY_ATTRIBUTE.get(attribute.lower())) is not None:
             return place
-    if folder.startswith(_LABELS):
-        return Place.VIEW
     name = folder.casefold().removeprefix("inbox/")  # some servers keep all folders below it
     for top in _GMAIL:
         if name.startswith(top) and name.removeprefix(top) in _GMAIL_VIEWS:
@@ -85,9 +84,17 @@ def comes_home(folder: str, attributes: Collection[str] = ()) -> bool:
     return place_of(folder, attributes) not in (Place.VIEW, Place.DRAFTS)
 
 
-def is_view(folder: str, attributes: Collection[str] = ()) -> bool:
-    """Whether all in it lies in another folder too, so that it need not be read."""
-    return place_of(folder, attributes) is Place.VIEW
+def views_in(listing: Mapping[str, Collection[str]]) -> frozenset[str]:
+    """Folders of which all lies in others too, so that they need not be read. `listing`: all folders of a mailbox, and their attributes.
+
+    "Labels/…" is one where Proton's Bridge answers, told by folders that it alone has; elsewhere a person called a folder so.
+    """
+    is_bridge = any(folder in _BRIDGES for folder in listing)
+    return frozenset(
+        folder
+        for folder, given in listing.items()
+        if place_of(folder, given) is Place.VIEW or (is_bridge and folder.startswith(_LABELS))
+    )
 
 
 def home_name(folder: str, attributes: Collection[str] = ()) -> str:

@@ -25,6 +25,7 @@ class Found:
     uid_validity: int | None = None  # where it lies at the secondary now; None: it is gone from there, or that is not known
     uid: int | None = None
     gone: bool = False  # it has left the secondary since
+    uses: tuple[str, ...] = ()  # what the secondary says that the folder is for (RFC 6154), in lower case
 
 
 def in_parts(found: Iterable[Found]) -> Iterator[list[Found]]:

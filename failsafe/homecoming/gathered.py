@@ -66,6 +66,7 @@ class Gathered:
             uid_validity=folder.uid_validity if is_there else None,
             uid=entry.uid if is_there else None,
             gone=entry.gone_at is not None,
+            uses=folder.uses,
         )
 
     def _place(self, found: Found) -> Location:

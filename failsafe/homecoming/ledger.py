@@ -90,6 +90,14 @@ class Ledger(Protocol):
         """`since`: only what was settled then or later; what waits is counted whenever it came."""
         ...
 
+    def settled_before(self, domain: str, before: datetime, *, above: int, limit: int) -> tuple[Entry, ...]:
+        """Rows that have been settled since before then, with numbers above this one, in their order."""
+        ...
+
+    def drop(self, entries: Sequence[Entry]) -> None:
+        """Removes rows that are still as they were read."""
+        ...
+
     def forget(self, domain: str, covers: Callable[[str], bool]) -> int:
         """Removes rows of mailboxes that were erased; gives how many."""
         ...

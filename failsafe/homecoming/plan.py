@@ -18,6 +18,7 @@ from failsafe.mail.fingerprint import Fingerprint, normal_message_id, same
 from failsafe.ports import StoredMessage
 
 KEYWORD = "$Failsafe"  # marks what came home
+_LETTERS = {"\\seen": "S", "\\flagged": "F", "\\answered": "R"}
 NEAR = timedelta(days=7)  # a sender tries for five days; two deliveries of one message are not further apart
 
 
@@ -34,11 +35,18 @@ class Arrival:
     size: int
     header_id: str | None  # the Message-ID as it stands in the header; "": there is none; None: nobody knows
     why: str = ""  # it goes elsewhere than it is addressed to, and why
+    marks: tuple[str, ...] = ()  # flags and keywords that the primary's rules give it, as IMAP writes them
 
     @property
     def flags(self) -> str:
         """Maildir letters. A mark for deletion at the secondary does not come along; what people wrote themselves they have seen."""
-        return "".join(sorted(self.found.flags - {"T"} | ({"S"} if self.sent else set())))
+        by_rules = {_LETTERS[mark.lower()] for mark in self.marks if mark.lower() in _LETTERS}
+        return "".join(sorted(self.found.flags - {"T"} | by_rules | ({"S"} if self.sent else set())))
+
+    @property
+    def keywords(self) -> tuple[str, ...]:
+        by_rules = (mark for mark in self.marks if not mark.startswith("\\"))
+        return tuple(dict.fromkeys((*self.found.keywords, *by_rules, KEYWORD)))
 
     def entry(self, domain: str, state: State, at: datetime, why: str = "") -> Entry:
         return Entry(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from failsafe.homecoming.bridge import is_placeholder, is_unsent
@@ -71,15 +71,13 @@ class Rules:
     canary_key: bytes = b""
     unroutable: str = ""
     catch_all: str = ""  # the catch-all's own login, which as a recipient says nothing
-    attributes: dict[str, Collection[str]] = field(default_factory=dict)  # of the secondary's folders, where they are known
 
 
 def judge_found(found: Found, head: bytes, rules: Rules) -> Routing:
     """`head`: the message's header, or its first bytes, which may go on into the body."""
     end = _END.search(head)
     head = head if end is None else head[: end.end()]
-    given = rules.attributes.get(found.folder, ())
-    place = place_of(found.folder, given)
+    place = place_of(found.folder, found.uses)
     if rules.canary_key and read_canary(head, rules.canary_key) is not None:
         return Routing(left=CANARY)
     if place is Place.DRAFTS or "D" in found.flags or is_unsent(found.folder, head):
@@ -90,18 +88,16 @@ def judge_found(found: Found, head: bytes, rules: Rules) -> Routing:
         return Routing(left=EARLIER)
     if is_placeholder(head):
         return Routing(left=REPAIRED) if found.gone else Routing(waits=NOT_BUILT)
-    return route(found, head, rules.table, rules.unroutable, attributes=given, catch_all=rules.catch_all)
+    return route(found, head, rules.table, rules.unroutable, catch_all=rules.catch_all)
 
 
-def route(
-    found: Found, head: bytes, table: Addresses, unroutable: str, *, attributes: Collection[str] = (), catch_all: str = ""
-) -> Routing:
+def route(found: Found, head: bytes, table: Addresses, unroutable: str, *, catch_all: str = "") -> Routing:
     """Without a look at the window, canaries and drafts."""
-    place = place_of(found.folder, attributes)
+    place = place_of(found.folder, found.uses)
     fields = list(fields_of(head))
     if place is Place.SENT:
         return _sent(found, fields, table)
-    name = home_name(found.folder, attributes)
+    name = home_name(found.folder, found.uses)
     if not found.by_catch_all:
         return Routing((Route(found.mailbox, name),))
     # Other folders are how one person sorts what is for all of them.

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 Box = tuple[str, Endpoint, str, "Path"]  # place ("" for the primary), endpoint, user, password file
 
+AT_PRIMARY = "mail goes to the secondary, and a canary has arrived at the primary"
+
 
 class CanaryLook:
     """Of one server that has a [canary] table and a mailbox in [probe.NAME].imap."""
@@ -66,7 +68,13 @@ class CanaryLook:
         followed = self._secondary_box()
         try:
             for box in self._boxes(book, away=away, followed=followed):
-                book = self._collect(box, key, book, must=bool(box[0]) is away)
+                try:
+                    book = self._collect(box, key, book, must=bool(box[0]) is away)
+                except FailsafeError as error:
+                    if not away or book.arrived_since(before) is None:
+                        raise
+                    self._keep(before, book, now)  # the next look would not know that it is new
+                    return Judged(ProbeClass.UP, f"{AT_PRIMARY}; the secondary's mailbox cannot be read: {error}")
             book = replace(book.settle(now, every), away=away)
             if away and followed is None:
                 book = replace(book, sent=())  # nobody can say what became of them
@@ -80,7 +88,7 @@ class CanaryLook:
             return Judged(ProbeClass.UNKNOWN, book.refused, Sign.LOGIN_REFUSED)
         found = book.arrived_since(before)
         if away and found is not None and not found.place:
-            return Judged(ProbeClass.UP, "mail goes to the secondary, and a canary has arrived at the primary")
+            return Judged(ProbeClass.UP, AT_PRIMARY)
         if away:
             return Judged(ProbeClass.UNKNOWN, self._told_away(book, now, followed))
         return Judged(*judge_canary(book, now, every))

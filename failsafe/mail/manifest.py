@@ -59,6 +59,7 @@ class FolderManifest:
     guid: str = ""  # 32 hexadecimal digits, or "" where not known
     subscribed: bool = False
     keyword_letters: tuple[str, ...] = ()  # names in the order of the letters a…z on the server, "" for a free letter
+    uses: tuple[str, ...] = ()  # what the server says that it is for (RFC 6154), in lower case; only over IMAP
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +269,7 @@ def _folder_row(folder: FolderManifest) -> dict[str, object]:
         "keyword_letters": folder.keyword_letters,
         "messages": folder.messages,
         "shards": folder.shards,
+        **({"uses": folder.uses} if folder.uses else {}),
     }
 
 
@@ -282,6 +284,7 @@ def _folder(row: dict[str, object]) -> FolderManifest:
         guid=_text(row.get("guid", "")),
         subscribed=row.get("subscribed") is True,
         keyword_letters=_texts(row.get("keyword_letters", [])),
+        uses=_texts(row.get("uses", [])),
     )
 
 

@@ -66,6 +66,19 @@ class HomecomingStore:
         waiting = sum(found.get(state, 0) for state in _OPEN)
         return Counts(found.get(State.HOME, 0), found.get(State.ALREADY_THERE, 0), waiting, found.get(State.LEFT, 0))
 
+    def settled_before(self, domain: str, before: datetime, *, above: int, limit: int) -> tuple[Entry, ...]:
+        table = homecoming.c
+        which = (table.domain == domain, table.settled_at < before, table.id > above, table.state.not_in(_OPEN))
+        with self._store.read() as connection:
+            return tuple(map(_entry, connection.execute(select(homecoming).where(*which).order_by(table.id).limit(limit))))
+
+    def drop(self, entries: Sequence[Entry]) -> None:
+        table = homecoming.c
+        with self._store.begin() as connection:
+            for entry in entries:
+                same = (table.id == entry.number, table.state == entry.state.value, table.settled_at == entry.at)
+                connection.execute(delete(homecoming).where(*same))
+
     def forget(self, domain: str, covers: Callable[[str], bool]) -> int:
         gone = 0
         with self._store.begin() as connection:

@@ -21,6 +21,7 @@ from failsafe.model import DomainState, Evidence, ProbeClass, Side, Sign
 from failsafe.store.journal import Journal
 from tests.contract.canary_world import PROBE, SENDER, CanaryWorld, world
 from tests.contract.configs import MAIL_HERE, domain_table
+from tests.contract.mail_servers import free_port
 from tests.support import wait_until
 
 __all__ = ["world"]
@@ -219,3 +220,26 @@ def test_a_canary_that_turns_up_at_the_primary_meanwhile_is_told_as_up(
     evidence = other.sees(minutes=5)
 
     assert evidence.seen is ProbeClass.UP, evidence.text
+
+
+def test_a_canary_at_the_primary_is_told_as_up_though_the_secondary_s_mailbox_cannot_be_read(
+    world: CanaryWorld, watcher: Watcher, tmp_path: Path
+) -> None:
+    account = f'{{ mailbox = "{PROBE}", user = "{PROBE}", password_file = "{world.password}" }}'
+    home = f"""{domain_table("example.org")}
+[domain."example.org".homecoming]
+host = "localhost"
+port = {free_port()}
+accounts = [{account}]
+"""
+    (tmp_path / "other").mkdir()
+    other = Watcher(tmp_path / "other", world, more=home)
+    other.sees()
+    away(other)
+    wait_until(world.mails, 30, "a late canary arrives at the primary")
+
+    evidence = other.sees(minutes=5)
+
+    assert evidence.seen is ProbeClass.UP, evidence.text
+    assert "cannot be read" in evidence.text
+    assert other.sees(minutes=5).seen is ProbeClass.UNKNOWN  # it was told once; of later ones nobody knows

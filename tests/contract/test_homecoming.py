@@ -44,6 +44,17 @@ plugin {
 }
 """
 
+USES = """
+namespace inbox {
+  mailbox Outbound {
+    special_use = \\Sent
+  }
+  mailbox Rubbish {
+    special_use = \\Junk
+  }
+}
+"""
+
 
 def letter(token: str, *, received: str = "secondary", size: int = 0) -> bytes:
     return (
@@ -122,7 +133,7 @@ def servers() -> Iterator[tuple[Dovecot, Dovecot]]:
     if shutil.which("restic") is None:
         pytest.skip("restic is not installed")
     home = [f"{name}{number}@{DOMAIN}" for number in range(12) for name in PEOPLE]
-    with running(AWAY) as away, running(home, more=QUOTA) as primary:
+    with running(AWAY, more=USES) as away, running(home, more=QUOTA) as primary:
         yield away, primary
 
 
@@ -180,6 +191,24 @@ def test_sent_mail_of_our_own_people_goes_to_sent_and_is_seen(world: World) -> N
     assert (answer["home"], answer["left"]) == (1, 1)
     ((data, flags, _at),) = world.at_home("ann")["Sent"]
     assert (data, flags) == (ours, frozenset({"\\Seen", "$Failsafe"}))
+
+
+def test_what_the_secondary_says_a_folder_is_for_counts_before_its_name(world: World) -> None:
+    ours = letter("ours").replace(b"x@sender.example", world.name("ann").encode(), 1)
+    box = world.away.server.open(world.away.logins[world.name("ann")])
+    box.create_folder("Outbound")
+    box.append("Outbound", ours, frozenset(), now())
+    box.close()
+    junk, _ = world.put("ann", folder="Rubbish")
+    labelled, _ = world.put("ann", folder="Labels/mine")
+
+    assert world.counts() == (3, 0, 0)
+
+    assert {folder: [data for data, *_ in rows] for folder, rows in world.at_home("ann").items()} == {
+        "Sent": [ours],
+        "Junk": [junk],
+        "Labels/mine": [labelled],
+    }
 
 
 def test_a_message_that_both_servers_got_is_not_brought_and_two_with_one_message_id_are(world: World) -> None:

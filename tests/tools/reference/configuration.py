@@ -26,6 +26,7 @@ TABLES = {  # as they are written in the file
     "each of `accounts` of a homecoming": "Account",
     "`catch_all` of a homecoming": "CatchAll",
     "`deliver` of a homecoming": "Deliver",
+    "`filter` of a homecoming": "Filter",
     "[probe.NAME]": "Probe",
     "`imap` of a probe": "ProbeImap",
     "each of `submission` of a probe": "EndpointTable",

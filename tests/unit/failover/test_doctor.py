@@ -8,6 +8,8 @@ import pytest
 from failsafe.failover.bans import BanList, Jail, Stack
 from failsafe.failover.blocked_port import BLOCKED
 from failsafe.failover.doctor import DomainCheckup, Exchange, is_ready, judge_domain
+from failsafe.failover.doctor_homecoming import DeliveryCheckup
+from failsafe.failover.doctor_secondary import HomecomingLogin
 from failsafe.failover.doctor_vantages import BanCheckup, VantageCheckup
 from failsafe.failover.drilled import FailoverDrilled
 from failsafe.failover.facts import DomainFacts, Policy, Readiness, ZoneReading
@@ -67,6 +69,9 @@ WELL = DomainCheckup(
     last_write_at=NOW - timedelta(days=3),
     drill=DRILL,
     secondary=READY,
+    delivery=DeliveryCheckup(
+        configured=True, has_homecoming=True, logins=(HomecomingLogin("anna@example.org", ProbeClass.UP, "logged in"),)
+    ),
     watch=VantageCheckup(("here",), (UP,), BANS),
 )
 

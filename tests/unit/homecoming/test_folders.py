@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from failsafe.homecoming.folders import Place, comes_home, folder_at, home_name, is_view, place_of
+from failsafe.homecoming.folders import Place, comes_home, folder_at, home_name, place_of, views_in
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,8 @@ from failsafe.homecoming.folders import Place, comes_home, folder_at, home_name,
         ("All Mail", (), Place.VIEW),
         ("[Gmail]/All Mail", (), Place.VIEW),
         ("Alles", ("\\All",), Place.VIEW),
-        ("Labels/work", (), Place.VIEW),
+        ("Labels/work", (), Place.OTHER),
+        ("Sent", ("\\Junk",), Place.JUNK),
         ("[Gmail]/Todos", (), Place.VIEW),
         ("Starred", ("\\Flagged",), Place.VIEW),
         ("Starred", (), Place.OTHER),
@@ -41,13 +42,21 @@ def test_a_folder_is_told_by_its_attributes_and_else_by_its_name(folder: str, at
 
 
 def test_views_and_drafts_stay() -> None:
-    assert [folder for folder in ("INBOX", "All Mail", "Labels/x", "Drafts", "Trash", "Mine") if comes_home(folder)] == [
+    assert [folder for folder in ("INBOX", "All Mail", "Drafts", "Trash", "Mine") if comes_home(folder)] == [
         "INBOX",
         "Trash",
         "Mine",
     ]
-    assert is_view("All Mail")
-    assert not is_view("Drafts")
+
+
+def test_what_shows_other_folders_mail_is_not_read_and_labels_only_where_proton_s_bridge_answers() -> None:
+    names = ("INBOX", "Drafts", "Labels/work", "Folders/Work", "Mine")
+    bridge = dict.fromkeys((*names, "All Mail"), ())
+
+    assert views_in(dict.fromkeys(names, ())) == frozenset()
+    assert views_in(bridge) == {"All Mail", "Labels/work"}
+    assert views_in({**dict.fromkeys(names, ()), "Starred": ("\\flagged",)}) == {"Starred", "Labels/work"}
+    assert views_in({"INBOX": (), "Alles": ("\\all",)}) == {"Alles"}
 
 
 def test_a_folder_that_a_person_made_keeps_its_name_and_proton_tells_it_with_one_more() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,7 @@ from failsafe.homecoming.found import Found
 from failsafe.homecoming.ledger import State
 from failsafe.homecoming.run import Outcome, run_homecoming
 from failsafe.homecoming.sift import Goes, Sifter, Stays, Verdict
+from failsafe.homecoming.tidying import tidy
 from failsafe.mail.identity import digests
 from failsafe.store.engine import Store
 from failsafe.store.homecomings import HomecomingStore
@@ -186,6 +188,43 @@ def test_mail_goes_into_the_folder_that_the_primary_has_for_it(world: World) -> 
     world.run()
 
     assert [len(world.primary.bodies(ANN, name)) for name in ("Things we sent", "Spam")] == [1, 1]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_old_rows_are_dropped_and_each_message_still_comes_home_once(world: World, seed: int) -> None:
+    """Years of coming, going, deleting and being shown anew at the secondary, with a tidying in between."""
+    chance, year = random.Random(seed), timedelta(days=366)
+    deleted: set[bytes] = set()
+    given: dict[bytes, Found] = {}
+    for round_ in range(6):
+        for number in range(3):
+            data = mail(round_ * 10 + number, message_id="" if chance.random() < 0.3 else None)
+            given[data] = world.secondary.put(data)
+        world.run()
+        inbox = world.primary.mailboxes[ANN]["INBOX"]
+        for lies in [lies for lies in inbox if chance.random() < 0.2]:
+            inbox.remove(lies)
+            deleted.add(lies.data)
+        world.secondary.held = [held for held in world.secondary.held if chance.random() < 0.7]
+        assert tidy(DOMAIN, world.secondary.found(), world.ledger, NOW + year * chance.choice((0, 1))) >= 0
+        world.secondary.held += [(found, data) for data, found in given.items() if data not in deleted and chance.random() < 0.2]
+
+    world.run()
+
+    assert sorted(world.primary.bodies(ANN, "INBOX")) == sorted(set(given) - deleted)
+
+
+def test_only_rows_of_what_cannot_be_found_any_more_are_dropped_after_a_year(world: World) -> None:
+    still, gone, waits = (world.secondary.put(mail(number)) for number in range(3))
+    world.run()
+    (row,) = world.ledger.known(DOMAIN, ANN, [waits.id])
+    world.ledger.write([row.now(State.WAITING, NOW, "full")])
+    left = [held for held in world.secondary.found() if held == still]
+    assert tidy(DOMAIN, left, world.ledger, NOW + timedelta(days=364)) == 0
+
+    assert tidy(DOMAIN, left, world.ledger, NOW + timedelta(days=366)) == 1
+
+    assert [bool(world.ledger.known(DOMAIN, ANN, [found.id])) for found in (still, gone, waits)] == [True, False, True]
 
 
 def test_what_a_person_deleted_at_the_primary_stays_deleted_also_in_other_bytes(world: World) -> None:

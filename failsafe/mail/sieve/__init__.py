@@ -1,0 +1,1 @@
+"""Filter rules in Sieve (RFC 5228), read and judged without being carried out."""
