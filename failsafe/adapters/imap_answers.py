@@ -27,7 +27,7 @@ def fetched(data: Sequence[Any]) -> dict[int, dict[bytes, Any]]:
             continue
         try:
             parsed = parse_fetch_response(answer, normalise_times=False)
-        except (imaplib.IMAP4.error, ValueError, TypeError, LookupError, AttributeError):
+        except (imaplib.IMAP4.error, ValueError, TypeError, LookupError, AttributeError, RecursionError):
             continue
         for uid, items in parsed.items():
             found.setdefault(uid, {}).update(items)
@@ -98,6 +98,11 @@ def quoted(raw: bytes) -> bytes:
     if any(bad in raw for bad in (b"\r", b"\n", b"\0")):
         raise ValueError("a folder's name holds a line end or a NUL")
     return b'"' + raw.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
+
+
+def broke_off(error: Exception) -> bool:
+    """imapclient makes a refused login of a line that broke in the middle of it; a password must not be taken for wrong by that."""
+    return isinstance(error.__context__, imaplib.IMAP4.abort)
 
 
 def as_bytes(value: Any) -> bytes:

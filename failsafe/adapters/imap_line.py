@@ -17,7 +17,9 @@ from typing import Any
 
 from imapclient import IMAPClient, SocketTimeout, imap4, tls
 
+from failsafe.adapters.imap_answers import broke_off
 from failsafe.adapters.pace import Pace
+from failsafe.adapters.sockets import cut_after
 from failsafe.errors import ExternalError, MailError
 from failsafe.model import Body, Endpoint
 from failsafe.ports import Channel
@@ -29,11 +31,18 @@ ANSWER_SECONDS = (
 )
 SLOWEST = 1_000  # bytes per second that a long answer must bring on average
 LITERAL_BYTES = 300 << 20  # of one literal: more than any message a server would take
-LINE_BYTES = 16 << 20  # of one line: a SEARCH of some 1.5 million messages
+LINE_BYTES = 1 << 20  # of one line: what is longer comes as a literal
+LONG_LINE_BYTES = 16 << 20  # of one that lists messages: some 1.5 million of them
+HELD_BYTES = (
+    32 << 20
+)  # of memory for answers that nobody has taken yet, beside one literal; without literals the flags of 2 million messages
+LINE_COST = 100  # bytes of memory for a line beside its own
+NUMBER_COST = 8  # a list of messages takes this many times its bytes, when it is read
 PIECE = 1 << 16
 CA_CHARACTERS = 4 << 20  # of a file of certificates: more than the system's own has
 _NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
+_LONG = (b"* SEARCH", b"* VANISHED")
 # Dovecot's time stamp and how long it took: the same fault is to have the same words each time.
 _OF_THE_MOMENT = re.compile(r"\s*\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\]|\s*\(\d+\.\d+ \+ [^()]*secs\)\.?")
 
@@ -45,7 +54,7 @@ class Meter:
     limit: int | None = None  # of what comes
     limit_upload: int | None = None
     answer_seconds: float = field(default_factory=lambda: ANSWER_SECONDS)
-    literal_bytes: int = LITERAL_BYTES
+    literal_bytes: int = field(default_factory=lambda: LITERAL_BYTES)
     commands: int = 0
     received: int = 0
     sent: int = 0
@@ -80,7 +89,12 @@ class Meter:
 
 
 class _Bounded(imaplib.IMAP4):
-    """Refuses a literal that no honest server sends, before memory is taken for it; sends a message's bytes as they are."""
+    """Refuses a literal that no honest server sends, before memory is taken for it, and answers without end; sends a message's bytes as they are.
+
+    The library keeps whatever comes until somebody asks for it by its name, and what nobody asks for it keeps for the whole session.
+    """
+
+    _held = 0  # bytes of memory, roughly
 
     def __init__(self, meter: Meter, *rest: Any) -> None:
         self.meter = meter
@@ -88,6 +102,7 @@ class _Bounded(imaplib.IMAP4):
 
     def _new_tag(self) -> bytes:
         self.meter.ask()
+        self._held = sum(_weight(each) for answers in self.untagged_responses.values() for each in answers)
         return super()._new_tag()  # type: ignore[misc,no-any-return]  # imaplib's own; imapclient calls it too
 
     def send(self, data: bytes | Body) -> None:  # type: ignore[override]
@@ -109,6 +124,7 @@ class _Bounded(imaplib.IMAP4):
     def read(self, size: int) -> bytes:
         if size > self.meter.literal_bytes:
             raise self.abort(f"the server announced {size} bytes at once; at most {self.meter.literal_bytes} are read")
+        self._hold(size)
         stream, pieces, left = self._stream(), [], size
         while left and (piece := stream.read1(min(left, PIECE))):
             pieces.append(piece)
@@ -122,9 +138,16 @@ class _Bounded(imaplib.IMAP4):
             piece = stream.read(ready.find(b"\n") + 1 or len(ready))
             self._took(len(piece))
             line = line + piece if line else piece
-            if len(line) > LINE_BYTES:
-                raise self.abort(f"a line of more than {LINE_BYTES} bytes")
+            most = LONG_LINE_BYTES if line.startswith(_LONG) else LINE_BYTES
+            if len(line) > most:
+                raise self.abort(f"a line of more than {most} bytes")
+        self._hold(_weight(line) * (NUMBER_COST if line.startswith(_LONG) else 1))
         return line
+
+    def _hold(self, count: int) -> None:
+        self._held += count
+        if self._held > self.meter.literal_bytes + HELD_BYTES:
+            raise self.abort("answers without end, which were not asked for")
 
     def _stream(self) -> io.BufferedReader:
         return self.file  # type: ignore[return-value]  # what makefile("rb") of a socket gives
@@ -135,8 +158,16 @@ class _Bounded(imaplib.IMAP4):
             raise self.abort("the answer trickled in and was given up")
 
 
+def _weight(answer: Any) -> int:
+    """Of a line, or of a line and its literal."""
+    return (sum(map(len, answer)) if isinstance(answer, tuple) else len(answer)) + LINE_COST
+
+
 class _BoundedTls(_Bounded, tls.IMAP4_TLS):  # type: ignore[misc]
-    pass
+    def _create_socket(self, timeout: float | None = None) -> socket.socket:
+        plain = socket.create_connection((self.host, self.port), timeout or self._timeout)
+        with cut_after(plain, CONNECT_SECONDS):
+            return tls.wrap_socket(plain, self.ssl_context, self.host)  # type: ignore[no-any-return]
 
 
 class _BoundedPlain(_Bounded, imap4.IMAP4WithTimeout):  # type: ignore[misc]
@@ -287,7 +318,8 @@ def _speak(endpoint: Endpoint, meter: Meter, context: ssl.SSLContext) -> IMAPCli
     )
     if endpoint.tls == "starttls":
         try:
-            client.starttls(context)
+            with cut_after(client.socket(), CONNECT_SECONDS):
+                client.starttls(context)
         except BaseException:
             with contextlib.suppress(Exception):
                 client.shutdown()
@@ -314,20 +346,26 @@ def hang_up(client: IMAPClient) -> None:
 
 @contextlib.contextmanager
 def faults(where: str, doing: str) -> Iterator[None]:
-    """imaplib's `abort` and the socket's errors are a broken line; its plain `error` is the server's NO or BAD."""
+    """imaplib's `abort` and the socket's errors are a broken line; its plain `error` is the server's NO or BAD; other errors, answers without sense."""
     try:
         yield
     except ExternalError:  # ours, and those of a channel
         raise
     except (imaplib.IMAP4.abort, OSError, EOFError) as error:
-        tls_fault = isinstance(error, ssl.SSLCertVerificationError)
-        raise MailError(
-            f"cannot {doing} on the IMAP server {where}: {words_of(error)}",
-            mend="the certificate must be for this host and trusted here; name its authority in ca_file" if tls_fault else "",
-            transient=not tls_fault,
-        ) from error
-    except (imaplib.IMAP4.error, ValueError, TypeError, LookupError, AttributeError) as error:  # the last: answers without sense
+        raise _broken(error, where, doing) from error
+    except (imaplib.IMAP4.error, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        if broke_off(error):
+            raise _broken(error, where, doing) from error
         raise MailError(f"cannot {doing}: the IMAP server {where} says: {words_of(error)}", transient=False) from error
+
+
+def _broken(error: Exception, where: str, doing: str) -> MailError:
+    tls_fault = isinstance(error, ssl.SSLCertVerificationError)
+    return MailError(
+        f"cannot {doing} on the IMAP server {where}: {words_of(error)}",
+        mend="the certificate must be for this host and trusted here; name its authority in ca_file" if tls_fault else "",
+        transient=not tls_fault,
+    )
 
 
 def words_of(error: BaseException | None) -> str:

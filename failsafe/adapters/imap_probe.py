@@ -145,12 +145,16 @@ class ImapProbe:
     def _log_in(self, client: IMAPClient, password: str, steps: list[str]) -> None:
         from imapclient.exceptions import LoginError
 
+        from failsafe.adapters.imap_answers import broke_off
+
         try:
             with _told(ProbeClass.DOWN, "the login broke off", leave=(LoginError,)):
                 client.login(self._user, password)
         except LoginError as error:
             said = printable(str(error).replace(password, "…"))
             steps.append(f"LOGIN {self._user}: {said}")
+            if broke_off(error):
+                raise _Seen(ProbeClass.DOWN, f"the login broke off: {said}") from None
             if _NOT_OUR_PASSWORD.search(said):
                 raise _Seen(ProbeClass.DEGRADED, f"logins are put off: {said}") from None
             text = f"login refused for {self._user}: {said}; check the probe's password_file"
@@ -180,7 +184,7 @@ def _library_errors() -> tuple[type[Exception], ...]:
     """What imapclient and the imaplib below it raise when a server misbehaves (wrong bytes surface as ValueError and its like)."""
     from imapclient.exceptions import IMAPClientError
 
-    return (IMAPClientError, OSError, ValueError, AttributeError, IndexError, KeyError, TypeError, AssertionError)
+    return (IMAPClientError, OSError, ValueError, AttributeError, IndexError, KeyError, TypeError, AssertionError, RecursionError)
 
 
 class _Line:

@@ -14,6 +14,7 @@ from failsafe.model import Endpoint, ProbeClass
 from failsafe.secrets import read_secret
 
 ANSWER_SECONDS = 20.0
+LITERAL_BYTES = 64 * 1024  # the name of a quota's root, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ def look_at_room(endpoint: Endpoint, user: str, password_file: Path) -> RoomSigh
         return RoomSight(ProbeClass.UNKNOWN, str(error))
     try:
         with faults(where, "connect"):
-            client = connect(endpoint, Meter(answer_seconds=ANSWER_SECONDS))
+            client = connect(endpoint, Meter(answer_seconds=ANSWER_SECONDS, literal_bytes=LITERAL_BYTES))
     except MailError as error:
         return RoomSight(ProbeClass.DOWN, printable(str(error)))
     try:

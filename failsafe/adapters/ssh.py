@@ -26,6 +26,7 @@ WINDOW = 4 << 20
 QUICK_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 KEEPALIVE = 15  # seconds; below the shortest idle time-outs of home routers (30 s)
 TAIL = 2000  # bytes of stderr that go into an error
+DRAINED = 64  # pieces of stderr at once: between them the answer itself is looked for, and whether it is late
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ class SshHost:
                 channel.exec_command(" ".join(quote(word) for word in command))
         except BaseException:
             connection.close()
+            client.close()  # fabric closes what it calls connected: a server that never ends its greeting would be listened to for ever
             raise
         return SshChannel(self, client, channel, command[0])
 
@@ -186,7 +188,9 @@ class SshChannel:
         self._client.close()
 
     def _drain(self) -> None:
-        while self._channel.recv_stderr_ready():
+        for _ in range(DRAINED):
+            if not self._channel.recv_stderr_ready():
+                return
             self._said = (self._said + self._channel.recv_stderr(65536))[-TAIL:]
 
     def _check_silence(self, since: float) -> None:

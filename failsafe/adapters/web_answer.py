@@ -1,7 +1,7 @@
 """One GET of what somebody else's monitor says: bounded in time as a whole, in bytes and in redirects; TLS is verified.
 
 `http.client` has one deadline for each read, so a server that drips holds it for hours: the whole runs in a thread whose connection is closed at the end
-of the time. A redirect to another host is not followed, since it would carry a key there, and is most often a login page.
+of the time, its TLS handshake included. A redirect to another host is not followed, since it would carry a key there, and is most often a login page.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ import http.client
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urljoin, urlsplit
+
+from failsafe.adapters.sockets import cut_after
 
 LARGEST = 1 << 20  # bytes of an answer; a status page's JSON has some tens of thousands
 REDIRECTS = 3
@@ -37,12 +40,13 @@ class _Get:
 
     url: str
     headers: Mapping[str, str]
-    seconds: float
+    end: float  # on the monotonic clock
     connection: http.client.HTTPConnection | None = None
     line: socket.socket | None = None  # of the connection, which forgets it when the answer begins
     answer: WebAnswer | None = None
     fault: str = ""
     ended: threading.Event = field(default_factory=threading.Event)
+    late: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
         try:
@@ -54,6 +58,10 @@ class _Get:
         finally:
             self.close()
             self.ended.set()
+
+    def give_up(self) -> None:
+        self.late.set()
+        self.close()
 
     def close(self) -> None:
         if self.line is not None:
@@ -81,25 +89,32 @@ class _Get:
         url = urlsplit(self.url)
         if url.scheme not in ("http", "https") or not url.hostname:
             raise NoAnswer(f"{_host(self.url)} is no place on the web")
-        if url.scheme == "https":
-            self.connection = http.client.HTTPSConnection(
-                url.hostname, url.port, timeout=self.seconds, context=ssl.create_default_context()
-            )
-        else:
-            self.connection = http.client.HTTPConnection(url.hostname, url.port, timeout=self.seconds)
+        kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
+        self.connection = kind(url.hostname, url.port)
+        self.connection.sock = self._connect(url.hostname, self.connection.port, secure=url.scheme == "https")
         path = (url.path or "/") + (f"?{url.query}" if url.query else "")
-        self.connection.connect()
-        self.line = self.connection.sock
         self.connection.request("GET", path, headers={"User-Agent": "failsafe", "Connection": "close", **self.headers})
         return self.connection.getresponse()
+
+    def _connect(self, host: str, port: int, *, secure: bool) -> socket.socket:
+        self.line = socket.create_connection((host, port), self._left())
+        if secure:
+            with cut_after(self.line, self._left()):
+                self.line = ssl.create_default_context().wrap_socket(self.line, server_hostname=host)
+        if self.late.is_set():  # by whoever closed what was there until now
+            raise TimeoutError("timed out")
+        return self.line
+
+    def _left(self) -> float:
+        return max(self.end - time.monotonic(), 0.001)
 
 
 def fetch(url: str, seconds: float, headers: Mapping[str, str] | None = None) -> WebAnswer:
     """Raises NoAnswer, after `seconds` at the latest."""
-    get = _Get(url, headers or {}, seconds)
+    get = _Get(url, headers or {}, time.monotonic() + seconds)
     threading.Thread(target=get.run, name=f"GET {_host(url)}", daemon=True).start()
     if not get.ended.wait(seconds):
-        get.close()
+        get.give_up()
         raise NoAnswer(f"{_host(url)} gave no whole answer within {seconds:.2g} s")
     if get.answer is None:
         raise NoAnswer(get.fault)

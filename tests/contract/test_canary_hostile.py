@@ -100,3 +100,18 @@ def test_a_mailbox_that_repeats_the_password_does_not_get_it_into_the_error() ->
 
     assert error.credential
     assert PASSWORD.reveal() not in str(error)
+
+
+def test_a_line_that_breaks_in_the_middle_of_a_login_is_no_refused_password() -> None:
+    def restarted(talk: Talk) -> None:
+        talk.say("* OK [CAPABILITY IMAP4rev1] hello")
+        while line := talk.hear():
+            tag, verb = line.split(" ")[:2]
+            if verb == "LOGIN":
+                return
+            talk.say(f"{tag} OK done")
+
+    with ScriptedServer(restarted) as server:
+        error = find(server.port)
+
+    assert (error.credential, error.transient) == (False, True), str(error)

@@ -164,6 +164,23 @@ def test_a_broken_server_is_down_and_the_probe_ends(script: Callable[[Talk], Non
     assert server.faults == []
 
 
+@pytest.mark.parametrize("last", ["", "* BYE the server goes down"])
+def test_a_login_that_breaks_off_is_down_and_no_refused_password(last: str, password_file: Path) -> None:
+    def restarted(talk: Talk) -> None:
+        talk.say("* OK [CAPABILITY IMAP4rev1] hello")
+        while line := talk.hear():
+            tag, verb = line.split(" ")[:2]
+            if verb == "LOGIN":
+                talk.say(*filter(None, [last]))
+                return
+            talk.say(f"{tag} OK done")
+
+    with ScriptedServer(restarted) as server:
+        evidence = plain(server.port, password_file)
+
+    assert (evidence.seen, evidence.sign) == (ProbeClass.DOWN, Sign.NONE), evidence.text
+
+
 def test_logins_that_are_put_off_are_degraded(password_file: Path) -> None:
     def busy(talk: Talk) -> None:
         talk.say("* OK [CAPABILITY IMAP4rev1] hello")

@@ -107,11 +107,47 @@ def test_a_literal_that_no_message_can_be_is_refused_before_it_is_read(clock: Cl
 
 
 def test_a_line_without_end_is_refused(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(imap_line, "LINE_BYTES", 10_000)
-    channel = Scripted(clock, b"* SEARCH " + b"1 " * 10_000)
-    client = connect_over(channel, Meter())
-    with pytest.raises(MailError, match="a line of more than"), faults("here", "search"):
+    monkeypatch.setattr(imap_line, "LINE_BYTES", 1_000)
+    monkeypatch.setattr(imap_line, "LONG_LINE_BYTES", 10_000)
+    for line, most in ((b"* SEARCH " + b"1 " * 10_000, 10_000), (b"* LIST " + b"1 " * 2_000, 1_000)):
+        client = connect_over(Scripted(clock, line), Meter())
+        with pytest.raises(MailError, match=f"a line of more than {most} bytes"), faults("here", "search"):
+            client._imap.noop()
+
+
+@pytest.mark.parametrize("answer", [b"* OK x\r\n", b"* SEARCH 1\r\n", b"* METADATA {1000}\r\n" + b"x" * 1000 + b"\r\n"])
+def test_answers_that_never_end_are_refused(clock: Clock, monkeypatch: pytest.MonkeyPatch, answer: bytes) -> None:
+    monkeypatch.setattr(imap_line, "HELD_BYTES", 100_000)
+    client = connect_over(Scripted(clock, answer * 2_000), Meter(literal_bytes=10_000))
+    with pytest.raises(MailError, match="answers without end"), faults("here", "read"):
         client._imap.noop()
+
+
+def test_what_nobody_takes_is_counted_over_all_commands(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imap_line, "HELD_BYTES", 100_000)
+    taken, untaken = b"* SEARCH 1\r\n" * 100, b"* METADATA x\r\n" * 300
+    client = connect_over(Scripted(clock, *[taken] * 20, *[untaken] * 20), Meter(literal_bytes=10_000))
+    client._imap.state = "SELECTED"
+    for _ in range(20):
+        assert len(client._imap.search(None, "ALL")[1]) == 100
+
+    with pytest.raises(MailError, match="answers without end"), faults("here", "read"):
+        for _ in range(20):
+            client._imap.noop()
+
+
+def test_parentheses_without_end_are_an_answer_without_sense(clock: Clock) -> None:
+    client = connect_over(Scripted(clock, b"* LIST " + b"(" * 100_000 + b"\r\n"), Meter())
+    with pytest.raises(MailError, match="recursion"), faults("here", "list"):
+        client.list_folders()
+
+
+def test_a_line_that_breaks_in_the_middle_of_a_login_is_no_refusal(clock: Clock) -> None:
+    client = connect_over(Scripted(clock, b"* BYE the server goes down\r\n"), Meter())
+    with pytest.raises(MailError, match="goes down") as caught, faults("here", "log in"):
+        client._imap.state = "NONAUTH"
+        client.login("me", "secret")
+    assert caught.value.transient
 
 
 def test_a_program_that_asks_for_a_login_is_not_what_was_expected(clock: Clock) -> None:
