@@ -5,8 +5,10 @@ unexpected answer for an empty list.
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 BASE_URL = "https://api.cloudflare.com/client/v4"
 API_VERSION = "2026-11-01"  # pinned: left out, the SDK sends today's date, and behaviour may change with it
 CONNECT_SECONDS = 5.0
+WHOLE_SECONDS = 90.0  # of everything that is asked on one occasion: httpx knows deadlines for single reads alone
+ANSWER_BYTES = 8 << 20  # of one answer
 PER_PAGE, MOST_PAGES = 100, 10
 CHANGED_CODES = frozenset(
     {81044, 81053, 81054, 81057, 81058}
@@ -53,7 +57,10 @@ class CloudflareApi:
         token = read_secret(self._token_file).reveal()
         timeout = httpx.Timeout(self._answer_seconds, connect=CONNECT_SECONDS)
         # Neither a proxy nor a redirect may carry the token elsewhere.
-        transport = cloudflare.DefaultHttpxClient(trust_env=False, follow_redirects=False, timeout=timeout)
+        cut = _Cut(WHOLE_SECONDS)
+        transport = cloudflare.DefaultHttpxClient(
+            trust_env=False, follow_redirects=False, timeout=timeout, event_hooks={"request": [cut.watch], "response": [_bound]}
+        )
         client = cloudflare.Cloudflare(
             api_token=token,
             base_url=self._base_url,
@@ -67,8 +74,11 @@ class CloudflareApi:
         client.api_key = client.api_email = client.user_service_key = (
             None  # otherwise taken from the environment, before the token
         )
-        with client:
-            yield client
+        try:
+            with client:
+                yield client
+        finally:
+            cut.end()
 
     def records(self, client: cloudflare.Cloudflare, name: str, kind: str) -> list[dict[str, Any]]:
         """Every record of this name and type, proved complete by the API's own count. Raises DnsError."""
@@ -174,11 +184,64 @@ class CloudflareApi:
             raise DnsError(f"Cloudflare says that the token ends {found}") from error
 
 
+class _Cut:
+    """Ends every connection of a client when the time is over, its TLS handshake included, which may never come back by itself."""
+
+    def __init__(self, seconds: float) -> None:
+        self._below: list[socket.socket] = []
+        self._over = threading.Event()
+        self._timer = threading.Timer(seconds, self._cut)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def watch(self, request: httpx.Request) -> None:
+        request.extensions["trace"] = self._heard
+
+    def _heard(self, event: str, details: Mapping[str, Any]) -> None:
+        if event == "connection.connect_tcp.complete":
+            self._below.append(details["return_value"].get_extra_info("socket").dup())  # TLS takes the first its descriptor away
+            if self._over.is_set():
+                self._cut()
+
+    def _cut(self) -> None:
+        self._over.set()
+        for each in tuple(self._below):
+            with suppress(OSError):  # it has ended meanwhile
+                each.shutdown(socket.SHUT_RDWR)
+
+    def end(self) -> None:
+        self._timer.cancel()
+        for each in self._below:
+            each.close()
+
+
+def _bound(response: httpx.Response) -> None:
+    """Before the body is read."""
+    import httpx
+
+    inner = response.stream
+    assert isinstance(inner, httpx.SyncByteStream)
+
+    class Bounded(httpx.SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            left = ANSWER_BYTES
+            for piece in inner:
+                left -= len(piece)
+                if left < 0:
+                    raise httpx.ReadError(f"an answer of more than {ANSWER_BYTES} bytes")
+                yield piece
+
+        def close(self) -> None:
+            inner.close()
+
+    response.stream = Bounded()
+
+
 def _envelope(response: httpx.Response, kind: type) -> dict[str, Any]:
     """The answer's body if it is what the API documents; a page of a captive portal or `success: false` is neither a list nor a success."""
     try:
         body = response.json()
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DnsError("Cloudflare answered something that is not JSON: is there a login page or proxy in between?") from error
     if not isinstance(body, dict) or body.get("success") is not True or not isinstance(body.get("result"), kind):
         raise DnsError(f"Cloudflare answered without success: {_codes(body) or 'no error is named'}")

@@ -4,6 +4,7 @@ from the environment. What is repeated here, a few times, is only what Route 53 
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +18,7 @@ from failsafe.errors import DnsError, OutcomeUnknown, ZoneChanged
 from failsafe.model import normal_name
 
 CONNECT_SECONDS = 5.0
+WHOLE_SECONDS = 60.0  # for one request and its answer
 BUSY_WAITS = (0.5, 1.0, 2.0)  # five requests a second are allowed to an account, and one change at a time in a zone
 FIRST_POLL, LONGEST_POLL = 0.5, 4.0
 MOST_PAGES = 20
@@ -159,7 +161,7 @@ class Route53Api:
         until, wait = time.monotonic() + self._everywhere_seconds, FIRST_POLL
         while True:
             try:
-                status = client.get_change(Id=change_id)["ChangeInfo"]["Status"]
+                status = _in_time(lambda: client.get_change(Id=change_id))["ChangeInfo"]["Status"]
             except (BotoCoreError, ClientError, ResponseParserError, KeyError):
                 return
             left = until - time.monotonic()
@@ -276,12 +278,35 @@ def _unless_busy(call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
     for wait in BUSY_WAITS:
         try:
-            return call()
+            return _in_time(call)
         except ClientError as error:
             if _code(error) not in BUSY_CODES:
                 raise
         time.sleep(wait)
-    return call()
+    return _in_time(call)
+
+
+def _in_time(call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """botocore knows deadlines for single reads alone, and a TLS handshake may never come back: then nobody waits for it."""
+    from botocore.exceptions import ReadTimeoutError
+
+    found: list[dict[str, Any]] = []
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            found.append(call())
+        except BaseException as error:  # noqa: BLE001 - raised again where somebody waits for it
+            failed.append(error)
+
+    worker = threading.Thread(target=run, name="Route 53", daemon=True)
+    worker.start()
+    worker.join(WHOLE_SECONDS)
+    if failed:
+        raise failed[0]
+    if not found:
+        raise ReadTimeoutError(endpoint_url="Route 53")
+    return found[0]
 
 
 def change_batch(changes: list[dict[str, Any]], mark: str) -> dict[str, Any]:

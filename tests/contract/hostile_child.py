@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import sys
@@ -15,9 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 
-from failsafe.adapters import heartbeat, host_keys, imap_line
+from failsafe.adapters import cloudflare_api, heartbeat, host_keys, imap_line, route53_api
 from failsafe.adapters.canary_box import CanaryBox
 from failsafe.adapters.certificates import certificate_of
+from failsafe.adapters.cloudflare import CloudflareZone
 from failsafe.adapters.http_vantage import HttpVantage
 from failsafe.adapters.https_get import fetch
 from failsafe.adapters.imap import ImapMailbox
@@ -28,6 +30,7 @@ from failsafe.adapters.public_resolvers import ask_public
 from failsafe.adapters.recipients import ask_recipients
 from failsafe.adapters.resolver import AuthoritativeServers
 from failsafe.adapters.rfc2136 import Rfc2136Zone
+from failsafe.adapters.route53 import Route53Zone
 from failsafe.adapters.sockets import CannotLook
 from failsafe.adapters.ssh import SshHost
 from failsafe.adapters.ssh_way import SshWay
@@ -110,7 +113,14 @@ LOOKS: dict[str, Look] = {
     "authority": lambda port, _: AuthoritativeServers([f"127.0.0.1:{port}"], query_seconds=SECONDS / 2).mx("x.example")[0].error,
     "public": lambda port, _: ask_public([f"127.0.0.1:{port}"], "x.example", SECONDS)[0].error,
     "update": zone,
+    "cloudflare": lambda port, folder: cloudflare(f"http://127.0.0.1:{port}", folder),
+    "cloudflare with TLS": lambda port, folder: cloudflare(f"https://127.0.0.1:{port}", folder),
+    "route53": lambda port, folder: Route53Zone("Z1", credentials_file=folder / "aws", base_url=f"http://127.0.0.1:{port}").read("x.example", "x.example"),
 }  # fmt: skip
+
+
+def cloudflare(url: str, folder: Path) -> object:
+    return CloudflareZone("z", token_file=folder / "password", base_url=url).read("x.example", "x.example")
 
 
 def beat(url: str, folder: Path) -> None:
@@ -162,11 +172,17 @@ def main() -> None:
     kind, folder, *ports = sys.argv[1:]
     short(imap_line, "ANSWER_SECONDS", "CONNECT_SECONDS", "GOODBYE_SECONDS")
     short(host_keys, "TIMEOUT")
+    short(cloudflare_api, "WHOLE_SECONDS")
+    short(route53_api, "WHOLE_SECONDS")
+    cloudflare_api.ANSWER_BYTES = MANY
     short(heartbeat, "TIMEOUT_SECONDS")
     imap_line.HELD_BYTES = imap_line.LITERAL_BYTES = MANY
     for name in ("certificates", "recipients", "imap", "imap_room", "canary_box"):
         module = sys.modules[f"failsafe.adapters.{name}"]
         short(module, *(each for each in ("WHOLE_SECONDS", "ANSWER_SECONDS") if hasattr(module, each)))
+    if kind.startswith(("cloudflare", "route53", "host key", "shell")):  # what is slow to import is no look
+        for name in ("cloudflare", "httpx", "boto3", "fabric", "paramiko"):
+            importlib.import_module(name)
     memory()
     for port in ports:
         print(json.dumps(outcome(LOOKS[kind], int(port), Path(folder))), flush=True)
