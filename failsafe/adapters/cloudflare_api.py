@@ -219,8 +219,8 @@ def _bound(response: httpx.Response) -> None:
     """Before the body is read."""
     import httpx
 
-    inner = response.stream
-    assert isinstance(inner, httpx.SyncByteStream)
+    assert isinstance(response.stream, httpx.SyncByteStream)
+    inner: httpx.SyncByteStream = response.stream
 
     class Bounded(httpx.SyncByteStream):
         def __iter__(self) -> Iterator[bytes]:
