@@ -133,17 +133,21 @@ class CloudflareApi:
 
     def other_zones(self, client: cloudflare.Cloudflare) -> tuple[str, ...] | None:
         """Names of the other zones that this token sees, ZONES_NAMED at most; None where it sees not even its own. Raises DnsError."""
+        found = self.zones(client)
+        others = sorted(name for zone_id, name in found.items() if zone_id != self._zone_id)
+        return tuple(others[:ZONES_NAMED]) if found else None
+
+    def zones(self, client: cloudflare.Cloudflare) -> dict[str, str]:
+        """id -> name of the first zones that this token sees. Raises DnsError."""
         import cloudflare
 
         try:
             raw: Any = client.zones.with_raw_response.list(per_page=ZONES_NAMED + 1)
-            found = {str(zone["id"]): normal_name(str(zone["name"])) for zone in _envelope(raw.http_response, list)["result"]}
+            return {str(zone["id"]): normal_name(str(zone["name"])) for zone in _envelope(raw.http_response, list)["result"]}
         except cloudflare.APIStatusError as error:
             _explain_status(error, "the zones of the token", written=False)
         except (cloudflare.CloudflareError, KeyError, TypeError) as error:
             raise DnsError(f"Cloudflare does not tell which zones the token sees: {_short(error)}") from error
-        others = sorted(name for zone_id, name in found.items() if zone_id != self._zone_id)
-        return tuple(others[:ZONES_NAMED]) if found else None
 
     def name_servers(self, client: cloudflare.Cloudflare) -> tuple[str, ...]:
         """Raises DnsError, also where the token may not read the zone itself."""

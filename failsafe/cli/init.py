@@ -1,199 +1,91 @@
-"""`failsafe init --from-kit`: a new machine becomes the controller."""
+"""`failsafe init`: from nothing to a configuration that stands, or a new machine becomes the controller."""
 
 from __future__ import annotations
 
-import sys
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import typer
 
-from failsafe.cli.common import JSON_OPTION, YES_OPTION, answer, answer_json, confirm, progress, say, verbs_app
-from failsafe.errors import EXIT_EXTERNAL, EXIT_OK, EXIT_REFUSED, UsageError
-
-if TYPE_CHECKING:
-    from failsafe.backup.kit import Kit
-    from failsafe.secrets import Secret
-    from failsafe.takeover.places import Placing
-    from failsafe.takeover.run import TakeoverReport
+from failsafe.cli.common import JSON_OPTION, verbs_app
+from failsafe.errors import UsageError
 
 app = verbs_app()
 
 
+def _text(flag: str, metavar: str, text: str) -> str | None:
+    option: str | None = typer.Option(None, flag, metavar=metavar, help=text)
+    return option
+
+
 @app.command()
 def init(
-    from_kit: Path | None = typer.Option(None, "--from-kit", metavar="FILE", help="A recovery kit that `failsafe kit` made."),
-    passphrase_file: Path | None = typer.Option(
-        None,
-        "--passphrase-file",
-        metavar="FILE",
-        help="Mode 0600; default: asked for at the terminal, where the kit is encrypted.",
-    ),
-    prefix: Path | None = typer.Option(
-        None, "--prefix", metavar="DIR", help="Put the configuration, secrets and state below this folder, not where they lay."
-    ),
-    yes: bool = YES_OPTION,
+    domain: str | None = _text("--domain", "D", "The mail's domain; where a configuration is there already: adds this domain to it."),
+    server: str = typer.Option("mail", "--server", metavar="NAME", help="What the mail server is called in the configuration."),
+    primary: str | None = _text("--primary", "HOST[,HOST]", "Your own server's names in the MX records (default: as they are)."),
+    ssh: str | None = _text("--ssh", "USER@HOST[:PORT]", "The login of every night; local: the mail lies on this machine; none: IMAP alone."),
+    host_key: str | None = _text("--host-key", "SHA256:…", "The server's host key, as its own console shows it. Never taken unasked."),
+    look_as: str | None = _text("--look-as", "USER@HOST", "Who may look at the server once, now, with your own SSH keys; none: do not look."),
+    look_key: Path | None = typer.Option(None, "--look-key", metavar="FILE", help="The SSH key for that look (default: agent, ~/.ssh)."),
+    layout: str | None = _text("--layout", "L", "docker-mailserver, mailcow, mailu, maildir or imap (default: what is found)."),
+    path: str | None = _text("--path", "DIR", "Where the mail lies on the server (default: what is found)."),
+    container: str | None = _text("--container", "NAME", "The container whose mounts are looked at, instead of --path."),
+    imap: str | None = _text("--imap", "HOST:PORT", "The server's IMAP, where restores go; none: leave it out."),
+    mailbox: list[str] = typer.Option([], "--mailbox", metavar="M", help="Layout imap: a mailbox, opened by a master user. Repeat it."),
+    accounts_file: Path | None = typer.Option(None, "--accounts-file", metavar="FILE", help="Layout imap: lines MAILBOX:PASSWORD_FILE instead."),
+    secondary: str | None = _text("--secondary", "NAME", "proton, fastmail, migadu, …, HOST[,HOST], or none: backups only."),
+    strategy: str | None = _text("--strategy", "S", "on-demand, swap or replace (default: what the secondary calls for)."),
+    homecoming: str | None = _text("--homecoming", "HOST:PORT", "Strategy swap: where mail is fetched from the secondary."),
+    homecoming_user: str | None = _text("--homecoming-user", "USER", "Strategy swap: the login there."),
+    dns: str | None = _text("--dns", "PROVIDER", "cloudflare, route53, rfc2136 or none (default: by the name servers)."),
+    dns_token_file: str | None = _text("--dns-token-file", "FILE", "Cloudflare: the file with the API token; made empty where it is not there."),
+    dns_zone_id: str | None = _text("--dns-zone-id", "ID", "Cloudflare: the zone (default: asked with the token)."),
+    dns_server: str | None = _text("--dns-server", "HOST:PORT", "rfc2136: the name server that takes updates."),
+    dns_key_name: str | None = _text("--dns-key-name", "NAME", "rfc2136: the name of the TSIG key."),
+    dns_key_file: str | None = _text("--dns-key-file", "FILE", "rfc2136: its secret; made where it is not there."),
+    dns_table: str | None = _text("--dns-table", "y|n", "With one more domain: whether the [dns.…] table that is there holds its zone too."),
+    state_dir: str | None = _text("--state-dir", "DIR", "Database and staging: a local disk, best encrypted."),
+    repository: str | None = _text("--repository", "URL", "The first repository: a folder, or a restic URL."),
+    offsite: str | None = _text("--offsite", "URL", "A second repository elsewhere; none: later."),
+    probe: str | None = _text("--probe", "ADDRESS", "The mailbox that watches the server (default: failsafe-probe@DOMAIN); none: not watched."),
+    controller_id: str | None = _text("--controller-id", "NAME", "What this machine is called (default: its host name)."),
+    resolver: str | None = _text("--resolver", "HOST:PORT", "Ask this resolver instead of the system's, now and in the doctor."),
+    no_doctor: bool = typer.Option(False, "--no-doctor", help="Do not ask the doctor at the end."),
+    from_kit: Path | None = typer.Option(None, "--from-kit", metavar="FILE", help="A recovery kit: this machine becomes the controller that was lost."),
+    passphrase_file: Path | None = typer.Option(None, "--passphrase-file", metavar="FILE", help="With --from-kit: mode 0600 (default: asked for)."),
+    prefix: Path | None = typer.Option(None, "--prefix", metavar="DIR", help="With --from-kit: put everything below this folder."),
+    yes: bool = typer.Option(False, "--yes", help="Take what was found wherever no flag says otherwise (but never a host key), and ask nothing."),
     as_json: bool = JSON_OPTION,
-) -> None:
-    """Makes this machine the controller, from a recovery kit and the repositories: for when the old one is lost.
+) -> None:  # fmt: skip
+    """Sets failsafe up: asks a few questions, looks the rest up, writes the configuration, keys and passwords, and says what is left to do.
 
-    It writes the configuration and the secrets where they lay (or beside --config FILE, or below --prefix DIR), opens each repository and compares its
-    id, takes over the newest journal, rebuilds staging and catalog from the repositories, and says where mail goes now. No DNS record is
-    written until you say which side serves: failsafe acknowledge DOMAIN --serving primary|secondary. It overwrites no file. Run again, it goes on.
+    Nothing that is there is changed: run again, it says what stands and what is missing. With --domain it adds a domain to a configuration
+    that is there. Flags answer questions; with a flag for each, or --yes, nobody is asked.
 
-    Exit 3: a file or a repository stands in the way. Exit 4: something could not be reached; the rest is done.
+    With --from-kit this machine becomes the controller that was lost, from a recovery kit and the repositories (exit 3: a file or a repository
+    stands in the way; exit 4: something could not be reached; the rest is done).
 
-    Examples: failsafe init --from-kit /media/stick/failsafe-kit-nas-2026-11-22.html
-              failsafe init --from-kit kit.html --prefix /volume1/failsafe --passphrase-file ./passphrase --yes
+    Examples: failsafe init
+              failsafe init --domain example.org --host-key SHA256:… --layout maildir --path /var/vmail --secondary fastmail --yes
+              failsafe init --domain example.net
+              failsafe init --from-kit /media/stick/failsafe-kit-nas-2026-11-22.html
     """
-    if from_kit is None:
-        raise UsageError(
-            "`failsafe init` without --from-kit is not in this version",
-            mend="copy deploy/failsafe.toml.example, which explains itself; or name a recovery kit with --from-kit FILE",
-        )
-    from failsafe.kits.file import read_kit
-    from failsafe.takeover.places import plan_places
-    from failsafe.takeover.run import run_takeover
-    from failsafe.takeover.writing import demand_no_conflict
+    if from_kit is not None:
+        from failsafe.cli.init_kit import take_over
 
-    kit = read_kit(from_kit, partial(_passphrase, passphrase_file))
-    placing = plan_places(kit, _wish(), None if prefix is None else prefix.absolute())
-    _show(kit, placing)
-    demand_no_conflict(placing.all)
-    confirm("Make this machine the controller?", yes=yes)
-    shown = progress(quiet=as_json)
-    try:
-        report = run_takeover(kit, placing, shown, say)
-    finally:
-        shown.close()
-    if as_json:
-        answer_json(_json(report, placing))
-    else:
-        _tell(report)
-    raise typer.Exit(EXIT_REFUSED if report.refused else EXIT_EXTERNAL if report.failed else EXIT_OK)
+        take_over(from_kit, passphrase_file, prefix, yes=yes, as_json=as_json)
+        return
+    if passphrase_file is not None or prefix is not None:
+        raise UsageError("--passphrase-file and --prefix go with --from-kit", mend="leave them out, or name the kit")
+    from failsafe.cli.init_run import Options, run_init
 
-
-def _wish() -> Path | None:
-    """The configuration that was named by --config or $FAILSAFE_CONFIG; None where nobody named one."""
-    from failsafe.config.find import named_config
-
-    named = named_config()
-    return None if named is None else named.absolute()
-
-
-def _passphrase(file: Path | None) -> Secret:
-    from failsafe.secrets import Secret, read_secret
-
-    if file is not None:
-        return read_secret(file)
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UsageError(
-            "the kit is encrypted, and nobody is there to type its passphrase",
-            mend="name a file that holds it with --passphrase-file",
-        )
-    from getpass import getpass
-
-    return Secret(getpass("Passphrase of the kit: "), "typed")
-
-
-def _show(kit: Kit, placing: Placing) -> None:
-    """What was found in the kit and what would be done, for a person: on stderr."""
-    say(f"The kit of controller {kit.controller}, made at {kit.made_at:%Y-%m-%d %H:%M} UTC by failsafe {kit.failsafe}:")
-    for repository in kit.repositories:
-        known = f"id {repository.restic_id[:10]}…" if repository.restic_id else "its id is not known"
-        say(f"  repository {repository.name}: {repository.url} ({known})")
-    for server in kit.servers:
-        say(f"  mail server {server.name}: {server.layout}{f' over SSH, {server.ssh}' if server.ssh else ''}")
-    for text in kit.all_lacking:
-        say(f"  the kit lacks: {text}")
-    say("To be written, with mode 0600, unless they are there already:")
-    for file in placing.all:
-        say(f"  {file.path}")
-    if placing.moved:
-        say("Paths in the configuration are changed to these places:")
-        for old, new in placing.moved:
-            say(f"  {old} -> {new}")
-    say(f"State (database, staging, caches): {placing.state_dir}")
-    for key, path in placing.lacking:
-        say(f"  not in the kit, to be put there by you: {path} ({key})")
-    say("Make sure that the lost machine stays off: nothing here can stop it from writing DNS records.")
-
-
-def _tell(report: TakeoverReport) -> None:
-    answer(f"configuration: {report.config}")
-    for repository in report.repositories:
-        answer(f"repository {repository.name}: {repository.error or f'adopted, id {repository.restic_id[:10]}…'}")
-        if repository.error and repository.mend:
-            answer(f"  what to do: {repository.mend}")
-    journal = report.journal
-    answer(f"journal: {f'from {journal.repository}, {journal.rows} rows' if journal.snapshot else 'none was found'}")
-    for server in report.servers:
-        held = (
-            f"generation {server.generation}, {server.messages} messages, of {server.at:%Y-%m-%d %H:%M} UTC"
-            if server.at
-            else server.error
-        )
-        answer(f"mail server {server.server}: {held}")
-        if server.error and server.mend:
-            answer(f"  what to do: {server.mend}")
-    for text in report.remarks:
-        answer(text)
-    for domain in report.domains:
-        from failsafe.failover.zone import describe
-
-        holds = f"holds {describe(domain.found)}" if domain.found is not None else f"cannot be read: {domain.unreadable}"
-        answer(f"{domain.domain}: {domain.state}, serving {domain.serving}; the zone {holds}")
-        if domain.unfinished:
-            answer(f"  {domain.unfinished}; it is not gone on with")
-        if domain.must_do:
-            answer(f"  only observed until you say: {domain.must_do}")
-    answer(
-        f"Then: failsafe --config {report.config} status; failsafe doctor; start `failsafe run`; and make a new kit: failsafe kit"
-    )
-
-
-def _json(report: TakeoverReport, placing: Placing) -> dict[str, Any]:
-    from failsafe.status.as_json import instant
-
-    journal = report.journal
-    return {
-        "config": str(report.config),
-        "state_dir": str(placing.state_dir),
-        "written": [str(path) for path in report.written],
-        "repositories": [
-            {
-                "repository": each.name,
-                "restic_id": each.restic_id,
-                "adopted": not each.error,
-                "error": each.error,
-                "mend": each.mend,
-            }
-            for each in report.repositories
-        ],
-        "journal": {"snapshot_id": journal.snapshot or None, "repository": journal.repository or None, "rows": journal.rows},
-        "domains": [
-            {
-                "domain": each.domain,
-                "state": each.state,
-                "serving": each.serving,
-                "mx": None
-                if each.found is None
-                else [{"preference": record.preference, "exchange": record.exchange} for record in each.found.records],
-                "unfinished": each.unfinished,
-                "must_do": each.must_do,
-            }
-            for each in report.domains
-        ],
-        "servers": [
-            {
-                "server": each.server,
-                "generation": each.generation,
-                "messages": each.messages,
-                "at": instant(each.at),
-                "error": each.error,
-            }
-            for each in report.servers
-        ],
-        "remarks": list(report.remarks),
-    }
+    where = f"container:{container}" if container else path
+    logins = f"file:{accounts_file.absolute()}" if accounts_file else " ".join(mailbox) or None
+    flags = {
+        "--domain": domain, "--primary": primary, "--ssh": ssh, "--host-key": host_key, "--look-as": look_as, "--layout": layout,
+        "--path": where, "--imap": imap, "--mailbox": logins, "--secondary": secondary, "--strategy": strategy, "--homecoming": homecoming,
+        "--homecoming-user": homecoming_user, "--dns": dns, "--dns-token-file": dns_token_file, "--dns-zone-id": dns_zone_id,
+        "--dns-server": dns_server, "--dns-key-name": dns_key_name, "--dns-key-file": dns_key_file, "--dns-table": dns_table,
+        "--state-dir": state_dir, "--repository": repository, "--offsite": offsite, "--probe": probe,
+    }  # fmt: skip
+    given = {flag: value for flag, value in flags.items() if value is not None}
+    run_init(Options(given, server, controller_id, resolver or "", look_key, not no_doctor, yes, as_json))
