@@ -24,17 +24,19 @@ LABEL = "com.docker.compose."
 
 @dataclass
 class WithPath:
-    """A host whose programs are found in `folder` first."""
+    """A host whose programs are found in `folder` first, or there alone."""
 
     folder: Path
     inner: MailHost = field(default_factory=LocalHost)
+    alone: bool = False
 
     @property
     def name(self) -> str:
         return self.inner.name
 
     def open(self, command: Sequence[str]) -> Channel:
-        return self.inner.open(["env", f"PATH={self.folder}:/usr/sbin:/usr/bin:/sbin:/bin", *command])
+        usual = "" if self.alone else ":/usr/sbin:/usr/bin:/sbin:/bin"
+        return self.inner.open(["env", f"PATH={self.folder}{usual}", *command])
 
 
 @dataclass

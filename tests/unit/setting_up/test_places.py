@@ -36,13 +36,18 @@ def test_one_whose_mail_lies_elsewhere_is_known_by_its_container() -> None:
 
 def test_mailcow_in_its_usual_folder_needs_no_path() -> None:
     vmail = {"/var/vmail": "/var/lib/docker/volumes/v/_data"}
-    (usual,) = find_places(sight(container("d", vmail, service="dovecot-mailcow", folder="/opt/mailcow-dockerized", kind="volume")))
+    (usual,) = find_places(
+        sight(container("d", vmail, service="dovecot-mailcow", folder="/opt/mailcow-dockerized", kind="volume"))
+    )
     (moved,) = find_places(sight(container("d", vmail, service="dovecot-mailcow", folder="/srv/cow", kind="volume")))
     assert (usual.layout, usual.where, moved.where) == ("mailcow", "", "/srv/cow")
 
 
 def test_mailu_is_known_by_its_siblings() -> None:
-    rows = [container("mailu-imap-1", {"/mail": "/mailu/mail"}, service="imap"), container("a", {"/data": "/mailu/data"}, service="admin")]
+    rows = [
+        container("mailu-imap-1", {"/mail": "/mailu/mail"}, service="imap"),
+        container("a", {"/data": "/mailu/data"}, service="admin"),
+    ]
     (found,) = find_places(sight(*rows))
     assert (found.layout, found.where) == ("mailu", "/mailu")
     assert find_places(sight(rows[0])) == ()

@@ -25,7 +25,11 @@ def talk(given: Given, answers: dict[str, str | list[str]]) -> tuple[Choice, Per
 def test_the_domain_and_two_answers_are_enough_where_the_rest_can_be_found() -> None:
     choice, person = talk(Given(server=VMAIL), ENOUGH)
     assert choice.domain.primary == ("mail.example.org",)
-    assert (choice.server.layout, choice.server.path, choice.server.ssh) == ("maildir", "/var/vmail", "failsafe@mail.example.org:22")
+    assert (choice.server.layout, choice.server.path, choice.server.ssh) == (
+        "maildir",
+        "/var/vmail",
+        "failsafe@mail.example.org:22",
+    )
     assert choice.domain.secondary == ("in1-smtp.messagingengine.com", "in2-smtp.messagingengine.com")
     assert choice.server.size == Size(7 * GB, 90_000)
     assert "Found: /var/vmail holds 3 mailbox(es); 7.0 GB in 90000 files" in person.shown("--layout")
@@ -187,7 +191,9 @@ def test_a_network_file_system_is_no_place_for_state() -> None:
 def test_the_room_that_is_needed_stands_beside_what_is_free() -> None:
     small = Disk("/volume1", "/volume1", "btrfs", 2 * GB, 4 * GB)
     _choice, person = talk(Given(server=VMAIL, kinds={"/volume1": small}), {**ENOUGH, "--repository": "/volume1/mail"})
-    assert "There are 7.0 GB of mail: about 8.8 GB for the state folder and 9.1 GB for the repository" in person.shown("--state-dir")
+    assert "There are 7.0 GB of mail: about 8.8 GB for the state folder and 9.1 GB for the repository" in person.shown(
+        "--state-dir"
+    )
     assert "2.0 GB free of 4.0 GB on /volume1 (btrfs); TOO LITTLE, 9.1 GB are needed" in person.shown("--repository")
     assert "every administrator of this machine" in person.shown("--state-dir")
 

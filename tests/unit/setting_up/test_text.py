@@ -35,12 +35,16 @@ SERVERS = {
 DNS = {
     "cloudflare": DnsChoice("cloudflare", "cloudflare", token_file="{folder}/cloudflare.token", zone_id="0" * 32),
     "route53": DnsChoice("route53", "route53", credentials_file="{folder}/route53.credentials"),
-    "rfc2136": DnsChoice("rfc2136", "rfc2136", server="ns1.example.org:53", key_name="failsafe.", key_file="{folder}/rfc2136.key"),
+    "rfc2136": DnsChoice(
+        "rfc2136", "rfc2136", server="ns1.example.org:53", key_name="failsafe.", key_file="{folder}/rfc2136.key"
+    ),
 }
 
 
 def choice(folder: Path, server: ServerChoice, dns: DnsChoice | None = None, **changed: object) -> Choice:
-    domain = DomainChoice("example.org", server.name, ("mail.example.org",), ("mx.away.example",), "another", dns=dns.name if dns else "")
+    domain = DomainChoice(
+        "example.org", server.name, ("mail.example.org",), ("mx.away.example",), "another", dns=dns.name if dns else ""
+    )
     made = Choice(
         str(folder), "nas", "Europe/Warsaw", server, domain, str(folder / "state"), str(folder / "repository"), dns=dns,
         probe="failsafe-probe@example.org",
@@ -68,14 +72,20 @@ def test_each_layout_passes_the_check_with_the_files_that_are_made(name: str, tm
 def test_each_dns_provider_passes_the_check_with_the_files_that_are_made(name: str, tmp_path: Path) -> None:
     dns = replace(
         DNS[name],
-        **{key: value.format(folder=tmp_path) for key in ("token_file", "key_file", "credentials_file") if (value := getattr(DNS[name], key))},
+        **{
+            key: value.format(folder=tmp_path)
+            for key in ("token_file", "key_file", "credentials_file")
+            if (value := getattr(DNS[name], key))
+        },
     )
     faults, text = written(choice(tmp_path, SERVERS["maildir over SSH"], dns))
     assert faults == []
     assert parse_config(text.encode(), "x").domain["example.org"].dns == name
 
 
-@pytest.mark.parametrize("url", ["s3:https://s3.example.net/mail", "rest:https://host/", "sftp:me@host:/mail", "/other/disk", "b2:bucket:mail"])
+@pytest.mark.parametrize(
+    "url", ["s3:https://s3.example.net/mail", "rest:https://host/", "sftp:me@host:/mail", "/other/disk", "b2:bucket:mail"]
+)
 def test_a_second_repository_passes_the_check_with_the_files_that_are_made(url: str, tmp_path: Path) -> None:
     faults, text = written(choice(tmp_path, SERVERS["maildir over SSH"], offsite=url))
     assert faults == []
@@ -141,7 +151,10 @@ def test_a_domain_without_a_secondary_is_a_comment_that_can_be_taken_in(tmp_path
     bare = replace(chosen.domain, secondary=(), secondary_name="")
     text = configuration(replace(chosen, domain=bare))
     assert not parse_config(text.encode(), "x").domain
-    taken = "\n".join(line.removeprefix("# ") if _is_setting(line) and "homecoming" not in line else line for line in domain_table(bare).splitlines()[:9])
+    taken = "\n".join(
+        line.removeprefix("# ") if _is_setting(line) and "homecoming" not in line else line
+        for line in domain_table(bare).splitlines()[:9]
+    )
     assert "example.org" in parse_config((text + taken.replace('dns = "…"', "#")).encode(), "x").domain
 
 
