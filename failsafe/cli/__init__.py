@@ -18,7 +18,10 @@ SHORT_LIFE = (
 
 # verb -> (module with a typer app `app` that holds the verb, one line for the list)
 VERBS: dict[str, tuple[str, str]] = {
-    "init": ("failsafe.cli.init", "Set failsafe up: asks, looks things up, writes the configuration; or take over from a recovery kit."),
+    "init": (
+        "failsafe.cli.init",
+        "Set failsafe up: asks, looks things up, writes the configuration; or take over from a recovery kit.",
+    ),
     "status": ("failsafe.cli.status", "The state of everything, at a glance."),
     "backup": ("failsafe.cli.backup", "Pull, prove complete, snapshot: now."),
     "snapshots": ("failsafe.cli.backup", "What is stored where."),

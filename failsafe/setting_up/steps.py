@@ -118,7 +118,9 @@ def _steps(here: Standing) -> Iterator[Step]:
     )
     yield from _of_this_machine(here)
     yield Step(
-        "Ask the doctor", "it looks at everything a backup and a failover rely on, and says how each thing that is missing is mended", f"{run} doctor"
+        "Ask the doctor",
+        "it looks at everything a backup and a failover rely on, and says how each thing that is missing is mended",
+        f"{run} doctor",
     )
     yield from _of_records(here)
 
