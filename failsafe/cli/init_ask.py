@@ -50,7 +50,7 @@ class Holder:
             return question.default
         if not self._terminal:
             for line in question.shown:
-                say(line)
+                say(for_terminal(line))
             hint = f" --yes takes “{question.default}” for it." if question.default and not question.explicit else ""
             raise UsageError(
                 f"{question.prompt}: nobody is there to answer",

@@ -52,6 +52,7 @@ class Outcome:
     remarks: list[str] = field(default_factory=list)
     seen: dict[str, DomainSight] = field(default_factory=dict)
     root: str = ""
+    look_key: str = ""
 
 
 class Remembering(World):
@@ -118,6 +119,7 @@ def _begin(options: Options, outcome: Outcome, world: World, holder: Holder) -> 
         made.append(file.parent / KNOWN_HOSTS)
     write_new(file, data)
     outcome.written, outcome.kept = [*made, file], kept
+    outcome.look_key = "" if options.look_key is None else str(options.look_key.absolute())
     outcome.root = choice.server.look_as.rpartition(":")[0] or choice.server.look_as
     if choice.server.host_key is not None and not choice.server.host_key.fingerprint:
         outcome.remarks.append(f"{choice.server.host_key.name} did not show its host key: it is not pinned yet")
@@ -154,6 +156,9 @@ def _again(options: Options, outcome: Outcome, world: World, holder: Holder) -> 
     if not domain or domain in config.domain:
         outcome.kept.append(outcome.config)
         outcome.remarks += [f'[domain."{domain}"] is there already, and stays as it is'] if domain else []
+        if options.doctor:
+            for name in config.domain:
+                world.domain(name)
         ignored = sorted(set(options.given) - {"--domain"})
         if ignored:
             outcome.remarks.append(f"not used, since {outcome.config} is yours to change: {', '.join(ignored)}")
@@ -187,7 +192,7 @@ def _end(options: Options, outcome: Outcome) -> None:
 
     config = load_config(outcome.config)
     faults, warnings = file_faults(config)
-    steps = steps_left(standing_of(config, outcome.config, outcome.seen, outcome.root))
+    steps = steps_left(standing_of(config, outcome.config, outcome.seen, (outcome.root, outcome.look_key)))
     diagnosis = _ask_doctor(config, outcome) if options.doctor else None
     if options.as_json:
         answer_json(_json(outcome, steps, faults, warnings, diagnosis))

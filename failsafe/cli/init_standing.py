@@ -24,12 +24,12 @@ DONE_BY = {
 }
 
 
-def standing_of(config: Config, file: Path, seen: dict[str, DomainSight], root: str = "") -> Standing:
-    """`seen`: domains that were looked up in this run. `root`: who may do everything on the first mail server, as user@host."""
+def standing_of(config: Config, file: Path, seen: dict[str, DomainSight], own: tuple[str, str] = ("", "")) -> Standing:
+    """`seen`: domains that were looked up in this run. `own`: (user@host, key file), with which a person may do everything on the first mail server."""
     from failsafe.config.find import default_paths
 
     servers = tuple(
-        _server(name, table, root if number == 0 else "") for number, (name, table) in enumerate(config.mail_server.items())
+        _server(name, table, own if number == 0 else ("", "")) for number, (name, table) in enumerate(config.mail_server.items())
     )
     probe = next(
         (
@@ -60,7 +60,7 @@ def standing_of(config: Config, file: Path, seen: dict[str, DomainSight], root: 
     )
 
 
-def _server(name: str, table: MailServer, root: str) -> ServerStanding:
+def _server(name: str, table: MailServer, own: tuple[str, str]) -> ServerStanding:
     ssh, known = table.ssh, table.known_hosts
     host = "" if ssh is None else ssh.host
     if ssh is None and table.imap is not None and table.layout == "imap":
@@ -72,7 +72,8 @@ def _server(name: str, table: MailServer, root: str) -> ServerStanding:
         over_ssh=ssh is not None and table.layout != "imap",
         host=host,
         port=22 if ssh is None else ssh.port,
-        shell=(root or f"root@{host}") if host else "",
+        shell=(own[0] or f"root@{host}") if host else "",
+        look_key=own[1],
         key_is_pinned=ssh is None or known is None or _is_pinned(known, ssh.host, ssh.port),
         master_password=str(table.imap.password_file) if table.imap is not None and table.imap.password_file is not None else "",
         known_hosts="" if known is None else str(known),

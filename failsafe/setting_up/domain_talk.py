@@ -173,7 +173,8 @@ def ask_dns(facts: Facts, seen: DomainSight, folder: str, taken: Sequence[str] =
     return DnsChoice(name, provider, credentials_file=f"{folder}/{name}.credentials")
 
 
-def _ask_cloudflare(facts: Facts, domain: str, name: str, folder: str) -> Talk[DnsChoice]:
+def _ask_cloudflare(facts: Facts, domain: str, name: str, folder: str) -> Talk[DnsChoice | None]:
+    """None where the person has no zone id at hand: its table then stands in comments."""
     token = yield from ask(
         Question(
             "--dns-token-file",
@@ -188,12 +189,16 @@ def _ask_cloudflare(facts: Facts, domain: str, name: str, folder: str) -> Talk[D
     )
 
     def read(text: str) -> str:
+        if text.lower() == NONE:
+            return ""
         if ZONE_ID.fullmatch(text.lower()) is None:
-            raise ValueError("a zone id is 32 digits of 0-9 and a-f; it stands on the zone's overview page, below API")
+            raise ValueError(
+                "a zone id is 32 digits of 0-9 and a-f; it stands on the zone's overview page, below API (none: later)"
+            )
         return text.lower()
 
-    zone = yield from ask(Question("--dns-zone-id", "The zone id", default=facts.zone_id(token, domain)), read)
-    return DnsChoice(name, "cloudflare", token_file=token, zone_id=zone)
+    zone = yield from ask(Question("--dns-zone-id", "The zone id (none: later)", default=facts.zone_id(token, domain)), read)
+    return DnsChoice(name, "cloudflare", token_file=token, zone_id=zone) if zone else None
 
 
 def _ask_rfc2136(seen: DomainSight, name: str, folder: str) -> Talk[DnsChoice]:

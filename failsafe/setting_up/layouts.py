@@ -46,11 +46,11 @@ def probe_command(layout: str, container: str, shell: str, address: str, passwor
     user, _, domain = address.partition("@")
     file = quote(password)
     if layout == "docker-mailserver":
-        inner = f"docker exec -i {container or 'mailserver'} setup email add {quote(address)}"
+        inner = f"docker exec -i {quote(container or 'mailserver')} setup email add {quote(address)}"
         return f"make the mailbox {address}", f"cat {file} {file} | {shell}{inner}"
     if layout == "mailu":
         name = container.rpartition("-imap-")[0] or "mailu"
-        inner = f'read -r password; docker exec {name}-admin-1 flask mailu user {quote(user)} {quote(domain)} "$password"'
+        inner = f'read -r password; docker exec {quote(name)}-admin-1 flask mailu user {quote(user)} {quote(domain)} "$password"'
         return f"make the mailbox {address}", f"{shell}{quote(inner) if shell else 'sh -c ' + quote(inner)} < {file}"
     if layout == "mailcow":
         return (

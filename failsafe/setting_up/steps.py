@@ -34,6 +34,7 @@ class ServerStanding:
     key_is_pinned: bool = True
     master_password: str = ""
     known_hosts: str = ""
+    look_key: str = ""  # the person's own, where it was named
 
     @property
     def as_root(self) -> str:
@@ -107,7 +108,12 @@ def _steps(here: Standing) -> Iterator[Step]:
             f"cat {quote(file)}",
         )
     yield from _of_secondaries(here)
-    yield Step("Check the configuration", "every fault is told at once", f"{run} config check")
+    over_ssh = any(server.over_ssh for server in here.servers)
+    yield Step(
+        "Check the configuration" + (", and that the server lets this machine in" if over_ssh else ""),
+        "every fault is told at once",
+        f"{run} config check" + (" --connect" if over_ssh else ""),
+    )
     yield Step(
         "Make the first backup",
         "the first one takes as long as the line needs for all your mail; it may be interrupted and goes on",
@@ -135,10 +141,16 @@ def _of_server(here: Standing, server: ServerStanding) -> Iterator[Step]:
             f"ssh-keyscan {port}-t ed25519 {server.host} >> {file} && ssh-keygen -lf {file}",
         )
     if server.over_ssh:
+        look = (
+            ""
+            if server.layout == "maildir"
+            else f" --look-as {server.shell.partition('@')[0]}{server.look_key and f' --look-key {quote(server.look_key)}'}"
+        )
+        sudo = "" if server.shell.startswith("root@") else "sudo "
         yield Step(
-            f"Install the server's side on {server.host}: look at what it does, then let root run it there",
+            f"Install the server's side on {server.host}: look at what it does (docs/server-side.md), then let root run it there",
             "the key of this machine may then read mail there, and do nothing else",
-            f"{here.failsafe} config server {server.name} | {server.as_root}sh",
+            f"{here.failsafe} config server {server.name}{look} | {server.as_root}{sudo}sh",
         )
     if server.master_password:
         yield Step(

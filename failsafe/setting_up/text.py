@@ -36,7 +36,7 @@ def configuration(choice: Choice) -> str:
         _head(choice),
         _server(choice),
         *_repositories(choice),
-        *([dns_table(choice.dns)] if choice.dns else []),
+        dns_table(choice.dns) if choice.dns else _dns_later(choice),
         domain_table(choice.domain),
         _probe(choice),
         _rest(choice),
@@ -218,6 +218,15 @@ def dns_table(dns: DnsChoice) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _dns_later(choice: Choice) -> str:
+    example = DnsChoice(
+        "cloudflare", "cloudflare", token_file=f"{choice.folder}/cloudflare.token", zone_id="0123456789abcdef0123456789abcdef"
+    )
+    lines = dns_table(example).splitlines()
+    head = "# To let failsafe change the MX records itself (cloudflare, route53 or rfc2136: docs/failover.md), and then `dns` in the domain:"
+    return "\n".join([head, *(f"# {line}" for line in lines)]) + "\n"
+
+
 def domain_table(domain: DomainChoice) -> str:
     """One domain; in comments where there is no secondary yet."""
     secondary = domain.secondary or ("in1-smtp.example.net", "in2-smtp.example.net")
@@ -225,7 +234,7 @@ def domain_table(domain: DomainChoice) -> str:
     lines.append(
         f"dns = {quoted(domain.dns)}"
         if domain.dns
-        else '# dns = "…"                            # left out: notices tell you what to change, and failsafe sees when it was done'
+        else '# dns = "cloudflare"                   # left out: notices tell you what to change, and failsafe sees when it was done'
     )
     lines += [
         f"server = {quoted(domain.server)}",

@@ -133,10 +133,11 @@ def test_what_is_there_is_kept_and_half_a_key_is_made_anew(tmp_path: Path) -> No
 def test_every_line_that_is_commented_out_can_be_taken_in_as_it_stands(tmp_path: Path) -> None:
     text = configuration(choice(tmp_path, SERVERS["maildir over SSH"]))
     lines = [line.removeprefix("# ") if _is_setting(line) else line for line in text.splitlines()]
-    data = "\n".join(line for line in lines if not line.startswith(("dns = ", "network = ", "separator = "))).encode()
+    data = "\n".join(line for line in lines if not line.startswith("separator = ")).encode()
     config = parse_config(data, "x")
     assert set(config.repository) == {"nas", "offsite"}
     assert config.domain["example.org"].homecoming is not None
+    assert config.domain["example.org"].dns == "cloudflare"
     assert config.canary
     assert config.vantage
     assert config.notify.urls_file is not None
@@ -155,7 +156,7 @@ def test_a_domain_without_a_secondary_is_a_comment_that_can_be_taken_in(tmp_path
         line.removeprefix("# ") if _is_setting(line) and "homecoming" not in line else line
         for line in domain_table(bare).splitlines()[:9]
     )
-    assert "example.org" in parse_config((text + taken.replace('dns = "…"', "#")).encode(), "x").domain
+    assert "example.org" in parse_config((text + taken.replace("dns = ", "# dns = ")).encode(), "x").domain
 
 
 def test_the_last_step_changes_observe_to_auto_in_that_domain_alone(tmp_path: Path) -> None:
