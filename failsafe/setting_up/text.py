@@ -51,7 +51,7 @@ def _head(choice: Choice) -> str:
         else '# time_zone = "Europe/Warsaw"       # left out: the system\'s\n'
     )
     return f"""# failsafe: written by `failsafe init`; from here on it is yours, and failsafe never writes into it again but to add a domain that you ask for.
-# Every key is explained in docs/reference.md and by `failsafe config schema`; `failsafe config check` tells every fault at once.
+# Every key is explained in docs/reference/configuration.md and by `failsafe config schema`; `failsafe config check` tells every fault at once.
 
 [controller]
 id = {quoted(choice.controller)}
