@@ -206,17 +206,3 @@ def render_table() -> str:
     """Every row as a Markdown table."""
     lines = [f"| `{row.state}` | `{row.trigger}` | `{row.to}` | {row.order} | {row.sentence} |" for row in ROWS]
     return "\n".join(["| state | trigger | leads to | ordered | what happened |", "|---|---|---|---|---|", *lines])
-
-
-def render_diagram() -> str:
-    """The table as a Mermaid diagram; a person's word (`acknowledged-…`) is left out, it may come in every resting state."""
-    lines = [
-        f"    {_node(row.state)} --> {_node(row.to)}: {row.trigger}"
-        for row in ROWS
-        if row.trigger not in (Trigger.ACKNOWLEDGED_PRIMARY, Trigger.ACKNOWLEDGED_SECONDARY)
-    ]
-    return "\n".join(["stateDiagram-v2", "    [*] --> normal", *lines])
-
-
-def _node(state: DomainState) -> str:
-    return str(state).replace("-", "_")

@@ -1,6 +1,6 @@
 """The fenced blocks of the documentation, and what becomes of each.
 
-A block of `toml` is a piece of configuration, one of `json` is parsed; `mermaid` is compared with its table elsewhere. Every other block has a comment directly
+A block of `toml` is a piece of configuration, one of `json` is parsed. Every other block has a comment directly
 before it, which a page does not show: `<!-- run: lab -->` (tests/lab/test_tutorial.py runs it as printed), or `<!-- not run: REASON -->`.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[3]
 FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\S*)\s*$")
 MARK = re.compile(r"^\s*<!-- (?P<what>run|not run): (?P<rest>.+?) -->\s*$")
-BY_LANGUAGE = ("toml", "json", "mermaid")  # their language alone says what is done with them
+BY_LANGUAGE = ("toml", "json")  # their language alone says what is done with them
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from tests.unit.docs.fragments import completed
 
 BLOCKS = all_blocks()
 RUN_BY = {"lab": "tests/lab/test_tutorial.py"}
-NO_COMMANDS = ("failsafe index 1", "failsafe init --domain DOMAIN")  # the first line of a file; coming
+NO_COMMANDS = ("failsafe index 1",)  # the first line of a file
 SHELL = ("sh", "text")  # text: its lines that begin with "$ "
 
 

@@ -13,12 +13,12 @@ from failsafe.failover.machine import (
     TABLE,
     Trigger,
     UndefinedTransitionError,
-    render_diagram,
     render_promises,
     render_table,
     step,
 )
 from failsafe.model import DomainState
+from tests.tools.draw_states import FILE, draw
 
 PAGE = Path(__file__).parents[3] / "docs" / "failover.md"
 
@@ -54,6 +54,10 @@ def test_every_state_has_its_promise() -> None:
     assert set(PROMISES) == set(DomainState)
 
 
-@pytest.mark.parametrize("part", [render_promises(), render_table(), render_diagram()], ids=["states", "table", "diagram"])
+@pytest.mark.parametrize("part", [render_promises(), render_table()], ids=["states", "table"])
 def test_the_documentation_is_printed_from_the_table(part: str) -> None:
     assert part in PAGE.read_text(encoding="utf-8")
+
+
+def test_the_drawing_is_drawn_from_the_table() -> None:
+    assert FILE.read_text(encoding="utf-8") == draw(), "draw it anew: python -m tests.tools.draw_states"
