@@ -95,7 +95,7 @@ NAMES: dict[str, str] = {
     "schema.downgraded": "the database was brought back to an older schema, for an older version; a copy was kept",
 }
 
-# Those that can tell people: each has a page docs/runbooks/NAME.md, which its notice names.
+# Those that can tell people: each has a page docs/runbooks/NAME.md, and its notice names the command that prints it.
 ALARMS: tuple[str, ...] = (
     "guard.raised",
     "guard.lifted",

@@ -21,7 +21,7 @@ def render_notice(notice: Notice, controller: str, zone: tzinfo) -> tuple[str, s
         f"Since: {'-' if notice.since is None else spoken_instant(notice.since, zone)}",
     ]
     if notice.event:
-        lines.append(f"Step by step: docs/runbooks/{notice.event}.md")
+        lines.append(f"Step by step: failsafe events --runbook {notice.event}")
     if notice.details:
         lines += ["", notice.details]
     lines += ["", f"incident {notice.thread}, controller {controller}"]

@@ -71,5 +71,6 @@ def test_the_wheel_carries_its_migrations(tmp_path: Path) -> None:
         [sys.executable, "-m", "zipfile", "-l", str(wheel)], capture_output=True, text=True, check=True
     ).stdout
     assert "failsafe/_migrations/versions/0001_first.py" in listing
+    assert "failsafe/_runbooks/flip.blocked.md" in listing
     assert "failsafe/backup/serverside/session.py" in listing
     assert "failsafe/backup/serverwrite/session.py" in listing

@@ -37,7 +37,8 @@ class Nas(Host):
 
     def install(self, ssh_key: str, known_hosts: str, tsig_secret: str) -> None:
         """Write keys (mode 0600) and the `failsafe` command. No daemon runs here."""
-        self.sh("rm -rf /root/.ssh; install -d -m 700 /root/.ssh")
+        # A host of the lab is a machine, also where the lab runs in a container; its disk is an overlay, and stays.
+        self.sh("rm -f /.dockerenv /run/.containerenv; rm -rf /root/.ssh; install -d -m 700 /root/.ssh")
         self.write(NAS_SSH_KEY, ssh_key, 0o600)
         self.write(NAS_KNOWN_HOSTS, known_hosts, 0o600)
         self.write("/root/.ssh/config", SSH_CONFIG, 0o600)

@@ -59,5 +59,5 @@ def test_ages_have_two_parts_at_most() -> None:
 
 
 def test_a_notice_that_came_of_an_event_names_its_runbook() -> None:
-    assert "docs/runbooks" not in render_notice(NOTICE, "nas", UTC)[1]
-    assert "docs/runbooks/failover.done.md" in render_notice(replace(NOTICE, event="failover.done"), "nas", UTC)[1]
+    assert "--runbook" not in render_notice(NOTICE, "nas", UTC)[1]
+    assert "failsafe events --runbook failover.done" in render_notice(replace(NOTICE, event="failover.done"), "nas", UTC)[1]

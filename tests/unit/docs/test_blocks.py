@@ -13,6 +13,7 @@ import pytest
 from failsafe.config.files import file_faults, secret_files
 from failsafe.config.load import parse_config
 from failsafe.errors import ConfigError
+from tests.lab.test_tutorial import OTHERS, PAGE
 from tests.unit.docs.blocks import BY_LANGUAGE, ROOT, Block, all_blocks, blocks_of, inline_code, pages
 from tests.unit.docs.commands import Unknown, commands_in, demand_known, demand_taken
 from tests.unit.docs.fragments import completed
@@ -47,6 +48,7 @@ def test_what_is_run_is_run_by_a_test_that_exists() -> None:
     used = {block.said for block in BLOCKS if block.mark == "run"}
 
     assert {name for name in used if not (ROOT / RUN_BY.get(name, "nowhere")).exists()} == set()
+    assert {block.page for block in BLOCKS if block.mark == "run"} == {PAGE, *OTHERS}
 
 
 @pytest.mark.parametrize("block", places([each for each in BLOCKS if each.language == "toml" and not each.mark]))

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from failsafe.errors import UsageError
 from failsafe.events import ALARMS, NAMES
 from failsafe.failover.notices import _TOLD, DONE_NAMES
+from failsafe.runbooks import read_runbook
 from tests.unit.docs.blocks import ROOT
 
 PAGES = ROOT / "docs" / "runbooks"
@@ -75,3 +79,27 @@ def test_the_first_page_leads_to_every_alarm() -> None:
     text = (PAGES / "index.md").read_text(encoding="utf-8")
 
     assert [name for name in ALARMS if f"]({name}.md)" not in text] == []
+
+
+def test_a_page_is_printed_without_a_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FAILSAFE_CONFIG", str(tmp_path / "nowhere.toml"))
+
+    done = subprocess.run(
+        [sys.executable, "-m", "failsafe", "events", "--runbook", "flip.blocked"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (0, (PAGES / "flip.blocked.md").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("flip.blokced", "no event"), ("backup.done", "tells nobody"), ("../README", "no event")]
+)
+def test_an_event_without_a_page_is_a_usage_fault_that_names_the_others(name: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said) as refused:
+        read_runbook(name)
+
+    assert "flip.blocked" in str(refused.value.mend)
