@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -15,6 +16,12 @@ app = verbs_app()
 def _text(flag: str, metavar: str, text: str) -> str | None:
     option: str | None = typer.Option(None, flag, metavar=metavar, help=text)
     return option
+
+
+_ANSWERS = (  # options that answer a question each, by the flag's own name; --path and --mailbox have a second form
+    "domain", "primary", "ssh", "host_key", "look_as", "layout", "imap", "secondary", "strategy", "homecoming", "homecoming_user", "dns",
+    "dns_token_file", "dns_zone_id", "dns_server", "dns_key_name", "dns_key_file", "dns_table", "state_dir", "repository", "offsite", "probe",
+)  # fmt: skip
 
 
 @app.command()
@@ -69,23 +76,34 @@ def init(
               failsafe init --domain example.net
               failsafe init --from-kit /media/stick/failsafe-kit-nas-2026-11-22.html
     """
-    if from_kit is not None:
+    _set_up(locals())
+
+
+def _set_up(given: dict[str, Any]) -> None:
+    """`given`: every option by its name."""
+    if given["from_kit"] is not None:
         from failsafe.cli.init_kit import take_over
 
-        take_over(from_kit, passphrase_file, prefix, yes=yes, as_json=as_json)
+        take_over(given["from_kit"], given["passphrase_file"], given["prefix"], yes=given["yes"], as_json=given["as_json"])
         return
-    if passphrase_file is not None or prefix is not None:
+    if given["passphrase_file"] is not None or given["prefix"] is not None:
         raise UsageError("--passphrase-file and --prefix go with --from-kit", mend="leave them out, or name the kit")
     from failsafe.cli.init_run import Options, run_init
 
-    where = f"container:{container}" if container else path
-    logins = f"file:{accounts_file.absolute()}" if accounts_file else " ".join(mailbox) or None
-    flags = {
-        "--domain": domain, "--primary": primary, "--ssh": ssh, "--host-key": host_key, "--look-as": look_as, "--layout": layout,
-        "--path": where, "--imap": imap, "--mailbox": logins, "--secondary": secondary, "--strategy": strategy, "--homecoming": homecoming,
-        "--homecoming-user": homecoming_user, "--dns": dns, "--dns-token-file": dns_token_file, "--dns-zone-id": dns_zone_id,
-        "--dns-server": dns_server, "--dns-key-name": dns_key_name, "--dns-key-file": dns_key_file, "--dns-table": dns_table,
-        "--state-dir": state_dir, "--repository": repository, "--offsite": offsite, "--probe": probe,
-    }  # fmt: skip
-    given = {flag: value for flag, value in flags.items() if value is not None}
-    run_init(Options(given, server, controller_id, resolver or "", look_key, not no_doctor, yes, as_json))
+    accounts_file, mailboxes = given["accounts_file"], given["mailbox"]
+    flags = {f"--{name.replace('_', '-')}": given[name] for name in _ANSWERS}
+    flags["--path"] = f"container:{given['container']}" if given["container"] else given["path"]
+    flags["--mailbox"] = f"file:{accounts_file.absolute()}" if accounts_file else " ".join(mailboxes) or None
+    answers = {flag: value for flag, value in flags.items() if value is not None}
+    run_init(
+        Options(
+            answers,
+            given["server"],
+            given["controller_id"],
+            given["resolver"] or "",
+            given["look_key"],
+            not given["no_doctor"],
+            given["yes"],
+            given["as_json"],
+        )
+    )
