@@ -10,7 +10,7 @@ MARKS = (
     Path("/.dockerenv"),
     Path("/run/.containerenv"),
 )  # of Docker and of Podman; our own image sets FAILSAFE_CONTAINER as well
-OWN = "FAILSAFE_CONTAINER"
+OWN = "FAILSAFE_CONTAINER"  # "1": our own image; "0": not one whose layer is lost, whatever it looks like
 LAYERED = frozenset({"overlay", "aufs", "fuse.fuse-overlayfs", "fuse-overlayfs"})
 IN_MEMORY = frozenset({"tmpfs", "ramfs"})
 VOLUMES = "/config, /state and /backup are volumes of the image; deploy/container/compose.yaml shows how more are added"
@@ -21,8 +21,9 @@ def what_is_lost(path: Path) -> str:
 
     In our own image every root is a layer. Elsewhere only one of a layered kind is: a virtual machine that was made from an image carries such a mark too.
     """
-    ours = bool(os.environ.get(OWN))
-    if not ours and not any(mark.exists() for mark in MARKS):
+    said = os.environ.get(OWN, "")
+    ours = said not in ("", "0")
+    if said == "0" or (not ours and not any(mark.exists() for mark in MARKS)):
         return ""
     try:
         mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")

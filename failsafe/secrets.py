@@ -53,7 +53,9 @@ def mode_fault(path: str | Path) -> str | None:
         return f"cannot read {place}: {error.strerror}; create it, then: chmod 600 {place}"
     if not stat.S_ISREG(status.st_mode):
         return f"{place} is not a file"
-    if status.st_mode & 0o077:
+    # systemd hands a file of root's over by an ACL, whose mask shows as the group's bits: mode 0440, and nobody else may read it.
+    others = 0o007 if place != Path(path) else 0o077
+    if status.st_mode & others:
         return f"{place} is readable by others (mode {stat.S_IMODE(status.st_mode):04o}); mend: chmod 600 {place}"
     return None
 

@@ -49,6 +49,15 @@ def test_systemd_understands_every_line_of_the_unit(tmp_path: Path) -> None:
     assert ours == []
 
 
+def test_the_unit_lets_jobs_lower_their_own_priority_and_gives_a_slow_machine_time_to_start() -> None:
+    """Seen under a real systemd: with @resources denied `ionice` fails, and no backup ever begins; in 90 s a busy NAS has not started."""
+    lines = [line for line in UNIT.read_text().splitlines() if not line.startswith("#")]
+    denied = {word for line in lines if line.startswith("SystemCallFilter=~") for word in line.partition("~")[2].split()}
+
+    assert not denied & {"@resources", "@process", "@file-system", "@network-io"}
+    assert "TimeoutStartSec=10min" in lines
+
+
 def cron_line() -> tuple[str, dict[str, str]]:
     """(the command, the environment) as cron reads the file; fields and user are checked on the way."""
     lines = [line for line in CRON.read_text().splitlines() if line and not line.startswith("#")]

@@ -35,7 +35,13 @@ class Installed:
         return subprocess.run(
             [self.program, *words],
             cwd=self.folder / "empty",
-            env={"PATH": "/usr/bin:/bin", "HOME": str(self.folder), "FAILSAFE_CONFIG": str(self.config), **environment},
+            env={
+                "PATH": "/usr/bin:/bin",
+                "HOME": str(self.folder),
+                "FAILSAFE_CONFIG": str(self.config),
+                "FAILSAFE_CONTAINER": "0",
+                **environment,
+            },
             capture_output=True,
             text=True,
             timeout=60,

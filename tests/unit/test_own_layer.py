@@ -49,6 +49,17 @@ def test_where_there_is_no_container_nothing_is_asked(monkeypatch: pytest.Monkey
     assert what_is_lost(Path("/")) == ""
 
 
+def test_who_knows_that_its_layer_stays_may_say_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("failsafe.own_layer.MARKS", (tmp_path,))
+    monkeypatch.setattr("failsafe.own_layer._mount_of", lambda _path, _mounts: ("/", "overlay"))
+    monkeypatch.delenv("FAILSAFE_CONTAINER", raising=False)
+    assert "own layer" in what_is_lost(Path("/mail"))
+
+    monkeypatch.setenv("FAILSAFE_CONTAINER", "0")
+
+    assert what_is_lost(Path("/mail")) == ""
+
+
 def test_a_mark_alone_makes_no_container_of_a_machine_whose_root_is_a_disk(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from failsafe.errors import SecretError
-from failsafe.secrets import Secret, read_environment, read_secret
+from failsafe.secrets import Secret, mode_fault, read_environment, read_secret
 
 
 def private(path: Path, text: str) -> Path:
@@ -54,6 +54,16 @@ def test_systemd_credentials_win_over_the_path(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
 
     assert read_secret("/etc/failsafe/repository.password").reveal() == "from-systemd"
+
+
+@pytest.mark.parametrize(("mode", "taken"), [(0o440, True), (0o400, True), (0o444, False)])
+def test_a_credential_of_systemds_shows_its_acl_as_bits_of_the_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, taken: bool
+) -> None:
+    private(tmp_path / "repository.password", "from-systemd").chmod(mode)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+
+    assert (mode_fault("/etc/failsafe/repository.password") is None) is taken
 
 
 def test_an_environment_file_may_be_written_as_for_a_shell(tmp_path: Path) -> None:
