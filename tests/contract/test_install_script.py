@@ -88,7 +88,7 @@ def test_the_cron_line_and_the_logrotate_file_have_this_installations_paths(inst
     cron = (installed.folder / "etc" / "cron.d" / "failsafe").read_text()
     rotate = (installed.folder / "etc" / "logrotate.d" / "failsafe").read_text()
 
-    assert f"* * * * * {USER} test ! -e {installed.config} ||" in cron
+    assert f"* * * * * {USER} umask 077; test ! -e {installed.config} ||" in cron
     assert f"{installed.folder}/state/failsafe.log {{" in rotate
     assert f"su {USER} " in rotate
     assert "/etc/failsafe" not in cron + rotate

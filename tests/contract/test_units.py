@@ -103,6 +103,7 @@ def test_the_cron_line_mails_nothing_and_keeps_what_a_tick_says(tmp_path: Path) 
 
     told = f"told --config {tmp_path}/etc/failsafe.toml tick\n"
     assert (tmp_path / "failsafe.log").read_text() == told * 2
+    assert (tmp_path / "failsafe.log").stat().st_mode & 0o077 == 0
 
 
 def test_a_file_for_cron_d_has_no_dot_in_its_name_and_ends_with_a_line(tmp_path: Path) -> None:
