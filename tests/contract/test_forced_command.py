@@ -273,6 +273,7 @@ def test_what_runs_there_ends_when_the_other_side_hangs_up(machine: Machine) -> 
 
 
 def test_of_many_sessions_the_first_go_on_and_those_after_them_are_told_to_wait(machine: Machine) -> None:
+    none_left(machine)  # of the tests before
     with ExitStack() as stack:
         sessions = [stack.enter_context(open_session(machine, PRELUDE)) for _ in range(12)]
         greetings = [read_frame(session)[1] for session in sessions]
