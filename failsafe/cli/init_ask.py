@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import TypeVar
 
+from failsafe.cli.asking import ask_line
 from failsafe.cli.common import say
 from failsafe.cli.search import for_terminal
 from failsafe.errors import Interrupted, UsageError
@@ -62,16 +63,4 @@ class Holder:
     def _typed(self, question: Question) -> str:
         for line in (f"{question.fault}.",) if question.fault else question.shown:
             say(for_terminal(line))
-        default = f" [{for_terminal(question.default)}]" if question.default else ""
-        while True:
-            print(f"{question.prompt}{default}: ", end="", file=sys.stderr, flush=True)
-            line = sys.stdin.readline()
-            text = line.strip()
-            if not line or text.lower() in ("q", "quit", "exit"):
-                say()
-                raise Interrupted(NOTHING)
-            if text != "?":
-                say()
-                return text or question.default
-            for explained in question.help or ("q quits, and nothing is written.",):
-                say(f"  {explained}")
+        return ask_line(question.prompt, question.default, question.help, NOTHING)

@@ -13,8 +13,9 @@ from failsafe.backup.archive.layout import GENERATIONS
 from failsafe.backup.catalog_places import KnownMailbox, known_folders, known_mailboxes
 from failsafe.backup.catalog_search import Found, Query, search
 from failsafe.backup.destinations.base import safe_component
+from failsafe.cli.asking import ask_line
 from failsafe.cli.common import say
-from failsafe.cli.restore_pick import Question, Talk
+from failsafe.cli.restore_pick import Talk
 from failsafe.cli.restore_talk import Decision, Wish, converse
 from failsafe.cli.search import for_terminal
 from failsafe.errors import Interrupted, NothingFound, UsageError
@@ -55,27 +56,12 @@ def hold(talk: Talk[Decision]) -> Decision:
     while True:
         for line in question.shown:
             say(line)
-        answer = _answer(question)
-        say()
+        answer = ask_line(question.prompt, question.default, question.help, "nothing was done")
         try:
-            question = talk.send(answer or question.default)
+            question = talk.send(answer)
         except StopIteration as end:
             decision: Decision = end.value
             return decision
-
-
-def _answer(question: Question) -> str:
-    default = f" [{for_terminal(question.default)}]" if question.default else ""
-    while True:
-        print(f"{question.prompt}{default}: ", end="", file=sys.stderr, flush=True)
-        line = sys.stdin.readline()
-        text = line.strip()
-        if not line or text.lower() in ("q", "quit", "exit"):
-            raise Interrupted("nothing was done")
-        if text != "?":
-            return text
-        for explained in question.help or ("q quits, and nothing is done.",):
-            say(f"  {explained}")
 
 
 class CatalogFacts:
