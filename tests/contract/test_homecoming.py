@@ -27,6 +27,7 @@ from tests.contract.gathering import DOMAIN, Away
 from tests.contract.mailstore import Silent
 from tests.contract.restics import put_empty_repository
 from tests.contract.verbs import run_verb
+from tests.support import wait_until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -121,7 +122,15 @@ class World:
         lines = [line for line in file.read_text().splitlines() if not line.startswith(f"{self.name(person)}:")]
         place = f"{self.primary.folder}/mail/{DOMAIN}/{person}{self.n}"
         more = f"userdb_quota_rule=*:storage={quota}" if quota else ""
+        before = int(file.stat().st_mtime)
         file.write_text("\n".join([*lines, f"{self.name(person)}:{{PLAIN}}{PASSWORD}:5000:5000::{place}::{more}"]) + "\n")
+        os.utime(file, (before + 1, before + 1))  # Dovecot knows a new file by the second of its date, and looks once a second
+
+        def heard() -> bool:
+            told = self.primary.doveadm("user", self.name(person)).decode()
+            return (f"*:storage={quota}" in told) if quota else ("quota_rule" not in told)
+
+        wait_until(heard, 20, "Dovecot to know the mailbox's new limit")
 
 
 def now() -> datetime:
