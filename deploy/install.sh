@@ -84,6 +84,10 @@ file=$config/failsafe.toml
 
 # --- what this machine must have ---------------------------------------------------------------------------------------------
 
+# A virtual environment may lie anywhere; the Python that it stands on must not lie in somebody's home, where another user cannot come.
+is_good='import sys
+sys.exit(sys.version_info < (3, 11) or (sys.argv[1] == "yes" and sys.base_prefix.startswith(("/root/", "/home/"))))'
+
 find_python() { # the first in PATH that is new enough and, where it is for another user, in nobody's home
     places=$PATH:
     while [ -n "$places" ]; do
@@ -91,7 +95,7 @@ find_python() { # the first in PATH that is new enough and, where it is for anot
         case "$root$place" in yes/root/* | yes/home/* | yes[!/]* | yes) continue ;; esac
         for name in python3 python3.14 python3.13 python3.12 python3.11; do
             [ -x "$place/$name" ] || continue
-            "$place/$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue
+            "$place/$name" -c "$is_good" "$root" 2>/dev/null || continue
             printf '%s' "$place/$name"
             return
         done
