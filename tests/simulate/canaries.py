@@ -196,6 +196,8 @@ class Canaries:
             found[INSIDE] = self._see_inside(at, self.book)
             if found[INSIDE] is not self._see_inside(at + FAR, book):
                 return None
+            if canary is ProbeClass.DOWN and found[INSIDE] is not canary and self._fate(0, at) in LOSING:
+                return None  # those still to be sent will be taken, and whoever looks from inside will say so
         return found
 
     def _constantly_lost(self, at: datetime) -> ProbeClass | None:
