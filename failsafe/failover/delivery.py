@@ -42,7 +42,14 @@ def lost_delivery(facts: DomainFacts) -> tuple[View, ...]:
     """Those that say that mail is lost there; none where they are fewer than the quorum, or one saw it arrive, or wait in the queue, where it is safe."""
     lost = tuple(view for view in facts.delivery if view.verdict in AGAINST and not view.degraded)
     safe = any(view.verdict is Verdict.UP or view.degraded for view in facts.delivery)
-    return lost if len(lost) >= facts.policy.quorum and not safe else ()
+    return lost if len(lost) >= facts.policy.quorum and not safe and _is_looked_for_anew(lost) else ()
+
+
+def _is_looked_for_anew(lost: tuple[View, ...]) -> bool:
+    """Whether the mailbox was read since the queue was first seen without the missing canaries: what waited there may only just have arrived."""
+    seen = {view.vantage: view for view in lost}
+    canary, inside = seen.get(CANARY), seen.get(INSIDE)
+    return canary is None or inside is None or inside.since_at is None or canary.last_at > inside.since_at
 
 
 def delivery_decides(facts: DomainFacts) -> bool:

@@ -209,6 +209,16 @@ def test_a_clock_that_was_ahead_does_not_let_an_old_arrival_hide_a_later_loss() 
     assert lost_from(lost.settle(NOW, EVERY), NOW, EVERY) == NOW - minutes(44)
 
 
+def test_what_waited_in_the_queue_is_not_lost_before_the_mailbox_was_read_again() -> None:
+    facts = losing()
+    canary, inside = facts.delivery
+    assert inside.since_at is not None
+    unread = replace(canary, last_at=inside.since_at - minutes(1))
+
+    assert lost_delivery(replace(facts, delivery=(unread, inside))) == ()
+    assert lost_delivery(replace(facts, delivery=(replace(unread, last_at=inside.since_at + minutes(1)), inside))) != ()
+
+
 def test_a_clock_set_back_makes_no_canary_arrive_anew() -> None:
     before = CanaryBook(newest=arrival(-15), sent=(canary(5),))
     settled = before.settle(NOW, EVERY)
