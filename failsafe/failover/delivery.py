@@ -48,8 +48,10 @@ def lost_delivery(facts: DomainFacts) -> tuple[View, ...]:
 def _is_looked_for_anew(lost: tuple[View, ...]) -> bool:
     """Whether the mailbox was read since the queue was first seen without the missing canaries: what waited there may only just have arrived."""
     seen = {view.vantage: view for view in lost}
-    canary, inside = seen.get(CANARY), seen.get(INSIDE)
-    return canary is None or inside is None or inside.since_at is None or canary.last_at > inside.since_at
+    if not seen.keys() >= {CANARY, INSIDE}:
+        return True
+    read_at, empty_at = seen[CANARY].last_at, seen[INSIDE].since_at
+    return read_at is None or empty_at is None or read_at > empty_at
 
 
 def delivery_decides(facts: DomainFacts) -> bool:
