@@ -17,7 +17,7 @@ from failsafe.cli.init_standing import standing_of
 from failsafe.cli.init_write import append, demand_sound, make_missing, pin, write_new
 from failsafe.config.find import default_paths, named_config
 from failsafe.errors import UsageError
-from failsafe.setting_up.files import of_dns, of_homecoming, wanted_files
+from failsafe.setting_up.files import of_dns, of_homecoming, secret_files
 from failsafe.setting_up.sight import DomainSight
 from failsafe.setting_up.steps import Step, render_steps, steps_left
 from failsafe.setting_up.talk import GREETING, Defaults, converse, converse_more
@@ -108,7 +108,7 @@ def _begin(options: Options, outcome: Outcome, world: World, holder: Holder) -> 
     choice = holder.hold(converse(world, defaults))
     data = configuration(choice).encode()
     demand_sound(data, file)
-    wanted = wanted_files(choice)
+    wanted = secret_files(choice)
     say("To be written, open to nobody but this user; what is there already stays as it is:")
     for place, what in (*((each.path, f"{each.kind.value}, {each.what}") for each in wanted), (str(file), "the configuration")):
         say(f"  {place}{' (there already)' if os.path.lexists(place) else ''}: {what}")

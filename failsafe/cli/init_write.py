@@ -11,14 +11,14 @@ from pathlib import Path
 
 from failsafe.errors import ConfigError, Refused, UsageError
 from failsafe.setting_up.choice import HostKeyChoice
-from failsafe.setting_up.files import Kind, Wanted
+from failsafe.setting_up.files import Kind, SecretFile
 from failsafe.takeover.places import Placed
 from failsafe.takeover.writing import write_files
 
 SECRET_BYTES = 32
 
 
-def make_missing(wanted: Iterable[Wanted], comment: str) -> tuple[list[Path], list[Path]]:
+def make_missing(wanted: Iterable[SecretFile], comment: str) -> tuple[list[Path], list[Path]]:
     """(made, kept): files that were made, and those that were there and stay as they are. Raises KitError where one cannot be written."""
     made, kept = [], []
     for file in wanted:
@@ -30,7 +30,7 @@ def make_missing(wanted: Iterable[Wanted], comment: str) -> tuple[list[Path], li
     return made, kept
 
 
-def _content(file: Wanted, comment: str) -> list[Placed]:
+def _content(file: SecretFile, comment: str) -> list[Placed]:
     """The public half of a key before the key itself: where the key is, both are."""
     path = Path(file.path)
     if file.kind is Kind.SSH_KEY:

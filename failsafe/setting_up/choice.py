@@ -36,7 +36,7 @@ class ServerChoice:
 
 @dataclass(frozen=True, slots=True)
 class DnsChoice:
-    """A DNS provider that is written to; `name` of its table. Files that are not there yet are made: `made_key` a new key, others empty."""
+    """A DNS provider that is written to; `name` of its table. Of its files, what is not there yet is made: a TSIG secret anew, others empty."""
 
     name: str
     provider: str

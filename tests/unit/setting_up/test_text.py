@@ -15,7 +15,7 @@ from failsafe.config.files import file_faults
 from failsafe.config.load import parse_config
 from failsafe.model import Mode, Strategy
 from failsafe.setting_up.choice import Choice, DnsChoice, DomainChoice, HomecomingChoice, ServerChoice
-from failsafe.setting_up.files import wanted_files
+from failsafe.setting_up.files import secret_files
 from failsafe.setting_up.steps import auto_command
 from failsafe.setting_up.text import configuration, domain_table
 
@@ -54,7 +54,7 @@ def choice(folder: Path, server: ServerChoice, dns: DnsChoice | None = None, **c
 
 def written(chosen: Choice) -> tuple[list[tuple[str, str]], str]:
     """(faults of the files, text), once all files are made."""
-    make_missing(wanted_files(chosen), "failsafe nas")
+    make_missing(secret_files(chosen), "failsafe nas")
     text = configuration(chosen)
     return file_faults(parse_config(text.encode(), "failsafe.toml"))[0], text
 
@@ -120,13 +120,13 @@ def test_what_is_there_is_kept_and_half_a_key_is_made_anew(tmp_path: Path) -> No
     chosen = choice(tmp_path, SERVERS["maildir over SSH"])
     (tmp_path / "repository.password").write_text("mine\n")
     (tmp_path / "id_ed25519.pub").write_text("of a run that was stopped\n")
-    made, kept = make_missing(wanted_files(chosen), "failsafe nas")
+    made, kept = make_missing(secret_files(chosen), "failsafe nas")
     assert kept == [tmp_path / "repository.password"]
     assert (tmp_path / "repository.password").read_text() == "mine\n"
     assert {path.name for path in made} == {"id_ed25519", "id_ed25519.pub", "probe.password"}
     assert (tmp_path / "id_ed25519.pub").read_text().startswith("ssh-ed25519 AAAA")
     before = (tmp_path / "id_ed25519").read_bytes()
-    assert make_missing(wanted_files(chosen), "failsafe nas")[0] == []
+    assert make_missing(secret_files(chosen), "failsafe nas")[0] == []
     assert (tmp_path / "id_ed25519").read_bytes() == before
 
 
