@@ -104,12 +104,16 @@ def _own_line(facts: DomainFacts, now: datetime) -> Iterator[Guard]:
 
 
 def _dwell(facts: DomainFacts, now: datetime) -> Iterator[Guard]:
-    done = [flip.outcome_at for flip in facts.flips if flip.outcome_at is not None]
-    if done and now - max(done) < facts.policy.min_dwell:
-        left = facts.policy.min_dwell - (now - max(done))
-        yield Guard(
-            "dwell", f"the last flip was {describe_span(now - max(done))} ago; the next may come in {describe_span(left)}"
-        )
+    last_at = max((flip.outcome_at for flip in facts.flips if flip.outcome_at is not None), default=None)
+    if last_at is None or now - last_at >= facts.policy.min_dwell:
+        return
+    text = f"the last flip was {describe_span(now - last_at)} ago; the next may come in {describe_span(last_at + facts.policy.min_dwell - now)}"
+    mend = ""
+    if last_at > now + DAY:  # how long ago it really was nobody knows
+        text = f"the last flip is recorded at {last_at:%Y-%m-%d %H:%M} UTC, which is still to come: this machine's clock was wrong then, or is now"
+        verb = "failover" if facts.record.serving is Side.PRIMARY else "failback"
+        mend = f"set the clock; if it is right now, flip by hand, which no dwell refuses: failsafe {verb} {facts.policy.domain}"
+    yield Guard("dwell", text, mend)
 
 
 def _budget(facts: DomainFacts, now: datetime) -> Iterator[Guard]:
@@ -172,7 +176,8 @@ def _readiness(facts: DomainFacts, _now: datetime) -> Iterator[Guard]:
 def _proof_of_life(facts: DomainFacts, now: datetime) -> Iterator[Guard]:
     alive_at = facts.proof_of_life_at
     began = min((view.since_at for view in against(facts) if view.since_at is not None), default=None)
-    if alive_at is not None and began is not None and alive_at > began and now - alive_at < facts.policy.down_for / 2:
+    # One from days to come was noted while the clock was wrong, and would be "just now" for years.
+    if alive_at is not None and began is not None and alive_at > began and -DAY < now - alive_at < facts.policy.down_for / 2:
         yield Guard(
             "proof-of-life",
             f"the primary received a message from outside {describe_span(now - alive_at)} ago, so it is not down for everyone",

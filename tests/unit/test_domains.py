@@ -45,6 +45,23 @@ def test_a_store_that_the_last_backup_did_not_believe_guards_the_way_home(tmp_pa
     app.store.close()
 
 
+def test_a_proof_of_life_noted_by_a_clock_years_ahead_gives_way_to_the_next_one(tmp_path: Path) -> None:
+    file = tmp_path / "failsafe.toml"
+    file.write_text(CONFIG.format(folder=tmp_path, port=free_port(), recipient="probe@example.test"))
+    app = App(load_config(file), file)
+    now = app.clock.now()
+    domains = Domains(app, app.leases.acquire("nas", now), now)
+    record = domains.journal.load(DOMAIN, now)
+    domains.journal.change(record, replace(record, state=DomainState.SUSPECT), [])
+
+    domains.note_alive("vps", now + timedelta(days=400), now + timedelta(days=400))
+    domains.note_alive("vps", now - timedelta(minutes=1), now)
+    assert domains.gather(DOMAIN, now).proof_of_life_at == now - timedelta(minutes=1)
+    domains.note_alive("vps", now - timedelta(minutes=2), now)
+    assert domains.gather(DOMAIN, now).proof_of_life_at == now - timedelta(minutes=1)
+    app.store.close()
+
+
 def test_a_doctor_that_looked_through_a_dead_line_of_ours_does_not_stand_in_the_way(tmp_path: Path) -> None:
     file = tmp_path / "failsafe.toml"
     file.write_text(CONFIG.format(folder=tmp_path, port=free_port(), recipient="probe@example.test"))

@@ -154,6 +154,21 @@ def test_proof_of_life_from_before_the_outage_does_not_count() -> None:
     assert decide(replace(Scene.down(), proof_of_life_at=NOW - minutes(17)), NOW).trigger is Trigger.PRIMARY_DOWN
 
 
+def test_a_proof_of_life_from_a_clock_that_was_years_ahead_does_not_count() -> None:
+    assert decide(replace(Scene.down(), proof_of_life_at=NOW + timedelta(days=400)), NOW).trigger is Trigger.PRIMARY_DOWN
+
+
+def test_a_proof_of_life_from_before_the_clock_was_set_back_by_an_hour_counts() -> None:
+    assert codes(decide(replace(Scene.down(), proof_of_life_at=NOW + minutes(50)), NOW)) == {"proof-of-life"}
+
+
+def test_a_flip_recorded_in_days_to_come_is_refused_with_the_way_to_flip_all_the_same() -> None:
+    (guard,) = decide(replace(Scene.down(), flips=(flip(ago=-400 * 24 * 60),)), NOW).guards
+    assert guard.code == "dwell"
+    assert "still to come" in guard.text
+    assert "failsafe failover" in guard.mend
+
+
 def test_proof_of_life_ends_after_half_of_down_for() -> None:
     facts = replace(Scene.down(lasts=30), proof_of_life_at=NOW - minutes(8))
     assert decide(facts, NOW).trigger is Trigger.PRIMARY_DOWN
