@@ -14,7 +14,7 @@ app = verbs_app()
 def notify(
     test: bool = typer.Option(False, "--test", help="Send a test notice to every address."), as_json: bool = JSON_OPTION
 ) -> None:
-    """Sends a notice to every address of [notify] urls_file, and says which arrived; exit 4 if one did not.
+    """Sends a notice to every address of [notify] urls_file, and says which arrived; exit 4 if one did not. Notices that wait are tried again then.
 
     Example: failsafe notify --test
     """
@@ -39,6 +39,8 @@ def notify(
         severity=Severity.OK,
     )
     deliveries = notifier.send(notice)
+    if any(each.arrived for each in deliveries):
+        everything.events.try_again(now)  # what has waited for a way out need not wait any longer
     if as_json:
         answer_json(
             {"addresses": [{"address": each.address, "arrived": each.arrived, "error": each.error} for each in deliveries]}

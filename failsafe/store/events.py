@@ -106,6 +106,13 @@ class EventStore:
     def notice_delivered(self, number: int, now: datetime) -> None:
         with self._store.begin() as connection:
             connection.execute(update(notice).where(notice.c.id == number).values(delivered_at=now, error=""))
+            given_up = notice.c.delivered_at.is_(None) & (notice.c.attempts >= ATTEMPTS)
+            connection.execute(update(notice).where(given_up).values(attempts=0, next_attempt_at=now))  # there is a way out again
+
+    def try_again(self, now: datetime) -> None:
+        """Whatever waits is due at once: somebody has seen a message arrive."""
+        with self._store.begin() as connection:
+            connection.execute(update(notice).where(notice.c.delivered_at.is_(None)).values(attempts=0, next_attempt_at=now))
 
     def notice_failed(self, pending: PendingNotice, error: str, now: datetime) -> None:
         """Tried again later, at growing intervals; a notice is never dropped silently before ATTEMPTS."""

@@ -1,7 +1,7 @@
 """Notices and heartbeats against a real HTTP server."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -9,9 +9,14 @@ import pytest
 from failsafe.adapters import heartbeat, notify
 from failsafe.adapters.heartbeat import Heartbeat
 from failsafe.adapters.notify import AppriseNotifier, failures, shown_address
+from failsafe.app import App
+from failsafe.config.load import load_config
 from failsafe.errors import NotifyError, SecretError
+from failsafe.events import Event
 from failsafe.model import Notice, Severity
 from tests.contract.http_server import http_server
+from tests.contract.verbs import run_verb
+from tests.unit.daemon.test_watch import CONFIG
 
 NOTICE = Notice(
     "the primary is down", "No.", "mail.example.net", "nothing", datetime(2026, 1, 2, tzinfo=UTC), "t/1", Severity.FAIL
@@ -115,3 +120,25 @@ def test_a_heartbeat_has_a_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         server.release.clear()
         with pytest.raises(NotifyError, match="did not reach"):
             Heartbeat(secret_file(tmp_path / "url", f"http://127.0.0.1:{server.port}/")).send()
+
+
+def test_a_test_notice_that_arrives_makes_those_that_wait_due_at_once(tmp_path: Path) -> None:
+    config = tmp_path / "failsafe.toml"
+    urls = tmp_path / "urls"
+    config.write_text(
+        CONFIG.format(folder=tmp_path, port=9, recipient="probe@example.test") + f'[notify]\nurls_file = "{urls}"\n'
+    )
+    app = App(load_config(config), config)
+    now = app.clock.now()
+    app.record(Event("failover.done", "example.test", "mail goes to the secondary", now, {}, NOTICE))
+    app.events.notice_failed(app.events.pending_notices(now)[0], "no route", now + timedelta(hours=5))
+
+    with http_server() as server:
+        secret_file(urls, f"json://127.0.0.1:{server.port}/\n")
+        server.status = 500
+        assert run_verb(config, "notify", "--test")[0] == 4
+        assert app.events.pending_notices(app.clock.now()) == []
+        server.status = 200
+        assert run_verb(config, "notify", "--test")[0] == 0
+    assert len(app.events.pending_notices(app.clock.now())) == 1
+    app.store.close()

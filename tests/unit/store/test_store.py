@@ -16,7 +16,7 @@ from failsafe.events import Event
 from failsafe.model import Notice
 from failsafe.store.duties import BackupRun, DutyStore
 from failsafe.store.engine import HEAD, Store, migrations_folder
-from failsafe.store.events import EventStore
+from failsafe.store.events import ATTEMPTS, EventStore
 from failsafe.store.lease import LIFETIME, Lease, LeaseStore, demand
 from failsafe.store.schema import duty, metadata
 
@@ -127,6 +127,30 @@ def test_a_notice_that_failed_is_tried_again_later_and_not_before(store: Store) 
     assert events.pending_notices(NOW) == []
     assert len(events.pending_notices(NOW + timedelta(minutes=2))) == 1
     assert events.undelivered() == 1
+
+
+def test_a_notice_that_was_given_up_is_tried_again_when_another_one_has_arrived(store: Store) -> None:
+    events = EventStore(store)
+    for thread in ("old", "new"):
+        events.record(Event("failover.done", thread, "t", NOW, {}, Notice("s", "no", "x", "nothing", None, thread)))
+    later = NOW + timedelta(days=30)
+    for _ in range(ATTEMPTS):
+        events.notice_failed(next(each for each in events.pending_notices(later) if each.notice.thread == "old"), "no route", NOW)
+    (new,) = events.pending_notices(later)
+
+    events.notice_delivered(new.id, later)
+
+    assert [each.notice.thread for each in events.pending_notices(later)] == ["old"]
+
+
+def test_all_that_waits_is_due_at_once_when_a_person_has_seen_a_message_arrive(store: Store) -> None:
+    events = EventStore(store)
+    events.record(Event("failover.done", "d", "t", NOW, {}, Notice("s", "no", "x", "nothing", None, "d")))
+    events.notice_failed(events.pending_notices(NOW)[0], "no route", NOW)
+
+    events.try_again(NOW)
+
+    assert len(events.pending_notices(NOW)) == 1
 
 
 def test_events_of_every_day_are_kept_for_a_quarter_and_all_others_for_two_years(store: Store) -> None:
