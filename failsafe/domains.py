@@ -13,7 +13,7 @@ from failsafe.config.vantages import HERE, near, stack_of, vantages_of
 from failsafe.errors import DnsError
 from failsafe.failover.bans import ADDRESS, let_in
 from failsafe.failover.canary import CANARY_LOOKS
-from failsafe.failover.decide import Decision, Order, decide, still_wanted
+from failsafe.failover.decide import Decision, Order, decide, may_arrive, still_wanted
 from failsafe.failover.delivery import CANARY, INSIDE, INSIDE_ROUNDS, is_undelivered, judge_witness
 from failsafe.failover.delivery import witnesses as witnesses_of
 from failsafe.failover.facts import DomainFacts, Policy, PrimaryProof, View, ZoneReading
@@ -30,6 +30,7 @@ from failsafe.store.journal import Journal
 from failsafe.store.lease import Lease
 
 ZONE_REREAD = timedelta(minutes=10)  # in peace the zone is looked at this often, for drift; in an incident at every decision
+ZONE_NAME_LASTS = timedelta(hours=1)
 PRIMARY_RECHECK = timedelta(minutes=2)  # a returned primary that failed its proof is looked at again after this long
 DOCTOR_RUNS_TRIED = 50  # two days of hourly runs
 STORE_GUARDS = ("mass-loss", "tampered", "store-rebuilt", "mailbox-vanished")  # of a backup, about the mail itself
@@ -58,7 +59,7 @@ class Domains:
         self._watching = watching
         self.targets: dict[tuple[str, str, Axis], str] = {}  # what is looked at now, where this process looks
         self._zones: dict[str, tuple[datetime, int, ZoneReading]] = {}  # when, and at which epoch of the record
-        self._zone_names: dict[str, str] = {}
+        self._zone_names: dict[str, tuple[float, str]] = {}  # when (monotonic seconds), and the name
         self._proofs: dict[str, PrimaryProof] = {}
         self.journal = Journal(app.store, lease, heard=self._heard)
 
@@ -102,15 +103,20 @@ class Domains:
         )
 
     def _zone_name(self, domain: str) -> str:
-        """By its SOA, once; the domain itself while nobody can be asked (then the provider's answer says what is wrong)."""
-        if domain not in self._zone_names:
-            from failsafe.adapters.resolver import find_zone
+        """By its SOA; the domain itself while nobody can be asked (then the provider's answer says what is wrong).
 
-            try:
-                self._zone_names[domain] = find_zone(domain)
-            except DnsError:
-                return domain
-        return self._zone_names[domain]
+        Asked again every hour: what a resolver said while it was ill, or the domain was, must not hold for the life of this process.
+        """
+        from failsafe.adapters.resolver import find_zone
+
+        known, clock = self._zone_names.get(domain), self.app.clock.monotonic()
+        if known is not None and clock - known[0] < ZONE_NAME_LASTS.total_seconds():
+            return known[1]
+        try:
+            self._zone_names[domain] = (clock, find_zone(domain))
+        except DnsError:
+            return domain if known is None else known[1]
+        return self._zone_names[domain][1]
 
     def vantages(self, server: str) -> int:
         """How many places look at this server: this one, where a probe is configured, and each [vantage.NAME] that looks at it."""
@@ -167,7 +173,7 @@ class Domains:
         runs = self.evidence(policy.server)
         views = self._judged((run for run in runs if run.evidence.axis is Axis.INBOUND), policy, now)
         unfinished = self.journal.unfinished(domain)
-        calm = record.state is DomainState.NORMAL and unfinished is None and record.attempted is None
+        calm = record.state is DomainState.NORMAL and unfinished is None and not may_arrive(record, now)
         delivery = self._delivery(runs, policy, now) if record.serving is Side.PRIMARY else ()
         trouble = any(view.verdict in ("down", "lying") for view in (*views, *delivery))
         zone = self._zone(policy, now, record.epoch, fresh=fresh_zone or not calm or trouble)
@@ -182,7 +188,7 @@ class Domains:
             started_at=self.started_at,
             unfinished=unfinished,
             flips=self.journal.flips(domain, now - max(timedelta(days=1), policy.min_dwell)),
-            primary=self._proofs.get(domain),
+            primary=self._proof(domain, now),
             proof_of_life_at=self._alive_at(policy.server) if record.state in _LEAVING else None,
             store_suspect=self._store_guards(policy.server, STORE_GUARDS) if record.serving is Side.SECONDARY else "",
             store_lost=self._store_guards(policy.server, STORE_LOST) if record.serving is Side.SECONDARY else "",
@@ -289,8 +295,13 @@ class Domains:
     def _fresh(self, domain: str, known: DomainFacts) -> DomainFacts:
         return replace(self.gather(domain, self.app.clock.now(), fresh_zone=True), primary=known.primary)
 
-    def _may_recheck(self, domain: str, now: datetime) -> bool:
+    def _proof(self, domain: str, now: datetime) -> PrimaryProof | None:
+        """What was last seen of the returned primary; not what a clock saw that was set back since: how old that is nobody knows."""
         proof = self._proofs.get(domain)
+        return None if proof is None or proof.at > now else proof
+
+    def _may_recheck(self, domain: str, now: datetime) -> bool:
+        proof = self._proof(domain, now)
         return proof is None or now - proof.at >= min(PRIMARY_RECHECK, self.policy(domain).up_for)
 
     def by_server(self, server: str) -> tuple[str, ...]:

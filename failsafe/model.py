@@ -380,3 +380,4 @@ class DomainRecord:
         None  # when this machine took over from a lost one; until a person acknowledges, nothing is written
     )
     observed: tuple[ObservedFlip, ...] = ()  # the newest last
+    attempted_at: datetime | None = None  # when what is in `attempted` was planned

@@ -135,7 +135,11 @@ def find_zone(domain: str) -> str:
 
     try:
         resolver = dns.resolver.Resolver()
-        return normal_name(dns.resolver.zone_for_name(domain, lifetime=LOOKUP_SECONDS, resolver=resolver).to_text())
+        zone = normal_name(dns.resolver.zone_for_name(domain, lifetime=LOOKUP_SECONDS, resolver=resolver).to_text())
+        if zone == domain or "." in zone:
+            return zone
+        # Nobody keeps his mail domain in the root or a top-level domain: the resolver says that the domain does not exist.
+        raise DnsError(f"the zone of {domain} cannot be found: this machine's resolver knows nothing below {zone or 'the root'}", mend="check this machine's resolver and that the domain is registered, or set `zone`")
     except dns.exception.DNSException as error:
         raise DnsError(
             f"the zone of {domain} cannot be found: {_said(error)}", mend="check this machine's resolver, or set `zone`"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from failsafe.errors import Refused
@@ -32,10 +32,11 @@ from failsafe.failover.halt import RESTORE_REQUIRED, explain_halt
 from failsafe.failover.machine import Trigger, possible
 from failsafe.failover.plan import FlipPlan, make_plan, steps_by_hand
 from failsafe.failover.ways_out import told_guards
-from failsafe.model import DomainState, FlipKind, Guard, Mode, Side
+from failsafe.model import DomainRecord, DomainState, FlipKind, Guard, Mode, Side
 
 PERSON = "person"  # who began a plan by hand, in the journal
 COMING = "coming"  # the name of the warning at half of down_for: one an incident
+LATE_FOR = timedelta(days=1)  # a request whose answer was lost arrives within hours, if ever; the same set seen later is somebody's own change
 AT_START = frozenset({"start-grace", "own-line-down"})  # guards that the first look lifts
 MOST_FAILURES = 100  # refused plans in one incident; at half an hour each about two days, when senders have begun to give up
 
@@ -80,7 +81,7 @@ def decide(facts: DomainFacts, now: datetime) -> Decision:
         return Decision(
             reasons=(facts.record.reason, f"say what is true: failsafe acknowledge {domain} --serving primary|secondary")
         )
-    seen = _seen(facts)
+    seen = _seen(facts, now)
     if seen is not None:
         return Decision(trigger=seen, reasons=("the zone already holds the prepared change",))
     if facts.record.failures > MOST_FAILURES:
@@ -139,6 +140,8 @@ def still_wanted(facts: DomainFacts, now: datetime) -> bool | None:
     intent = facts.unfinished
     if intent is None or not facts.policy.writable:
         return False
+    if not fitting(intent.desired, facts.policy, Side.SECONDARY if intent.kind is FlipKind.FAILOVER else Side.PRIMARY):
+        return False  # the configuration has changed since: it lists another exchange, or has another strategy
     codes = {guard.code for guard in judge_guards(facts, intent.kind, now)} - {"unfinished-intent"}
     if intent.by == PERSON:
         return not codes & (BY_HAND - FORCEABLE)
@@ -148,10 +151,16 @@ def still_wanted(facts: DomainFacts, now: datetime) -> bool | None:
     return None if "start-grace" in codes and codes <= AT_START else not codes
 
 
-def _seen(facts: DomainFacts) -> Trigger | None:
+def may_arrive(record: DomainRecord, now: datetime) -> bool:
+    """Whether a request whose answer was lost may still change the zone."""
+    return record.attempted is not None and (record.attempted_at is None or now - record.attempted_at < LATE_FOR)
+
+
+def _seen(facts: DomainFacts, now: datetime) -> Trigger | None:
     """A change that a person (without a provider) or a late answer of the provider made: recognised, never repeated."""
     found, record = facts.zone.agreed, facts.record
-    late = found is not None and record.attempted is not None and found.same_records(record.attempted)
+    attempted = record.attempted if may_arrive(record, now) else None
+    late = found is not None and attempted is not None and found.same_records(attempted)
     if facts.policy.writable and not late:
         return None
     peace = record.state in (DomainState.NORMAL, DomainState.SUSPECT)

@@ -52,10 +52,19 @@ def judge_zone(facts: DomainFacts, kind: FlipKind) -> Iterator[Guard]:
         return
     fault = _drift(facts, kind, found)
     if fault:
-        mend = (
-            f"put the records back, or say what is true: failsafe acknowledge {facts.policy.domain} --serving primary|secondary"
+        yield Guard("drift", fault, way_out_of_drift(facts, kind, found))
+
+
+def way_out_of_drift(facts: DomainFacts, kind: FlipKind, found: MxSet) -> str:
+    """What a person does about records that do not fit."""
+    says = f"failsafe acknowledge {facts.policy.domain} --serving primary|secondary"
+    if kind is FlipKind.FAILBACK and facts.record.written is not None and found.same_records(facts.record.written):
+        # nobody touched the zone: to acknowledge what it holds would change nothing
+        return (
+            f'let strategy, primary and secondary of [domain."{facts.policy.domain}"] be what they were when this was written, until mail is home; '
+            f"or make the records fit the new ones by hand, at the DNS provider, then: {says}"
         )
-        yield Guard("drift", fault, mend)
+    return f"put the records back, or say what is true: {says}"
 
 
 def _drift(facts: DomainFacts, kind: FlipKind, found: MxSet) -> str | None:

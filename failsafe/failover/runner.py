@@ -262,7 +262,7 @@ class FlipRunner:
 
 
 def _begun(record: DomainRecord, new: NewIntent, trigger: Trigger | None) -> DomainRecord:
-    changed = replace(record, attempted=new.desired, reason=new.reason, retried=None)
+    changed = replace(record, attempted=new.desired, attempted_at=new.planned_at, reason=new.reason, retried=None)
     if trigger is not None:
         changed = replace(changed, state=step(record.state, trigger).to, since_at=new.planned_at)
     if new.kind is FlipKind.FAILOVER:

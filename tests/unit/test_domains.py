@@ -13,7 +13,9 @@ import pytest
 from failsafe.app import App
 from failsafe.config.load import load_config
 from failsafe.domains import DECISION_LASTS, Domains, Round
+from failsafe.errors import DnsError
 from failsafe.failover.decide import Order, decide
+from failsafe.failover.facts import PrimaryCheck, PrimaryProof
 from failsafe.failover.guards import judge_guards
 from failsafe.failover.runner import FlipRunner
 from failsafe.model import DomainState, FlipKind, Side
@@ -119,3 +121,41 @@ def test_facts_that_grew_old_while_the_process_was_stopped_are_not_acted_on() ->
 
 def test_who_does_not_lead_does_not_even_try() -> None:
     assert slow(None, timedelta(0)).decide_and_act(DOMAIN, NOW).ending is None
+
+
+def test_what_was_proved_by_a_clock_that_was_set_back_since_is_looked_at_anew(tmp_path: Path) -> None:
+    file = tmp_path / "failsafe.toml"
+    file.write_text(CONFIG.format(folder=tmp_path, port=free_port(), recipient="probe@example.test"))
+    app = App(load_config(file), file)
+    now = app.clock.now()
+    domains = Domains(app, app.leases.acquire("nas", now), now)
+    ahead = now + timedelta(days=400)
+    domains._proofs[DOMAIN] = PrimaryProof(ahead, (PrimaryCheck("tls", ok=False, text="the certificate has expired"),))
+    assert domains.gather(DOMAIN, ahead).primary is not None
+    assert domains.gather(DOMAIN, now).primary is None
+    assert domains._may_recheck(DOMAIN, now)
+    app.store.close()
+
+
+def test_a_zone_that_an_ill_resolver_named_is_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "failsafe.toml"
+    file.write_text(CONFIG.format(folder=tmp_path, port=free_port(), recipient="probe@example.test"))
+    app = App(load_config(file), file)
+    app.clock = FakeClock(NOW)  # type: ignore[assignment]
+    domains = Domains(app, None, NOW)
+    said: list[str | DnsError] = ["wrong.test", "example.test", DnsError("no answer")]
+
+    def find_zone(_domain: str) -> str:
+        answer = said.pop(0)
+        if isinstance(answer, DnsError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr("failsafe.adapters.resolver.find_zone", find_zone)
+    found = []
+    for _ in range(4):
+        found.append(domains._zone_name(DOMAIN))
+        app.clock.sleep(1900)
+    assert found == ["wrong.test", "wrong.test", "example.test", "example.test"]
+    assert domains._zone_name(DOMAIN) == "example.test"
+    assert said == []

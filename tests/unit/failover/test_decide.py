@@ -33,6 +33,7 @@ from failsafe.model import (
 from tests.unit.failover.world import (
     AWAY,
     DOMAIN,
+    LAYOUT,
     MAIL,
     NOW,
     OUTAGE,
@@ -357,6 +358,15 @@ def test_a_change_that_a_lost_answer_hid_is_recognised() -> None:
     assert decide(late, NOW).trigger is Trigger.SEEN_AT_SECONDARY
 
 
+def test_months_after_a_lost_answer_the_same_change_is_somebody_elses() -> None:
+    tried = replace(Scene.peace().record, attempted=OUTAGE, attempted_at=NOW - timedelta(hours=23))
+    late = replace(Scene.peace(), record=tried, zone=reading(OUTAGE))
+    assert decide(late, NOW).trigger is Trigger.SEEN_AT_SECONDARY
+    by_a_person = replace(late, record=replace(tried, attempted_at=NOW - timedelta(days=60)))
+    assert decide(by_a_person, NOW).trigger is None
+    assert "drift" in codes(decide(by_a_person, NOW))
+
+
 def test_by_hand_only_the_named_guards_refuse() -> None:
     facts = policy(replace(Scene.peace(), own_line=None, proof_of_life_at=NOW, flips=(flip(ago=1),)), vantages=1)
     decision = decide_by_hand(facts, FlipKind.FAILOVER, NOW)
@@ -395,6 +405,15 @@ def test_an_unfinished_plan_is_wanted_only_while_its_evidence_holds() -> None:
     assert still_wanted(begun, NOW)
     assert not still_wanted(replace(begun, views=(view("here", Verdict.UP, 1),)), NOW)
     assert not still_wanted(replace(begun, leader=False), NOW)
+
+
+@pytest.mark.parametrize("by", ["nas", "person"])
+def test_a_plan_of_an_earlier_configuration_is_not_sent_again(by: str) -> None:
+    plan = replace(flip(ago=1, outcome=None), by=by)
+    begun = replace(Scene.down(), record=record(DomainState.FAILING_OVER, 1), unfinished=plan)
+    assert still_wanted(begun, NOW)
+    assert still_wanted(policy(begun, layout=replace(LAYOUT, secondaries=("mx2.away.example",))), NOW) is False
+    assert still_wanted(policy(begun, layout=replace(LAYOUT, primaries=("mail2.example.org",))), NOW) is False
 
 
 def test_whether_an_unfinished_plan_is_wanted_is_not_known_until_the_vantages_were_heard_again() -> None:

@@ -10,7 +10,7 @@ from failsafe.failover.decide import decide
 from failsafe.failover.drift import drift_over_event, drift_seen, drift_told_event
 from failsafe.failover.facts import DomainFacts, ZoneReading
 from failsafe.model import DomainState, MxSet, ServerAnswer, Severity
-from tests.unit.failover.world import DOMAIN, NOW, OUTAGE, PEACE, Scene, flip, reading, record
+from tests.unit.failover.world import DOMAIN, LAYOUT, NOW, OUTAGE, PEACE, Scene, flip, reading, record
 
 FOREIGN = MxSet.of((1, "mx.foreign.example"), (10, "mail.example.org"), ttl_seconds=60)
 
@@ -62,3 +62,22 @@ def test_a_move_to_the_other_side_by_hand_says_where_mail_goes() -> None:
     notice = drift_told_event(facts, found, NOW).notice
     assert notice is not None
     assert (notice.subject.startswith(DOMAIN), notice.mail_goes, notice.severity) == (True, "to the secondary", Severity.WARN)
+
+
+def test_while_the_secondary_serves_no_new_peace_layout_is_offered() -> None:
+    facts = replace(Scene.recovered(), record=record(DomainState.FAILED_OVER), zone=reading(FOREIGN))
+    notice = drift_told_event(facts, "drift", NOW).notice
+    assert notice is not None
+    assert "adopt-mx" not in notice.details
+    assert f"failsafe acknowledge {DOMAIN}" in notice.must_do
+
+
+def test_where_the_configuration_has_left_what_a_failover_wrote_the_way_out_is_there() -> None:
+    away = replace(Scene.recovered(), record=record(DomainState.FAILED_OVER))
+    moved = replace(away, policy=replace(away.policy, layout=replace(LAYOUT, secondaries=("mx2.away.example",))))
+    assert seen(away) == ""
+    assert seen(moved)
+    notice = drift_told_event(moved, "drift", NOW).notice
+    assert notice is not None
+    assert notice.must_do.startswith("let strategy, primary and secondary")
+    assert "Nobody has changed them" in notice.details

@@ -231,3 +231,17 @@ def test_what_another_thread_writes_is_no_part_of_what_is_written_together(store
         pool.submit(duties.all).result()  # it reads what was there before
         assert pool.submit(lambda: getattr(store._joined, "connection", None)).result() is None
         raise ValueError("no")
+
+
+def test_a_lease_that_a_clock_years_ahead_took_passes_on_once_nobody_renews_it(store: Store) -> None:
+    elapsed = [0.0]
+    ahead, ours = LeaseStore(store), LeaseStore(store, lambda: elapsed[0])
+    assert ahead.acquire("ahead", NOW + timedelta(days=400)) is not None
+    for minute in range(10):  # it lives, and renews
+        assert ours.acquire("nas", NOW + timedelta(minutes=minute)) is None
+        elapsed[0] += 60
+        ahead.acquire("ahead", NOW + timedelta(days=400, minutes=minute))
+    for minute in range(10, 14):
+        assert ours.acquire("nas", NOW + timedelta(minutes=minute)) is None
+        elapsed[0] += 60
+    assert ours.acquire("nas", NOW + timedelta(minutes=14)) == Lease("nas", 2)
