@@ -123,7 +123,10 @@ def _mail(app: App, server: str, found: dict[str, bool]) -> Iterator[PrimaryChec
     try:
         generation = archive.generation()
     except ArchiveError:
-        yield _check("accounts", ok=True, text="there is no backup yet to compare with")
+        text = "there is no backup yet to compare with"
+        if not any(found.values()):  # so it is with one that was installed anew and given another name in the configuration
+            text += ", and no mailbox on it holds any mail: nothing shows that it is the server that people left"
+        yield _check("accounts", ok=any(found.values()), text=text)
         return
 
     def held(mailbox: str) -> bool:

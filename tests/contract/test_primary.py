@@ -101,6 +101,18 @@ def test_a_mailbox_whose_inbox_is_empty_and_whose_folders_are_not_is_no_suspect(
     assert world.faults() == {}
 
 
+def test_a_server_of_which_there_is_no_backup_is_proved_by_mail_that_it_holds(tmp_path: Path) -> None:
+    stack = DockerMailserver(tmp_path)
+    stack.build()
+    world = World(stack, configure(tmp_path, f'layout = "docker-mailserver"\npath = "{stack.path}"'))
+    assert world.faults() == {}
+    for mailbox in (ANNA, BOB):
+        emptied(stack.folder(mailbox))
+    faults = world.faults()
+    assert list(faults) == ["accounts"], "as of a new server that was given a new name in the configuration"
+    assert "no mailbox on it holds any mail" in faults["accounts"]
+
+
 def test_a_server_with_another_host_key_is_not_ours(tmp_path: Path, sshd: Sshd) -> None:
     stack = DockerMailserver(tmp_path)
     stack.build()
