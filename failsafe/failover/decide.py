@@ -23,6 +23,7 @@ from failsafe.failover.evidence import (
     judge_recovered,
     judge_taking,
     judge_well,
+    lies_far_ahead,
     lying_for,
     recovery_time,
 )
@@ -227,8 +228,9 @@ def _due(facts: DomainFacts, kind: FlipKind, trigger: Trigger, guards: tuple[Gua
         return Decision(
             None, (order, *_recheck(facts, kind, guards)), guards, reasons, plan, kind, _told(order, kind, guards, plan)
         )
-    if facts.record.retry_at is not None and now < facts.record.retry_at:
-        waiting = f"the last try failed ({facts.record.reason}); the next is at {facts.record.retry_at:%H:%M} UTC"
+    retry_at = facts.record.retry_at
+    if retry_at is not None and now < retry_at and not lies_far_ahead(retry_at, now):
+        waiting = f"the last try failed ({facts.record.reason}); the next is at {retry_at:%H:%M} UTC"
         return Decision(guards=guards, reasons=(*reasons, waiting), plan=plan, kind=kind)
     assert plan is not None, "without a guard there is a plan"
     return Decision(trigger, (Order.FLIP,), guards, reasons, plan, kind)

@@ -11,6 +11,7 @@ from failsafe.model import FlipKind, Intent, Verdict
 
 LYING_SHARE = 5  # a quorum that sees lies waits for this part of `down_for`: three minutes of fifteen
 FLAPS_WITHIN = timedelta(days=1)  # failovers of this time make the next failback wait longer
+FAR_AHEAD = timedelta(hours=2)  # what was noted so far ahead of now was noted by a clock that was wrong: it ends no wait
 LONGEST_RECOVERY = timedelta(
     hours=12
 )  # of a grown recovery time: senders that give up after a day must not wait for a primary that flaps
@@ -82,7 +83,7 @@ def judge_recovered(facts: DomainFacts, now: datetime) -> bool:
     After a refused failback (`failures`) the recovery time was already over once and no vantage has said down since.
     """
     span = recovery_time(facts.policy.up_for, facts.flips, now)
-    waited = now - facts.record.since_at >= span or facts.record.failures > 0
+    waited = now - facts.record.since_at >= span or facts.record.failures > 0 or lies_far_ahead(facts.record.since_at, now)
     if not judge_well(facts) or not waited:
         return False
     taking = [view.taking_since_at for view in for_it(facts) if not view.degraded and view.taking_since_at is not None]
@@ -94,6 +95,10 @@ def recovery_time(up_for: timedelta, flips: Iterable[Intent], now: datetime) -> 
     ended = [flip.outcome_at for flip in flips if flip.kind is FlipKind.FAILOVER and flip.outcome_at is not None]
     flaps = max(sum(now - at < FLAPS_WITHIN for at in ended) - 1, 0)
     return max(up_for, min(up_for * (1 << min(flaps, 10)), LONGEST_RECOVERY))
+
+
+def lies_far_ahead(at: datetime, now: datetime) -> bool:
+    return at - now > FAR_AHEAD
 
 
 def lasting(view: View, span: timedelta, now: datetime) -> bool:

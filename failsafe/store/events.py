@@ -91,7 +91,9 @@ class EventStore:
         return None if row is None else Event(row.name, row.subject, row.text, row.at, row.details)
 
     def pending_notices(self, now: datetime, limit: int = 100) -> Sequence[PendingNotice]:
-        due = or_(notice.c.next_attempt_at.is_(None), notice.c.next_attempt_at <= now)
+        """What is to be told now; also what waits for longer than it ever should: the clock was wrong when it was tried."""
+        waits = notice.c.next_attempt_at.between(now + timedelta(microseconds=1), now + LONGEST_RETRY)
+        due = or_(notice.c.next_attempt_at.is_(None), ~waits)
         query = (
             select(notice)
             .where(notice.c.delivered_at.is_(None), notice.c.attempts < ATTEMPTS, due)

@@ -367,6 +367,24 @@ def test_months_after_a_lost_answer_the_same_change_is_somebody_elses() -> None:
     assert "drift" in codes(decide(by_a_person, NOW))
 
 
+def test_a_failover_that_was_refused_while_the_clock_was_days_ahead_is_tried_again_once_it_is_right() -> None:
+    """TSIG refuses a clock that is wrong, so the wait for the next try is noted by that clock."""
+    refused = replace(Scene.down().record, failures=1, reason="BADTIME")
+    soon = replace(Scene.down(), record=replace(refused, retry_at=NOW + minutes(30)))
+    assert decide(soon, NOW).orders == ()
+    ahead = replace(soon, record=replace(refused, retry_at=NOW + timedelta(days=2, minutes=1)))
+    assert decide(ahead, NOW).orders == (Order.FLIP,)
+
+
+def test_a_recovery_that_began_while_the_clock_was_days_ahead_lasts_no_longer_than_it_is_seen() -> None:
+    def begun(lasts: float) -> DomainFacts:
+        ahead = replace(record(DomainState.RECOVERING), since_at=NOW + timedelta(days=2))
+        return replace(Scene.recovered(lasts), record=ahead)
+
+    assert decide(begun(29), NOW).orders == ()
+    assert decide(begun(31), NOW).trigger is Trigger.PRIMARY_RECOVERED
+
+
 def test_by_hand_only_the_named_guards_refuse() -> None:
     facts = policy(replace(Scene.peace(), own_line=None, proof_of_life_at=NOW, flips=(flip(ago=1),)), vantages=1)
     decision = decide_by_hand(facts, FlipKind.FAILOVER, NOW)

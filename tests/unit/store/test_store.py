@@ -245,3 +245,13 @@ def test_a_lease_that_a_clock_years_ahead_took_passes_on_once_nobody_renews_it(s
         assert ours.acquire("nas", NOW + timedelta(minutes=minute)) is None
         elapsed[0] += 60
     assert ours.acquire("nas", NOW + timedelta(minutes=14)) == Lease("nas", 2)
+
+
+def test_a_notice_that_was_tried_by_a_clock_days_ahead_is_told_once_it_is_right(store: Store) -> None:
+    events, ahead = EventStore(store), NOW + timedelta(days=2)
+    notice = Notice("example.org: mail goes to the secondary", "no", "to the secondary", "nothing", NOW, "example.org:1")
+    events.record(Event("failover.done", "example.org", "done", NOW, notice=notice))
+    (pending,) = events.pending_notices(ahead)
+    events.notice_failed(pending, "no route", ahead)
+    assert events.pending_notices(ahead) == []
+    assert len(events.pending_notices(NOW)) == 1
