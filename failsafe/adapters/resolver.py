@@ -139,7 +139,10 @@ def find_zone(domain: str) -> str:
         if zone == domain or "." in zone:
             return zone
         # Nobody keeps his mail domain in the root or a top-level domain: the resolver says that the domain does not exist.
-        raise DnsError(f"the zone of {domain} cannot be found: this machine's resolver knows nothing below {zone or 'the root'}", mend="check this machine's resolver and that the domain is registered, or set `zone`")
+        raise DnsError(
+            f"the zone of {domain} cannot be found: this machine's resolver knows nothing below {zone or 'the root'}",
+            mend="check this machine's resolver and that the domain is registered, or set `zone`",
+        )
     except dns.exception.DNSException as error:
         raise DnsError(
             f"the zone of {domain} cannot be found: {_said(error)}", mend="check this machine's resolver, or set `zone`"

@@ -37,7 +37,9 @@ from failsafe.model import DomainRecord, DomainState, FlipKind, Guard, Mode, Sid
 
 PERSON = "person"  # who began a plan by hand, in the journal
 COMING = "coming"  # the name of the warning at half of down_for: one an incident
-LATE_FOR = timedelta(days=1)  # a request whose answer was lost arrives within hours, if ever; the same set seen later is somebody's own change
+LATE_FOR = timedelta(
+    days=1
+)  # a request whose answer was lost arrives within hours, if ever; the same set seen later is somebody's own change
 AT_START = frozenset({"start-grace", "own-line-down"})  # guards that the first look lifts
 MOST_FAILURES = 100  # refused plans in one incident; at half an hour each about two days, when senders have begun to give up
 

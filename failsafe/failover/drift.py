@@ -45,7 +45,9 @@ def _explained(facts: DomainFacts) -> tuple[str, ...]:
     """A new peace layout is for peace: while the secondary serves `adopt-mx` is refused."""
     record, found, domain = facts.record, facts.zone.agreed, facts.policy.domain
     if record.written is not None and found is not None and found.same_records(record.written):
-        return (f'Nobody has changed them since the failover: the strategy or the exchanges of [domain."{domain}"] do not fit them any more.',)
+        return (
+            f'Nobody has changed them since the failover: the strategy or the exchanges of [domain."{domain}"] do not fit them any more.',
+        )
     said = ("Somebody else has changed them. failsafe leaves them alone, and flips nothing until they fit again.",)
     if record.serving is Side.SECONDARY:
         return said

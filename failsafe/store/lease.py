@@ -48,7 +48,11 @@ class LeaseStore:
                         insert(lease).values(name=NAME, holder=holder, epoch=1, acquired_at=now, expires_at=now + LIFETIME)
                     )
                     return Lease(holder, 1)
-                if row.holder != holder and row.expires_at > now and not self._is_abandoned((row.holder, row.epoch, row.expires_at), now):
+                if (
+                    row.holder != holder
+                    and row.expires_at > now
+                    and not self._is_abandoned((row.holder, row.epoch, row.expires_at), now)
+                ):
                     return None
                 epoch = row.epoch if row.holder == holder else row.epoch + 1
                 acquired_at = row.acquired_at if row.holder == holder else now
