@@ -11,10 +11,11 @@ import typer
 
 from failsafe.cli.common import JSON_OPTION, YES_OPTION, answer, answer_json, confirm, open_app, say, verbs_app
 from failsafe.cli.names import domains, servers
-from failsafe.errors import EXIT_EXTERNAL, EXIT_OK, Refused, UsageError
+from failsafe.errors import EXIT_EXTERNAL, EXIT_OK, FailsafeError, Refused, UsageError
 from failsafe.model import FlipKind, Side
 
 if TYPE_CHECKING:
+    from failsafe.cli.flipping import Planned
     from failsafe.domains import Domains
     from failsafe.failover.decide import Decision
     from failsafe.failover.facts import DomainFacts
@@ -205,7 +206,6 @@ def _flip(
     force: bool,
     as_json: bool,
 ) -> int:
-    from failsafe.failover.decide import decide_by_hand
     from failsafe.failover.ways_out import told_guards
 
     if force and not reason:
@@ -213,10 +213,8 @@ def _flip(
     everything = open_app()
     now = everything.clock.now()
     desk = _desk(everything, now)
-    planned = []
-    for name in _chosen(everything, domains, server, every=every):
-        facts = _facts(desk, name, kind, now)
-        planned.append((facts, decide_by_hand(facts, kind, now, force=force)))
+    orders = _orders(desk, _chosen(everything, domains, server, every=every), kind, now, force=force)
+    planned = [(each.facts, each.decision) for each in orders]
     for facts, decision in planned:
         _show(facts, decision, kind)
     refusing = [guard for facts, decision in planned for guard in told_guards(decision.refusing, facts.policy.domain)]
@@ -228,20 +226,40 @@ def _flip(
         _answer_plans(desk, planned, as_json)
         return EXIT_OK
     confirm(f"Write {'this' if len(planned) == 1 else 'these'}?", yes=yes)
-    return _carry_out(desk, planned, reason or f"ordered by hand: {kind}", as_json)
+    return _carry_out(desk, orders, kind, reason or f"ordered by hand: {kind}", force=force, as_json=as_json)
 
 
-def _facts(desk: Domains, name: str, kind: FlipKind, now: datetime) -> DomainFacts:
-    """Read anew; a failback also proves the primary, as far as it can be asked."""
+def _orders(desk: Domains, names: Sequence[str], kind: FlipKind, now: datetime, *, force: bool) -> list[Planned]:
+    """What is ordered of each domain. Of several, one that is there already is left out: in an outage the others must not wait for that. Raises Refused."""
+    from failsafe.cli.flipping import Planned, is_there
+    from failsafe.failover.decide import decide_by_hand
+
+    read = []
+    for name in names:
+        read_at = desk.app.clock.monotonic()
+        read.append((read_at, desk.gather(name, now, fresh_zone=True)))
+    there = [facts for _, facts in read if is_there(facts, kind)]
+    if len(there) < len(read):
+        read = [(read_at, facts) for read_at, facts in read if not is_there(facts, kind)]
+        for facts in there:
+            say(f"{facts.policy.domain}: {kind}; nothing to do, it is {facts.record.state}")
+    orders = []
+    for read_at, facts in read:
+        seen = _with_proof(desk, facts, now) if kind is FlipKind.FAILBACK else facts
+        orders.append(Planned(seen, decide_by_hand(seen, kind, now, force=force), read_at))
+    return orders
+
+
+def _with_proof(desk: Domains, facts: DomainFacts, now: datetime) -> DomainFacts:
+    """A failback also proves the primary, as far as it can be asked."""
     from dataclasses import replace
 
-    facts = desk.gather(name, now, fresh_zone=True)
-    if kind is FlipKind.FAILBACK and facts.policy.ssh:
-        from failsafe.primary import prove_primary
+    if not facts.policy.ssh:
+        return facts
+    from failsafe.primary import prove_primary
 
-        say(f"{name}: looking at the primary …")
-        facts = replace(facts, primary=prove_primary(desk.app, name, now))
-    return facts
+    say(f"{facts.policy.domain}: looking at the primary …")
+    return replace(facts, primary=prove_primary(desk.app, facts.policy.domain, now))
 
 
 def _show(facts: DomainFacts, decision: Decision, kind: FlipKind) -> None:
@@ -305,14 +323,26 @@ def _answer_plans(desk: Domains, planned: Sequence[tuple[DomainFacts, Decision]]
             answer(f"  {line}")
 
 
-def _carry_out(desk: Domains, planned: Sequence[tuple[DomainFacts, Decision]], reason: str, as_json: bool) -> int:
-    results, failed = [], False
-    for facts, decision in planned:
-        ending = desk.carry_out(facts, decision, reason)
-        failed |= not ending.done
-        results.append({**_plan_json(facts, decision), "done": ending.done, "state": ending.record.state, "text": ending.text})
+def _carry_out(desk: Domains, orders: Sequence[Planned], kind: FlipKind, reason: str, *, force: bool, as_json: bool) -> int:
+    """Raises what stands against the only domain; of several it is said of each."""
+    from failsafe.cli.flipping import carry_out_each
+
+    results = []
+    carried = carry_out_each(desk, orders, kind, reason, force=force)
+    if len(carried) == 1 and carried[0].error is not None:
+        raise carried[0].error
+    for each in carried:
+        facts = each.planned.facts
+        text = each.ending.text if each.ending is not None else _said(each.error)
+        state = facts.record.state if each.ending is None else each.ending.record.state
+        results.append({**_plan_json(facts, each.planned.decision), "done": each.done, "state": state, "text": text})
         if not as_json:
-            answer(f"{facts.policy.domain}: {'done' if ending.done else 'NOT done'}: {ending.text}; state {ending.record.state}")
+            answer(f"{facts.policy.domain}: {'done' if each.done else 'NOT done'}: {text}; state {state}")
     if as_json:
         answer_json({"domains": results})
-    return EXIT_EXTERNAL if failed else EXIT_OK
+    return EXIT_OK if all(each.done for each in carried) else EXIT_EXTERNAL
+
+
+def _said(error: FailsafeError | None) -> str:
+    """An error in one line, with its way out."""
+    return "" if error is None else "; ".join(" ".join(part.split()) for part in (str(error), error.mend) if part)
