@@ -20,6 +20,7 @@ from failsafe.status.course import read_pull, read_work
 from failsafe.status.drilled import Drilled
 from failsafe.status.findings import (
     domain_findings,
+    left_findings,
     other_findings,
     overdue_findings,
     repository_findings,
@@ -68,6 +69,7 @@ def build_status(roster: Roster, glance: Glance, now: datetime) -> Status:
             for row, domain in zip(roster.domains, domains, strict=True)
             for finding in domain_findings(row, domain, glance, now)
         ),
+        *left_findings((row.domain for row in roster.domains), glance, now),
         *(finding for server in servers for finding in server_findings(server, roster, now)),
         *(finding for repository in repositories for finding in repository_findings(repository, now, pulling=pulling)),
         *overdue_findings(overdue, now),

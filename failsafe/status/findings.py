@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from failsafe.backup.doctor_overdue import MENDS
@@ -26,6 +27,8 @@ NOTICE_PATIENCE = timedelta(minutes=15)  # a notice that waits longer has no way
 PASSING = frozenset(
     {"dwell", "start-grace", "proof-of-life", "no-quorum"}
 )  # guards that end by themselves, where vantages are enough
+AT_PEACE = (DomainState.NORMAL, DomainState.SUSPECT)
+LEFT_TOLD = timedelta(days=30)  # of a domain that left the configuration: whoever meant it is not told for ever
 MOVING = (
     DomainState.FAILING_OVER,
     DomainState.FAILING_BACK,
@@ -103,6 +106,22 @@ def domain_findings(row: DomainRow, domain: DomainStatus, glance: Glance, now: d
     if domain.held_until is not None:
         findings.append(Finding("held", Severity.WARN, name, "flips are on hold", f"failsafe release {name}"))
     return findings
+
+
+def left_findings(configured: Iterable[str], glance: Glance, now: datetime) -> list[Finding]:
+    """Domains that left the configuration while they were not at peace: nobody brings their mail back, and nobody else says so."""
+    known = set(configured)
+    return [
+        Finding(
+            "domain-state",
+            Severity.FAIL,
+            row["domain"],
+            f"is {row['state']} and not in the configuration any more: nobody watches it, and its MX records stay as they are",
+            f'put [domain."{row["domain"]}"] back into the configuration until it is normal again',
+        )
+        for row in glance.all("domain_state")
+        if row["domain"] not in known and row["state"] not in AT_PEACE and now - row["since_at"] < LEFT_TOLD
+    ]
 
 
 def _inner_findings(domain: DomainStatus) -> list[Finding]:

@@ -101,6 +101,19 @@ def test_every_state_but_normal_is_a_finding(name: DomainState) -> None:
     assert ("domain-state", "example.org") in codes(healthy(domain_state=(state(name, serving="secondary"),)))
 
 
+def test_a_domain_that_left_the_configuration_while_mail_went_to_the_secondary_is_told_for_a_month() -> None:
+    def left(name: DomainState, **more: object) -> set[tuple[str, str]]:
+        return codes(
+            healthy(
+                domain_state=(state(DomainState.NORMAL), {**state(name, serving="secondary"), "domain": "left.example", **more})
+            )
+        )
+
+    assert left(DomainState.FAILED_OVER) == {("domain-state", "left.example")}
+    assert left(DomainState.NORMAL) == set()
+    assert left(DomainState.FAILED_OVER, since_at=ago(days=31)) == set()
+
+
 @pytest.mark.parametrize("name", [DomainState.NORMAL, DomainState.FAILED_OVER, DomainState.HALTED])
 def test_a_domain_that_was_taken_over_is_only_observed_and_says_what_ends_that(name: DomainState) -> None:
     side = "primary" if name is DomainState.NORMAL else "secondary"
