@@ -17,12 +17,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from failsafe.adapters.cloudflare_api import HOW_TO_UNLOCK, CloudflareApi
+from failsafe.adapters.cloudflare_api import HOW_TO_UNLOCK, CloudflareApi, ascii_name
 from failsafe.errors import DnsError, ZoneChanged
 from failsafe.failover.own_records import LOCK_WORD, OWN_TTL_SECONDS, lock_name, not_ours
 from failsafe.failover.scratch import PROOF, is_scratch, scratch_name
 from failsafe.failover.zone import steps
-from failsafe.model import Mx, MxChange, MxSet, ZonePromises, normal_name
+from failsafe.model import Mx, MxChange, MxSet, ZonePromises
 
 if TYPE_CHECKING:
     from failsafe.config.schema import Dns
@@ -257,7 +257,7 @@ def _post(change: MxChange, mx: Mx, ttl: int) -> dict[str, Any]:
 
 def _to_found(entry: dict[str, Any], domain: str) -> _Found:
     try:
-        mx = Mx(int(entry["priority"]), normal_name(entry["content"]))
+        mx = Mx(int(entry["priority"]), ascii_name(entry["content"]))
         protected = bool((entry.get("meta") or {}).get("read_only"))
         comment = str(entry.get("comment") or "")
         return _Found(entry["id"], mx, int(entry["ttl"]), str(entry.get("modified_on", "")), protected, comment)

@@ -143,10 +143,10 @@ class CloudflareApi:
 
         try:
             raw: Any = client.zones.with_raw_response.list(per_page=ZONES_NAMED + 1)
-            return {str(zone["id"]): normal_name(str(zone["name"])) for zone in _envelope(raw.http_response, list)["result"]}
+            return {str(zone["id"]): ascii_name(str(zone["name"])) for zone in _envelope(raw.http_response, list)["result"]}
         except cloudflare.APIStatusError as error:
             _explain_status(error, "the zones of the token", written=False)
-        except (cloudflare.CloudflareError, KeyError, TypeError) as error:
+        except (cloudflare.CloudflareError, KeyError, TypeError, ValueError) as error:
             raise DnsError(f"Cloudflare does not tell which zones the token sees: {_short(error)}") from error
 
     def name_servers(self, client: cloudflare.Cloudflare) -> tuple[str, ...]:
@@ -252,12 +252,17 @@ def _envelope(response: httpx.Response, kind: type) -> dict[str, Any]:
     return body
 
 
+def ascii_name(name: str) -> str:
+    """A name as DNS has it: Cloudflare shows those of zones, and here and there others, in their own letters. Raises ValueError for one that is none."""
+    return normal_name(name if name.isascii() else name.encode("idna").decode())
+
+
 def _checked(entry: Any, name: str, kind: str) -> dict[str, Any]:
     try:
-        if entry["type"] != kind or normal_name(entry["name"]) != normal_name(name):
+        if entry["type"] != kind or ascii_name(entry["name"]) != normal_name(name):
             raise DnsError(f"Cloudflare listed {entry['type']} {entry['name']} when asked for {kind} {name}")
         return {**entry, "id": str(entry["id"])}
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DnsError(f"Cloudflare listed a record of {kind} {name} that makes no sense ({type(error).__name__})") from error
 
 

@@ -115,6 +115,16 @@ def test_an_automatic_ttl_stays_automatic(token_file: Path) -> None:
         assert {record["ttl"] for record in server.records.values() if record["type"] == "MX"} == {1}
 
 
+def test_names_that_cloudflare_shows_in_their_own_letters_are_read_as_dns_has_them(token_file: Path) -> None:
+    with CloudflareServer.running({DOMAIN: [(10, "Mail.Bücher.example", 60)]}) as server:
+        zone = client(server, token_file)
+        assert zone.read(DOMAIN, DOMAIN) == MxSet.of((10, "mail.xn--bcher-kva.example"), ttl_seconds=60)
+        for record in server.records.values():
+            record["content"] = "mail..bücher.example"
+        with pytest.raises(DnsError, match="makes no sense"):
+            zone.read(DOMAIN, DOMAIN)
+
+
 def test_a_set_larger_than_one_page_is_read_whole(token_file: Path) -> None:
     many = [(number, f"mx{number}.example.net", 60) for number in range(150)]
     with CloudflareServer.running({DOMAIN: many}) as server:
