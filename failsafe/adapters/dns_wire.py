@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import socket
 from typing import TYPE_CHECKING
@@ -36,11 +37,20 @@ def split_address(text: str, port: int = PORT) -> tuple[str, int]:
     return host, int(found) if found else port
 
 
+def is_ip(host: str) -> bool:
+    """Whether it is an IP address, and no name that has yet to be looked up."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def addresses_of(host: str, port: int) -> list[tuple[str, int]]:
     """Every address of a host as (IP, port). Raises DnsError."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise DnsError(
             f"the name server {host} has no address: {error}", mend="check the name, or write its IP address"
         ) from error

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from failsafe.adapters.dns_wire import addresses_of, split_address
+from failsafe.adapters.dns_wire import addresses_of, is_ip, split_address
 from failsafe.dns_ports import Lookup
 from failsafe.errors import DnsError
 from failsafe.model import normal_name
@@ -50,6 +50,7 @@ class NameLookups:
         self._known: dict[tuple[str, str], tuple[threading.Event, list[Lookup]]] = {}
         self._answered: dict[Server, bool] = {}
         self._silences: dict[Server, int] = {}
+        self._addresses: dict[Server, tuple[Server, ...]] = {}  # of servers that were given by name
 
     def ask(self, name: str, kind: str) -> Lookup:
         """Aliases are followed. Never raises."""
@@ -106,7 +107,7 @@ class NameLookups:
         import dns.rcode
 
         own = self._own_servers(name, kind)
-        servers = own or self._resolvers()
+        servers = self._addressed(own) if own else self._resolvers()
         flags = dns.flags.Flag(0) if own else dns.flags.RD | dns.flags.AD
         query = dns.message.make_query(f"{name}.", kind, flags=flags, use_edns=0, payload=1232)
         last: dns.message.Message | None = None
@@ -142,6 +143,13 @@ class NameLookups:
             else:
                 name = name.partition(".")[2]
         return ()
+
+    def _addressed(self, servers: Sequence[Server]) -> tuple[Server, ...]:
+        """Raises DnsError where one that was given by name has no address."""
+        for server in servers:
+            if server not in self._addresses:
+                self._addresses[server] = (server,) if is_ip(server[0]) else tuple(addresses_of(*server))
+        return tuple(each for server in servers for each in self._addresses[server])
 
     def _resolvers(self) -> tuple[Server, ...]:
         if self._resolver is None and self._configured:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from failsafe.adapters.dns_wire import split_address
+from failsafe.adapters.dns_wire import addresses_of, is_ip, split_address
+from failsafe.errors import DnsError
 from failsafe.model import MxSet, ServerAnswer
 
 QUERY_SECONDS = 3.0
@@ -29,8 +30,11 @@ def _ask(name: str, place: tuple[str, int], domain: str, query_seconds: float) -
     import dns.rdatatype
 
     try:
+        host, port = place if is_ip(place[0]) else addresses_of(*place)[0]
         query = dns.message.make_query(domain, "MX")
-        response, _tcp = dns.query.udp_with_fallback(query, place[0], timeout=query_seconds, port=place[1])
+        response, _tcp = dns.query.udp_with_fallback(query, host, timeout=query_seconds, port=port)
+    except DnsError as error:
+        return ServerAnswer(name, None, str(error))
     except (dns.exception.DNSException, OSError, EOFError) as error:
         return ServerAnswer(name, None, f"{type(error).__name__}: {error}")
     if response.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):

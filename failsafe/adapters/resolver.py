@@ -7,9 +7,10 @@ import errno
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from failsafe.adapters.dns_wire import mx_answer, split_address
+from failsafe.adapters.dns_wire import addresses_of, is_ip, mx_answer, split_address
 from failsafe.errors import DnsError
 from failsafe.model import ServerAnswer, normal_name
 
@@ -38,7 +39,7 @@ class _Server:
 
 
 class AuthoritativeServers:
-    """`nameservers` are asked instead of the delegated ones; `zone` is looked up (by SOA) where it is left out."""
+    """`nameservers` (addresses, or names of which every address is asked) instead of the delegated ones; `zone` is looked up (by SOA) where it is left out."""
 
     def __init__(
         self,
@@ -48,7 +49,7 @@ class AuthoritativeServers:
         query_seconds: float = QUERY_SECONDS,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._fixed = tuple(_Server("", *split_address(text)) for text in nameservers)
+        self._given = tuple(_given(text) for text in nameservers)
         self._zone = zone
         self._query_seconds = query_seconds
         self._monotonic = monotonic
@@ -68,14 +69,16 @@ class AuthoritativeServers:
         return tuple((heard or unheard) + lost)
 
     def _servers(self, domain: str) -> tuple[_Server, ...]:
-        if self._fixed:
-            return self._fixed
+        if self._given and all(server.host for server in self._given):
+            return self._given
         now = self._monotonic()
         known = self._known.get(domain)
         if known is not None and now - known[0] < FRESH_SECONDS:
             return known[1]
+        before = () if known is None else known[1]
         try:
-            servers = _remembered(_delegated(self._zone or find_zone(domain)), () if known is None else known[1])
+            found = _addressed(self._given, before) if self._given else _delegated(self._zone or find_zone(domain))
+            servers = _remembered(found, before)
         except DnsError:
             if known is None:
                 raise
@@ -103,7 +106,7 @@ class AuthoritativeServers:
                 return ServerAnswer(str(server), None, str(fault))
             except dns.exception.Timeout:
                 error = f"no answer within {self._query_seconds:g} s"
-            except (dns.exception.DNSException, OSError, EOFError) as fault:
+            except (dns.exception.DNSException, OSError, EOFError, ValueError) as fault:
                 if ":" in server.host and isinstance(fault, OSError) and fault.errno in _NO_ROUTE:
                     return None
                 error = f"{type(fault).__name__}: {fault}"
@@ -166,6 +169,35 @@ def _delegated(zone: str) -> tuple[_Server, ...]:
     if not any(server.host for server in found):
         raise DnsError(f"no name server of {zone} has an address ({', '.join(names)})", mend="check the zone's delegation")
     return tuple(found)
+
+
+def _given(text: str) -> _Server:
+    """One of `nameservers`; without a host where a name was given, which is looked up when it is asked."""
+    host, port = split_address(text)
+    return _Server("", host, port) if is_ip(host) else _Server(normal_name(host), "", port)
+
+
+def _addressed(given: tuple[_Server, ...], known: tuple[_Server, ...]) -> tuple[_Server, ...]:
+    """Every address of those that were given by name. Raises DnsError where none of all has one."""
+    import dns.exception
+    import dns.resolver
+
+    named = {server.name for server in known if server.host}
+    try:
+        resolver = dns.resolver.Resolver()
+    except dns.exception.DNSException as error:
+        raise DnsError("this machine has no resolver (/etc/resolv.conf)") from error
+    found: list[_Server] = []
+    for server in given:
+        hosts = [server.host] if server.host else _hosts(resolver, server.name)
+        if not any(hosts) and server.name not in named:
+            with suppress(DnsError):  # it may be known to this machine alone (/etc/hosts)
+                hosts = [host for host, _port in addresses_of(server.name, server.port)]
+        found += [replace(server, host=host) for host in hosts]
+    if not any(server.host for server in (*found, *known)):
+        names = ", ".join(server.name for server in given)
+        raise DnsError(f"none of the configured name servers has an address ({names})", mend="check `nameservers` of the domain")
+    return tuple(found[:MOST_ADDRESSES])
 
 
 def _hosts(resolver: object, name: str) -> list[str]:

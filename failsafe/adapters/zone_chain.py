@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from failsafe.adapters.dns_wire import split_address
+from failsafe.adapters.dns_wire import is_ip, split_address
 from failsafe.dns_ports import Lookups
 from failsafe.errors import DnsError
 from failsafe.failover.domain_checks.delegation import Delegated
@@ -171,11 +171,12 @@ def _names_of(response: dns.message.Message, zone: str) -> tuple[str, ...]:
 
 
 def _places(servers: Sequence[str], lookups: Lookups) -> list[Server]:
-    """Addresses of servers that are named, or given as `127.0.0.1:5353`."""
+    """Addresses of servers that are named (`ns1.example.net`, `ns1.example.net:53`), or given as `127.0.0.1:5353`."""
     found: list[Server] = []
     for text in servers:
-        if any(letter.isalpha() for letter in text) and ":" not in text:
-            found += [(each, DNS_PORT) for kind in ("A", "AAAA") for each in lookups.ask(text, kind).records[:1]]
+        host, port = split_address(text, DNS_PORT)
+        if is_ip(host):
+            found.append((host, port))
         else:
-            found.append(split_address(text))
+            found += [(each, port) for kind in ("A", "AAAA") for each in lookups.ask(host, kind).records[:1]]
     return found

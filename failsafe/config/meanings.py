@@ -107,7 +107,7 @@ TABLES: dict[str, dict[str, str]] = {
         "verify_for": "how long the name servers may take to show a change",
         "min_dwell": "no second flip within this time",
         "flips_per_day": "no more flips in 24 hours",
-        "nameservers": "the authoritative servers to ask; left out: found in DNS",
+        "nameservers": "the authoritative servers to ask, by address or by name; left out: found in DNS",
         "dkim_selectors": "the primary's; left out: the layout's own",
         "secondary_spf": "what the secondary's mail needs in SPF; left out: known of its provider",
         "secondary_dkim": "the secondary's selectors; left out: known of its provider",

@@ -11,6 +11,8 @@ import dns.query
 import dns.tsig
 import pytest
 
+from failsafe.adapters.lookups import NameLookups
+from failsafe.adapters.public_resolvers import ask_public
 from failsafe.adapters.resolver import AuthoritativeServers
 from failsafe.errors import DnsError, OutcomeUnknown, SecretError
 from failsafe.failover.prove import prove_cas
@@ -109,6 +111,25 @@ def test_every_authoritative_server_is_asked_and_silent_ones_are_named(server: N
     assert answers[0].mx == PEACE
     assert answers[1].mx is None
     assert answers[1].error
+
+
+def test_a_server_that_is_given_by_name_is_asked_by_whoever_asks(server: NameServer) -> None:
+    named = f"localhost:{server.address.rpartition(':')[2]}"  # known to this machine alone (/etc/hosts)
+    answers = AuthoritativeServers([named], query_seconds=0.5).mx(ZONE)
+    assert PEACE in [answer.mx for answer in answers]
+    assert {answer.nameserver.partition(" ")[0] for answer in answers} == {"localhost"}
+    assert PEACE in [answer.mx for answer in AuthoritativeServers(["127.0.0.1:1", named], query_seconds=0.5).mx(ZONE)]
+    assert NameLookups(own={ZONE: [named]}).ask(ZONE, "MX").records == ("10 mail.example.org",)
+    assert ask_public([named], ZONE, 0.5)[0].mx == PEACE
+
+
+def test_a_server_given_by_a_name_that_is_none_is_told_and_ends_nothing() -> None:
+    with pytest.raises(DnsError, match=r"none of the configured name servers has an address \(nowhere\.invalid\)"):
+        AuthoritativeServers(["nowhere.invalid:53"]).mx(ZONE)
+    answers = AuthoritativeServers(["127.0.0.1:1", "nowhere.invalid:53"], query_seconds=0.2).mx(ZONE)
+    assert [(answer.nameserver, answer.mx) for answer in answers] == [("127.0.0.1:1", None), ("nowhere.invalid", None)]
+    assert "no address" in NameLookups(own={ZONE: ["nowhere.invalid:53"]}).ask(ZONE, "MX").error
+    assert "no address" in ask_public(["nowhere.invalid:53"], ZONE, 0.2)[0].error
 
 
 def test_a_server_that_is_not_authoritative_is_no_witness(server: NameServer) -> None:
