@@ -23,6 +23,8 @@ from failsafe.backup.vanished import REPLACED, SAME, VANISHED, find_vanished
 from failsafe.mail.maildir import folder_name, parse_keywords, parse_subscriptions
 from failsafe.mail.manifest import FileRef, FolderManifest, MailboxManifest
 
+TOGETHER = 1_000  # entries that are made into lines at a time
+
 
 class Keeper:
     """Works on one inventory during one pull. Nothing is committed here but by the caller."""
@@ -285,23 +287,25 @@ class Keeper:
 
     def _write_shards(self, folder: int) -> None:
         book = ShardBook(self.db)
+        ((letters,),) = self.inventory.rows("SELECT letters FROM folder WHERE id = ?", folder)
+        made = EntryLines(tuple(json.loads(letters)))
         for bucket in book.stale(folder):
-            book.written(folder, bucket, self.staging.write_lines(self._lines(folder, bucket)))
+            book.written(folder, bucket, self.staging.write_lines(self._lines(folder, bucket, made)))
         shards = tuple(book.names(folder))
         count = self.inventory.count("entry WHERE folder = ?", folder)
         self.db.execute("UPDATE folder SET shards = ?, messages = ?, dirty = 0 WHERE id = ?", (json.dumps(shards), count, folder))
 
-    def _lines(self, folder: int, bucket: int) -> Iterator[Line]:
+    def _lines(self, folder: int, bucket: int, made: EntryLines) -> Iterator[Line]:
         which, values = place(bucket)
-        names = tuple(json.loads(self.db.execute("SELECT letters FROM folder WHERE id = ?", (folder,)).fetchone()[0]))
-        made = EntryLines(names)
-        for row in self.db.execute(
+        rows = self.db.execute(
             "SELECT e.base, e.size, e.mtime, e.letters, e.uid, e.content, c.canonical, e.gone_at FROM entry e "
             f"LEFT JOIN content c ON c.id = e.content WHERE e.folder = ? AND {which}",
             (folder, *values),
-        ):
-            assert row[6] is not None, f"message {row[5].hex()} is in no segment"
-            yield made.line(*row)
+        )
+        while some := rows.fetchmany(TOGETHER):
+            lost = next((row[5] for row in some if row[6] is None), None)
+            assert lost is None, f"message {lost.hex()} is in no segment"
+            yield from made.lines(some)
 
     def _write_mailbox(self, number: int, path: str, layout: str) -> str:
         files = self.inventory.files(control_origin(path))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import bisect
+import contextlib
 import hashlib
 import heapq
 import itertools
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -31,14 +33,17 @@ def shards_of(lines: Iterable[Line], temporary: Path) -> Iterator[bytes]:
     Entries with a UID go by uid // UIDS_PER_SHARD. Those without go last, by the SHA-256 of their names: one shard up to as many, else 16,
     256, … so that a folder whose server never numbered anything is cut as small.
     """
-    with tempfile.TemporaryFile(dir=temporary) as spill:
-        unnumbered, ordered = _sorted_lines(lines, spill)
+    with contextlib.ExitStack() as spilled:
+        unnumbered, ordered = _sorted_lines(lines, lambda: spilled.enter_context(tempfile.TemporaryFile(dir=temporary)))
         digits = next(digits for digits in itertools.count() if unnumbered <= UIDS_PER_SHARD * 16**digits)
 
         def bucket(line: Line) -> str:
             key = line[0]
             return str(int(key[1:11]) // UIDS_PER_SHARD) if key[0] == "0" else "-" + key[1 : 1 + digits]
 
+        if isinstance(ordered, list) and ordered and bucket(ordered[0]) == bucket(ordered[-1]):  # as it is where one is rewritten
+            yield b"".join([encoded for _, encoded in ordered])
+            return
         for _, shard in itertools.groupby(ordered, bucket):
             yield b"".join(encoded for _, encoded in shard)
 
@@ -48,25 +53,28 @@ def sort_key(uid: int | None, name: bytes, id_: str) -> str:
     return f"0{uid:010d}" if uid is not None else f"1{hashlib.sha256(name).hexdigest()}{id_}"
 
 
-def _sorted_lines(lines: Iterable[Line], spill: IO[bytes]) -> tuple[int, Iterator[Line]]:
-    """How many entries have no UID, and all (sort key, encoded line) in order: an external merge sort."""
-    unnumbered = 0
+def _sorted_lines(lines: Iterable[Line], spilling: Callable[[], IO[bytes]]) -> tuple[int, Iterable[Line]]:
+    """How many entries have no UID, and all (sort key, encoded line) in order: a list, or an external merge sort."""
+    lines = iter(lines)
+    run = sorted(itertools.islice(lines, RUN))
+    unnumbered = _unnumbered(run)
+    if len(run) < RUN:
+        return unnumbered, run
+    spill = spilling()
     starts: list[int] = []
-    run: list[Line] = []
-    for line in lines:
-        if len(run) == RUN:
-            starts.append(spill.tell())
-            spill.writelines(key.encode("ascii") + b"\t" + encoded for key, encoded in sorted(run))
-            run = []
-        unnumbered += line[0][0] == "1"
-        run.append(line)
-    run.sort()
-    if not starts:
-        return unnumbered, iter(run)
+    while run:
+        starts.append(spill.tell())
+        spill.writelines(key.encode("ascii") + b"\t" + encoded for key, encoded in run)
+        run = sorted(itertools.islice(lines, RUN))
+        unnumbered += _unnumbered(run)
     spill.flush()
     ends = [*starts[1:], spill.tell()]
-    runs = [_read_run(spill.fileno(), start, end) for start, end in zip(starts, ends, strict=True)]
-    return unnumbered, heapq.merge(*runs, run)
+    return unnumbered, heapq.merge(*[_read_run(spill.fileno(), start, end) for start, end in zip(starts, ends, strict=True)])
+
+
+def _unnumbered(run: list[Line]) -> int:
+    """How many of these, which are in order, have no UID."""
+    return len(run) - bisect.bisect_left(run, ("1",))
 
 
 def _read_run(handle: int, start: int, end: int) -> Iterator[Line]:

@@ -32,7 +32,8 @@ def test_a_line_is_the_one_of_its_entry(
     name = base.decode("utf-8", "surrogateescape")
     marks = flags_of(letters), keywords_of(letters, NAMES)
     entry = Entry(uid, content.hex(), canonical.hex(), *marks, mtime, name, size, gone_at)
-    assert EntryLines(NAMES).line(base, size, mtime, letters, uid, content, canonical, gone_at) == line_of(entry)
+    row = (base, size, mtime, letters, uid, content, canonical, gone_at)
+    assert EntryLines(NAMES).lines([row, row]) == [line_of(entry)] * 2
 
 
 @pytest.mark.parametrize(
@@ -50,4 +51,4 @@ def test_what_no_reader_would_take_is_refused_here_too(what: str, value: object)
         "gone_at": None,
     }
     with pytest.raises(ArchiveError):
-        EntryLines(NAMES).line(**{**row, what: value})  # type: ignore[arg-type]
+        EntryLines(NAMES).lines([tuple({**row, what: value}.values())])  # type: ignore[list-item]
