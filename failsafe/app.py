@@ -46,6 +46,7 @@ class App:
         self.config = config
         self.config_file = config_file
         self.clock = SystemClock()
+        self.ahead: dict[str, MailHost] = {}  # where a login was begun already
 
     # -- places ----------------------------------------------------------------------------------------------------------
 
@@ -186,6 +187,8 @@ class App:
 
     def mail_host(self, name: str, *, silence: float = 120.0) -> MailHost:
         """The machine that holds this server's mail: over SSH, or this one. After `silence` seconds without a byte a connection counts as dead."""
+        if name in self.ahead:
+            return self.ahead[name]
         server = self.server(name)
         if server.ssh is None:
             from failsafe.adapters.local import LocalHost

@@ -21,6 +21,7 @@ from failsafe.ports import Channel, MailHost
 
 VERSION = 3  # of the protocol; serverside.VERSION is the other end
 BOOTSTRAP = "import sys,zlib;s=sys.stdin.buffer;exec(compile(zlib.decompress(s.read(int(s.readline()))),'failsafe','exec'),{'__name__':'__main__','SENT':True})"
+COMMAND = ("python3", "-I", "-c", BOOTSTRAP)
 WHOLE = struct.Struct(">QqQH")  # as in serverside/ground.py; the name and the content of a small file follow
 ENTRY = struct.Struct(">BQqQH")  # as in serverside/ground.py
 SPOOL = 1 << 20  # bytes of a message that stay in memory; a larger one waits in a temporary file
@@ -115,7 +116,7 @@ class ServerSession(Questions):
         self.host = host
         self._asked = 0  # requests whose answers have not been read to their ends
         program = packed_program()
-        self._channel: Channel = host.open(["python3", "-I", "-c", BOOTSTRAP])
+        self._channel: Channel = host.open(COMMAND)
         self._frames = Frames(self._channel, host.name)
         try:
             self._channel.send(b"%d\n" % len(program) + program)

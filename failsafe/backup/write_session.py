@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from failsafe.backup.frames import CHATTER, Frames
-from failsafe.backup.protocol import BOOTSTRAP
+from failsafe.backup.protocol import COMMAND
 from failsafe.backup.serverwrite import packed_program
 from failsafe.errors import ServerSideError
 from failsafe.ports import Channel, MailHost
@@ -63,7 +63,7 @@ class WriteSession:
     def __init__(self, host: MailHost) -> None:
         self.host = host
         program = packed_program()
-        self._channel: Channel = host.open(["python3", "-I", "-c", BOOTSTRAP])
+        self._channel: Channel = host.open(COMMAND)
         self._frames = Frames(self._channel, host.name)
         try:
             self._channel.send(b"%d\n" % len(program) + program)

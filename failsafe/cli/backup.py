@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -11,6 +12,9 @@ from failsafe.cli.common import JSON_OPTION, answer, answer_json, open_app, prog
 from failsafe.cli.names import repositories, servers
 from failsafe.cli.search import for_terminal
 from failsafe.errors import EXIT_EXTERNAL, EXIT_FINDINGS, EXIT_OK, UsageError
+
+if TYPE_CHECKING:
+    from failsafe.app import App
 
 app = verbs_app()
 SERVERS = typer.Argument(None, autocompletion=servers, metavar="[SERVER]…", help="Which mail servers (default: all).")
@@ -40,8 +44,6 @@ def backup(
               failsafe backup vps --json
               failsafe backup --repository offsite
     """
-    from failsafe.backups import back_up
-
     everything = open_app()
     names = list(servers or []) or sorted(everything.config.mail_server)
     if not names:
@@ -55,12 +57,33 @@ def backup(
     for name in names:
         shown = progress(quiet=as_json)
         try:
-            report = back_up(everything, name, shown, say, by_hand=not scheduled)
+            with _logged_in_ahead(everything, name):
+                from failsafe.backups import back_up
+
+                report = back_up(everything, name, shown, say, by_hand=not scheduled)
         finally:
             shown.close()
         _show(report, as_json=as_json)
         worst = max(worst, report.exit_code, EXIT_FINDINGS if report.skipped and not scheduled else EXIT_OK)
     raise typer.Exit(worst)
+
+
+@contextmanager
+def _logged_in_ahead(everything: App, server: str) -> Iterator[None]:
+    """Begins at once to log in where this server's files are read over SSH, while what its backup needs is still being loaded."""
+    table = everything.server(server)
+    if table.ssh is None or table.layout == "imap":
+        yield
+        return
+    from failsafe.adapters.login_ahead import LoginAhead
+    from failsafe.backup.protocol import COMMAND
+
+    login = everything.ahead[server] = LoginAhead(everything.mail_host(server), COMMAND)
+    try:
+        yield
+    finally:
+        del everything.ahead[server]
+        login.drop()
 
 
 def _catch_up(everything: Any, repository: str, servers: Sequence[str], *, as_json: bool, scheduled: bool) -> int:
