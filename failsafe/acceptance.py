@@ -10,7 +10,7 @@ from failsafe.adapters.lock import FileLock
 from failsafe.app import App
 from failsafe.backup.clocks import accept_clocks
 from failsafe.backup.guardbook import GuardBook
-from failsafe.backup.guards import REPOSITORY
+from failsafe.backup.guards import ABOUT, REPOSITORY
 from failsafe.backup.inventory import Inventory
 from failsafe.backups import HEAVY_LOCK
 from failsafe.errors import Refused, UsageError
@@ -18,7 +18,8 @@ from failsafe.repositories import keep_guards
 
 LOCK_WAIT_SECONDS = 10.0  # for a backup or check that is about to end
 HOST_KEY, UNKNOWN = "host-key-changed", "repository-unknown"
-FINGERPRINT = re.compile(r"(\S+) (SHA256:[A-Za-z0-9+/]+)")  # the first in a guard's text is the new one
+# A key. In the text of a guard that an earlier version raised, the first one is the new one.
+FINGERPRINT = re.compile(r"(\S+) (SHA256:[A-Za-z0-9+/]+)")
 
 
 def accept(app: App, server: str, what: str, mailbox: str | None, tell: Callable[[str], None]) -> str:
@@ -90,7 +91,7 @@ def _accept_host_key(app: App, server: str, inventory: Inventory, tell: Callable
     if standing is None:
         return ""
     host, file = app.ssh_place(server)
-    named = FINGERPRINT.search(standing.text)
+    named = FINGERPRINT.search(inventory.get(ABOUT.format(HOST_KEY)) or standing.text)
     shown = shown_key(*host, kinds=(named[1],) if named else ())
     old = ", ".join(f"{key.kind} {key.fingerprint}" for key in known_keys(file, *host)) or "none"
     tell(f"known until now: {old}")

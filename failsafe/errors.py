@@ -108,11 +108,14 @@ class LoginRefused(SshError):
 
 
 class HostKeyError(SshError):
-    """The server's host key is unknown or, with `changed`, not the one we know. Never worked around."""
+    """The server's host key is unknown or, with `changed`, not the one we know. Never worked around.
 
-    def __init__(self, message: str, *, mend: str = "", transient: bool = True, changed: bool = False) -> None:
+    `shown`: the key that it showed instead, as "KIND SHA256:…".
+    """
+
+    def __init__(self, message: str, *, mend: str = "", transient: bool = True, changed: bool = False, shown: str = "") -> None:
         super().__init__(message, mend=mend, transient=transient)
-        self.changed = changed
+        self.changed, self.shown = changed, shown
 
 
 class ServerSideError(ExternalError):

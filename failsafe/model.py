@@ -175,10 +175,19 @@ def normal_name(name: str) -> str:
 class Sign(StrEnum):
     """What evidence says beside its class, for whoever goes by it. The text says it to a person; nobody reads it there."""
 
-    NONE = ""
     STANDS = "stands"  # of unknown: the server answers elsewhere, so whoever saw that is a witness of its death
     ANSWERED = "answered"  # of down: somebody took the call, and did not serve it
+    PORT_25_BLOCKED = "port-25-blocked"  # on the way: another exchange could not be reached on it either
+    PORT_25_WORKS = "port-25-works"  # of one that could not be reached: another exchange was
     LOGIN_REFUSED = "login-refused"  # it is not tried again before the password changes, or a week has passed
+    REFUSED_FOR_NOW = "refused-for-now"  # of probe-blocked: with a 4xx, which may be a name server's bad minute
+    SAYS_BANNED = "says-banned"  # of banned: the server's own words, not what its list of bans or its silence told
+    COUNTED = "counted"  # the recipient was refused with a code that fail2ban's filter for Postfix may count
+    BAD_CERTIFICATE = "bad-certificate"  # one that does not verify was shown
+    BROKEN_TLS = "broken-tls"  # STARTTLS is offered and does not work
+
+
+TESTIMONY = frozenset({Sign.STANDS, Sign.ANSWERED, Sign.PORT_25_BLOCKED, Sign.PORT_25_WORKS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +203,8 @@ class Evidence:
     target: str = ""  # "mail.example.org:25"
     seconds: float = 0.0
     transcript: str = ""  # the session, credentials removed
-    sign: Sign = Sign.NONE
+    signs: frozenset[Sign] = frozenset()
+    tls_fault: str = ""  # of inbound mail, with BAD_CERTIFICATE or BROKEN_TLS: what was wrong, for a person
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,3 +391,5 @@ class DomainRecord:
     )
     observed: tuple[ObservedFlip, ...] = ()  # the newest last
     attempted_at: datetime | None = None  # when what is in `attempted` was planned
+    bouncing: bool = False  # when the last plan was begun, the primary refused mail for good (5xx), so senders got it back
+    store_lost: bool = False  # of a halted one: the primary came back without its mail

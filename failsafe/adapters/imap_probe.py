@@ -40,9 +40,9 @@ _NOT_OUR_PASSWORD = re.compile(
 class _Seen(Exception):
     """The probe is decided."""
 
-    def __init__(self, seen: ProbeClass, text: str, sign: Sign = Sign.NONE) -> None:
+    def __init__(self, seen: ProbeClass, text: str, *signs: Sign) -> None:
         super().__init__(text)
-        self.seen, self.text, self.sign = seen, text, sign
+        self.seen, self.text, self.signs = seen, text, frozenset(signs)
 
 
 class ImapProbe:
@@ -79,7 +79,7 @@ class ImapProbe:
         seconds = round(time.monotonic() - started, 3)
         told = "\n".join(steps)
         return Evidence(
-            self._server, self._vantage, Axis.ACCESS, found.seen, now, found.text, self.target, seconds, told, found.sign
+            self._server, self._vantage, Axis.ACCESS, found.seen, now, found.text, self.target, seconds, told, found.signs
         )
 
     def _look(self, steps: list[str]) -> None:
@@ -171,7 +171,7 @@ def _told(seen: ProbeClass, what: str, leave: tuple[type[Exception], ...] = ()) 
         raise
     except ssl.SSLCertVerificationError as error:
         # People still read their mail after clicking a warning away, so this is not down; the password stayed here.
-        raise _Seen(ProbeClass.DEGRADED, f"{CERTIFICATE_FAULT}: {error.verify_message}") from error
+        raise _Seen(ProbeClass.DEGRADED, f"{CERTIFICATE_FAULT}: {error.verify_message}", Sign.BAD_CERTIFICATE) from error
     except TimeoutError as error:
         raise _Seen(seen, f"{what}: no answer in time") from error
     except _library_errors() as error:

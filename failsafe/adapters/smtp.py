@@ -32,7 +32,7 @@ from failsafe.adapters.tls_faults import TlsFaults
 from failsafe.adapters.turns import turn
 from failsafe.adapters.way import DIRECT, Way
 from failsafe.errors import ConfigError
-from failsafe.mail.replies import CERTIFICATE_FAULT, STARTTLS_FAULT, Reply, Stage, classify, printable, temporary
+from failsafe.mail.replies import CERTIFICATE_FAULT, STARTTLS_FAULT, Judged, Reply, Stage, classify, printable, temporary
 from failsafe.model import Axis, Evidence, ProbeClass, Sign
 
 
@@ -72,7 +72,9 @@ class SmtpSight:
     transcript: str = ""
     seconds: float = 0.0
     connected: bool = False  # somebody answered the call, whatever was said then
-    sender_unknown: str = ""  # what was said, where it was that the sender's domain is not found (4.1.8)
+    signs: frozenset[Sign] = frozenset()
+    tls_fault: str = ""  # what was wrong with it at this address or, where several were tried, at another one
+    sender_unknown: Judged | None = None  # what the answer means where the sender's domain is not found there (4.1.8)
 
     @property
     def tls_verified(self) -> bool:
@@ -82,7 +84,6 @@ class SmtpSight:
 _PLAIN = re.compile(r"[!-;=?-~]+")  # printable ASCII without spaces and angle brackets
 TLS_VERIFIED = "verified"
 TLS_NOT_OFFERED = "not offered"
-_TLS_TOLD = re.compile(rf"; but ({CERTIFICATE_FAULT}|{STARTTLS_FAULT}): ([^;]+)")
 # A sender stops here: the message is taken, or refused by somebody who was asked properly.
 _FINAL = frozenset({ProbeClass.UP, ProbeClass.GREYLISTED, ProbeClass.LYING, ProbeClass.PROBE_BLOCKED, ProbeClass.BANNED})
 _TELLING = (ProbeClass.DEGRADED, ProbeClass.DOWN, ProbeClass.UNKNOWN)  # which failure is told where several addresses failed
@@ -141,11 +142,10 @@ class SmtpProbe:
     def server(self) -> str:
         return self._server
 
-    def remember(self, text: str) -> None:
-        """The text of evidence that an earlier process left: TLS that was broken then is not tried anew for that."""
-        told = _TLS_TOLD.search(text)
-        if told is not None:
-            self._tls_faults.tell(TlsFault(told[2], certificate=told[1] == CERTIFICATE_FAULT))
+    def remember(self, seen: Evidence) -> None:
+        """Evidence that an earlier process left: TLS that was broken then is not tried anew for that."""
+        if seen.signs & {Sign.BAD_CERTIFICATE, Sign.BROKEN_TLS}:
+            self._tls_faults.tell(TlsFault(seen.tls_fault, certificate=Sign.BAD_CERTIFICATE in seen.signs))
 
     def probe(self, now: datetime, held: Evidence | None = None) -> Evidence:
         """One look; never raises for anything that a server or a network can do. Keep the object: it remembers broken TLS.
@@ -160,7 +160,7 @@ class SmtpProbe:
         sight = self.look(ask=held is None)
         if held is not None and sight.seen is ProbeClass.UP:
             told = f"{sight.transcript}\n-: the recipient was not asked for this time: each refusal may count for a ban; what was said before holds"
-            sight = replace(sight, seen=held.seen, text=held.text, transcript=told)
+            sight = replace(sight, seen=held.seen, text=held.text, signs=held.signs, tls_fault=held.tls_fault, transcript=told)
         return self._evidence(sight, now), sight.connected
 
     def not_tried(self, now: datetime) -> Evidence:
@@ -178,7 +178,8 @@ class SmtpProbe:
             self.target,
             round(sight.seconds, 3),
             sight.transcript,
-            Sign.ANSWERED if sight.connected and sight.seen is ProbeClass.DOWN else Sign.NONE,
+            sight.signs | ({Sign.ANSWERED} if sight.connected and sight.seen is ProbeClass.DOWN else set()),
+            sight.tls_fault,
         )
 
     def look(self, *, ask: bool = True) -> SmtpSight:
@@ -220,11 +221,12 @@ class SmtpProbe:
         if isinstance(second, TlsFault):
             second = self._attempt(course, None)
         assert isinstance(second, SmtpSight)
-        what = CERTIFICATE_FAULT if first.certificate else STARTTLS_FAULT
+        what, sign = (CERTIFICATE_FAULT, Sign.BAD_CERTIFICATE) if first.certificate else (STARTTLS_FAULT, Sign.BROKEN_TLS)
         seen = second.seen
         if seen is ProbeClass.LYING and not first.certificate:
             seen = ProbeClass.DOWN  # it insists on a TLS that does not work: senders wait, they do not bounce
-        return replace(second, seen=seen, text=f"{second.text}; but {what}: {fault}", tls=fault)
+        text = f"{second.text}; but {what}: {fault}"
+        return replace(second, seen=seen, text=text, tls=fault, tls_fault=fault, signs=second.signs | {sign})
 
     def _attempt(self, course: _Course, context: ssl.SSLContext | None) -> SmtpSight | TlsFault:
         transcript = Transcript()
@@ -262,14 +264,14 @@ class SmtpProbe:
     def _of_their_resolver(self, sight: SmtpSight, whole: Deadline) -> SmtpSight:
         """A sender whose domain "is not found" there, and is found from here, is no fault of this prober."""
         domain = self._sender.rpartition("@")[2]
-        if sight.seen is not ProbeClass.PROBE_BLOCKED or not domain or not sight.sender_unknown:
+        if sight.seen is not ProbeClass.PROBE_BLOCKED or not domain or sight.sender_unknown is None:
             return sight
         try:
             self._way.look_up(domain, 25, whole.sooner(self._patience.look_up))
         except CannotLook:
             return sight
-        text = f"{sight.sender_unknown}; {domain} is found from here, so its resolver does not work"
-        return replace(sight, seen=ProbeClass.DEGRADED, text=text)
+        text = f"{sight.sender_unknown.text}; {domain} is found from here, so its resolver does not work"
+        return replace(sight, seen=ProbeClass.DEGRADED, text=text, signs=sight.sender_unknown.signs)
 
 
 class _Session:
@@ -330,8 +332,8 @@ class _Session:
                 self._wire.command("QUIT", self._patience.command)
         except WireFault:
             pass
-        unknown = temporary(self.stage, decisive).text if decisive.enhanced == "4.1.8" else ""
-        return SmtpSight(judged.seen, text, self.tls, self._certificate_until, sender_unknown=unknown)
+        unknown = temporary(self.stage, decisive) if decisive.enhanced == "4.1.8" else None
+        return SmtpSight(judged.seen, text, self.tls, self._certificate_until, signs=judged.signs, sender_unknown=unknown)
 
 
 def _combined(sights: Sequence[SmtpSight]) -> SmtpSight:
@@ -342,7 +344,12 @@ def _combined(sights: Sequence[SmtpSight]) -> SmtpSight:
     if last.seen not in _FINAL:
         last = min(reversed(sights), key=lambda sight: _TELLING.index(sight.seen))
     others = [sight.text for sight in sights if sight is not last and sight.text != last.text]
-    last = replace(last, connected=any(sight.connected for sight in sights))
+    last = replace(
+        last,
+        connected=any(sight.connected for sight in sights),
+        signs=last.signs.union(*(sight.signs for sight in sights)),
+        tls_fault=last.tls_fault or next((sight.tls_fault for sight in sights if sight.tls_fault), ""),
+    )
     return replace(last, text="; ".join([last.text, *(f"before that: {text}" for text in others)])) if others else last
 
 

@@ -260,13 +260,14 @@ def known_hosts_file(configured: Path | None) -> Path:
 
 
 def _changed(where: str, shown: paramiko.PKey, known: paramiko.PKey) -> HostKeyError:
+    seen = f"{shown.get_name()} {shown.fingerprint}"
     return HostKeyError(
-        f"{where} shows another host key than the one we know: {shown.get_name()} {shown.fingerprint} (known: {known.get_name()} "
-        f"{known.fingerprint})",
+        f"{where} shows another host key than the one we know: {seen} (known: {known.get_name()} {known.fingerprint})",
         mend="if the server was reinstalled, compare this fingerprint on its console, then: failsafe accept SERVER --what host-key "
         "--reason TEXT; if not, somebody may be in between",
         transient=False,
         changed=True,
+        shown=seen,
     )
 
 

@@ -74,7 +74,7 @@ class SubmissionProbe:
         return f"{self._login.user} at {places}" if self._login else places
 
     def probe(self, now: datetime) -> Evidence:
-        """One look; never raises for anything that a server or a network can do. A refused login gives text that `rounds` knows."""
+        """One look; never raises for anything that a server or a network can do. A refused login is a sign that `rounds` knows."""
         started = time.monotonic()
         transcripts: list[str] = []
         try:
@@ -94,7 +94,7 @@ class SubmissionProbe:
             self.target,
             seconds,
             transcript,
-            found.sign,
+            found.signs,
         )
 
     def _look_at_all(self, password: Secret | None, transcripts: list[str]) -> Judged:
@@ -102,7 +102,7 @@ class SubmissionProbe:
         for place in self._places:
             name = f"{place.host}:{place.port}"
             seen.append((name, self._look_at_place(place, password, transcripts)))
-            if seen[-1][1].seen in _ENDS_THE_LOOK or seen[-1][1].sign is Sign.LOGIN_REFUSED:
+            if seen[-1][1].seen in _ENDS_THE_LOOK or Sign.LOGIN_REFUSED in seen[-1][1].signs:
                 return seen[-1][1]
         return _combined(seen)
 
@@ -151,8 +151,9 @@ class _Session:
             return self._converse(place, context)
         except TlsFault as fault:
             # People still send after clicking a warning away, so a certificate alone is not down; the password stayed here.
-            seen = ProbeClass.DEGRADED if fault.certificate else ProbeClass.DOWN
-            return Judged(seen, f"{CERTIFICATE_FAULT}: {fault}" if fault.certificate else printable(str(fault)))
+            if fault.certificate:
+                return Judged(ProbeClass.DEGRADED, f"{CERTIFICATE_FAULT}: {fault}", frozenset({Sign.BAD_CERTIFICATE}))
+            return Judged(ProbeClass.DOWN, printable(str(fault)))
         except NotMail as fault:
             return Judged(ProbeClass.UNKNOWN, f"a web server answers, as a captive portal does: {fault}")
         except WireFault as fault:
@@ -202,7 +203,7 @@ class _Session:
         said = printable(self._transcript.without_secrets(answer.said))
         if answer.code >= 500 and not says_banned(answer):  # whatever the reason: nothing is gained by asking again
             text = f"login refused for {user}: {said}; check the probe's password_file, and that this mailbox may send"
-            return self._leave(answer, Judged(ProbeClass.UNKNOWN, text, Sign.LOGIN_REFUSED))
+            return self._leave(answer, Judged(ProbeClass.UNKNOWN, text, frozenset({Sign.LOGIN_REFUSED})))
         if answer.code == 454:
             return self._leave(answer, Judged(ProbeClass.DEGRADED, f"logins are put off: {said}"))
         return self._leave(answer)
@@ -219,7 +220,7 @@ class _Session:
                 self._wire.command("QUIT", COMMAND_SECONDS)
         except WireFault:
             pass
-        return Judged(judged.seen, self._transcript.without_secrets(judged.text), judged.sign)
+        return Judged(judged.seen, self._transcript.without_secrets(judged.text), judged.signs)
 
 
 def _combined(seen: Sequence[tuple[str, Judged]]) -> Judged:
@@ -230,7 +231,8 @@ def _combined(seen: Sequence[tuple[str, Judged]]) -> Judged:
     if worst is ProbeClass.DOWN and any(judged.seen is not ProbeClass.DOWN for _, judged in seen):
         worst = ProbeClass.DEGRADED
     told = [(name, judged) for name, judged in seen if judged.seen is not ProbeClass.UP] or list(seen)
-    return Judged(worst, "; ".join(f"{name}: {judged.text}" for name, judged in told))
+    signs = frozenset[Sign]().union(*(judged.signs for _, judged in told))
+    return Judged(worst, "; ".join(f"{name}: {judged.text}" for name, judged in told), signs)
 
 
 def _encoded(words: str) -> str:

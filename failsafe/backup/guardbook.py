@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from failsafe.backup.guards import TOLD, Standing, join_alike, lifted_event, raised_event
+from failsafe.backup.guards import ABOUT, TOLD, Standing, join_alike, lifted_event, raised_event
 from failsafe.errors import ArchiveError
 from failsafe.events import Event
 from failsafe.model import Guard
@@ -32,12 +32,17 @@ class GuardBook:
     def guards(self) -> tuple[Guard, ...]:
         return tuple(standing.guard(self.server) for standing in self.standing())
 
-    def stand(self, code: str, text: str, now: datetime, place: str = "") -> None:
-        """One that stands keeps its date; its words are those of the last time, and new ones are told again: yet another key, another disk."""
+    def stand(self, code: str, text: str, now: datetime, place: str = "", *, about: str = "") -> None:
+        """One that stands keeps its date; its words are those of the last time, and new ones are told again: yet another key, another disk.
+
+        `about`: what exactly it is about, such as a key, for whoever is to lift it (`guards.ABOUT`).
+        """
         with self._open() as db:
             if db is not None:
                 put = "INSERT INTO guard VALUES (?, ?, ?, ?) ON CONFLICT (mailbox, code) DO UPDATE SET text = excluded.text"
                 db.execute(put, (place, code, text, now.isoformat()))
+                if about:
+                    db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (ABOUT.format(code), about))
 
     def lift(self, code: str, place: str = "") -> None:
         """Its cause is gone."""

@@ -39,6 +39,8 @@ TOLD = (
     "PRIMARY KEY (mailbox, code))"
 )
 
+ABOUT = "guard about {}"  # in the inventory's `meta`, by code: what exactly a guard is about, such as the key that was shown
+
 BACK = timedelta(minutes=5)  # a time server that corrects a clock after a start takes it back by less
 APART = timedelta(minutes=30)  # beyond it restic takes the lock of a living process for a dead one's
 LEAP = timedelta(days=90)  # without another clock to ask, so long a silence may be a leap: longer than most holidays and repairs

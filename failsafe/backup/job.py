@@ -167,10 +167,10 @@ class _Backup:
         except (Interrupted, LeaseLost):
             raise
         except HostKeyError as error:
-            text, mend = str(error), error.mend
+            text, mend, shown = str(error), error.mend, error.shown
             if error.changed:
                 mend = mend_of(HOST_KEY, self._job.server)
-                self._with_book(lambda book: book.stand(HOST_KEY, text, self._clock.now()))
+                self._with_book(lambda book: book.stand(HOST_KEY, text, self._clock.now(), about=shown))
             self._troubles.append(Trouble(text, mend))
             return None
         except FailsafeError as error:

@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 
 from failsafe.model import Evidence, ProbeClass, Sign
 
-BLOCKED = "port 25 is blocked from here"  # parts of evidence's text, known to the doctor
-WORKS = "port 25 works from here"
+BLOCKED = frozenset({Sign.PORT_25_BLOCKED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +32,14 @@ def judge_unreached(evidence: Evidence, beside: Beside) -> Evidence:
     if beside.port_works is None:
         return evidence
     if beside.port_works:
-        return replace(evidence, text=f"{evidence.text}; {WORKS} ({beside.tried} answers)")
-    blocked = f"{BLOCKED} (neither the mail server nor {beside.tried} can be reached on it)"
+        text = f"{evidence.text}; port 25 works from here ({beside.tried} answers)"
+        return replace(evidence, text=text, signs=evidence.signs | {Sign.PORT_25_WORKS})
+    blocked = f"port 25 is blocked from here (neither the mail server nor {beside.tried} can be reached on it)"
     opened = [name for name, is_open in beside.doors if is_open]
     if opened:
         text = f"the server answers elsewhere ({', '.join(opened)}), and whether it takes mail cannot be seen: {blocked}"
-        return replace(evidence, seen=ProbeClass.UNKNOWN, text=text, sign=Sign.STANDS)
+        return replace(evidence, seen=ProbeClass.UNKNOWN, text=text, signs=BLOCKED | {Sign.STANDS})
     if not beside.doors:
-        return replace(evidence, seen=ProbeClass.UNKNOWN, text=f"nothing can be seen: {blocked}")
+        return replace(evidence, seen=ProbeClass.UNKNOWN, text=f"nothing can be seen: {blocked}", signs=BLOCKED)
     names = ", ".join(name for name, _ in beside.doors)
-    return replace(evidence, seen=ProbeClass.DOWN, text=f"{names} are dead, all of them; {blocked}")
+    return replace(evidence, seen=ProbeClass.DOWN, text=f"{names} are dead, all of them; {blocked}", signs=BLOCKED)

@@ -130,7 +130,14 @@ def _impossible(facts: DomainFacts, kind: FlipKind) -> Refused:
         where = "the secondary; failsafe failback" if facts.record.serving is Side.SECONDARY else "the primary; failsafe failover"
         return Refused(text, mend=f"nothing, if mail is where you want it: it goes to {where} {domain} moves it")
     record = facts.record
-    halt = explain_halt(domain, facts.zone.described, record.attempted, reason=record.reason, server=facts.policy.server)
+    halt = explain_halt(
+        domain,
+        facts.zone.described,
+        record.attempted,
+        reason=record.reason,
+        server=facts.policy.server,
+        store_lost=record.store_lost,
+    )
     lines = "".join(f"\n  {line}" for line in (f"why: {record.reason}", *halt.lines()))
     return Refused(text + lines, mend=halt.must_do)
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from failsafe.failover.bans import ADDRESS, BanList, Stack, ignore_words, let_in
-from failsafe.failover.blocked_port import BLOCKED, WORKS
 from failsafe.failover.facts import Policy
 from failsafe.failover.health import VantageView
 from failsafe.failover.weigh import suspected_bans
@@ -102,10 +101,10 @@ def _judge_port(domain: str, name: str, view: VantageView | None) -> Finding:
         return Finding(
             "port-25", WARN, domain, f"{name} is refused: {said}", "let its address pass at the server, or look from elsewhere"
         )
-    if BLOCKED in said:
+    if view.port_works is False:
         mend = f"ask the provider of {name} to open outbound port 25, or add another vantage: from there mail can never be seen to be taken"
         return Finding("port-25", WARN, domain, f"{name}: {said}", mend)
-    if view.verdict is Verdict.UP or WORKS in said:
+    if view.verdict is Verdict.UP or view.port_works:
         return Finding("port-25", OK, domain, f"port 25 can be reached from {name}")
     mend = "if the server is up, port 25 is probably blocked there: add another vantage"
     return Finding("port-25", WARN, domain, f"{name} has seen nothing through SMTP: {said}", mend)

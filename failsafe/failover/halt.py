@@ -8,7 +8,7 @@ from typing import Any
 from failsafe.failover.zone import describe
 from failsafe.model import MxSet
 
-RESTORE_REQUIRED = "restore required"  # how the reason begins where the primary came back without its mail
+RESTORE_REQUIRED = "restore required"  # so a person is told of a halt with `store_lost`
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +36,13 @@ class Halt:
         return {"found": self.found, "expected": self.expected, "ways_out": ways}
 
 
-def explain_halt(domain: str, found: str, expected: MxSet | None, *, reason: str = "", server: str = "") -> Halt:
-    """`found`: what is there, in words; `expected`: what the plan that was not finished should have made; `reason`: of the halt."""
-    if reason.startswith(RESTORE_REQUIRED):
-        return _explain_restore(domain, reason.partition(": ")[2], server)
+def explain_halt(
+    domain: str, found: str, expected: MxSet | None, *, reason: str = "", server: str = "", store_lost: bool = False
+) -> Halt:
+    """`found`: what is there, in words; `expected`: what the plan that was not finished should have made; `reason`: of the halt, in words;
+    `store_lost`: the primary came back without its mail."""
+    if store_lost:
+        return _explain_restore(domain, reason.removeprefix(f"{RESTORE_REQUIRED}: "), server)
     return Halt(
         domain,
         found or "not known yet",

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from failsafe.model import Axis, Evidence, OwnLine, ProbeClass, Sign, Verdict
+from failsafe.model import TESTIMONY, Axis, Evidence, OwnLine, ProbeClass, Sign, Verdict
 
 STALE_AFTER_INTERVALS = 3
 ACCEPTING = frozenset({ProbeClass.UP, ProbeClass.GREYLISTED})
@@ -71,15 +71,19 @@ class VantageView:
     )
     degraded: bool = False  # the newest evidence is a 4xx to the known-good recipient
     answered: bool = False  # the newest evidence is of a call that was taken and not served
+    port_works: bool | None = None  # whether port 25 works from there at all; None: nobody has tried another server
 
 
 def discount(evidence: Evidence, before: OwnLine, after: OwnLine, *, whose: str = "our own") -> Evidence:
-    """Evidence seen through a line while it was down says nothing, unless it says up: that, a dead line cannot fake."""
+    """Evidence seen through a line while it was down says nothing, unless it says up: that, a dead line cannot fake.
+
+    What the look brought upon itself (a login that was refused, a recipient that may count for a ban) was brought all the same, and stays with it.
+    """
     if (before.up and after.up) or evidence.seen in ACCEPTING:
         return evidence
     worse = before if not before.up else after
     text = f"{whose} line was down ({worse.answered} of {worse.asked} references answered), so this says nothing: {evidence.text}"
-    return replace(evidence, seen=ProbeClass.UNKNOWN, text=text, sign=Sign.NONE)
+    return replace(evidence, seen=ProbeClass.UNKNOWN, text=text, signs=evidence.signs - TESTIMONY)
 
 
 def judge(history: Iterable[EvidenceRun], now: datetime, policy: JudgePolicy) -> VantageView | None:
@@ -111,7 +115,7 @@ class Judging:
         self._newest = run
         if run.evidence.seen in ACCEPTING:
             self._witnessed |= {(run.evidence.target, Verdict.DOWN), (run.evidence.target, Verdict.LYING)}
-        elif run.evidence.sign is Sign.STANDS:
+        elif Sign.STANDS in run.evidence.signs:
             self._witnessed.add((run.evidence.target, Verdict.DOWN))
 
     def branch(self) -> Judging:
@@ -149,7 +153,8 @@ class Judging:
             taking,
             lying,
             degraded,
-            newest.evidence.sign is Sign.ANSWERED,
+            Sign.ANSWERED in newest.evidence.signs,
+            _port_works(newest.evidence),
         )
 
 
@@ -208,6 +213,10 @@ class _Fold:
         if verdict is not self.verdict or self.since_at is None:
             self.since_at = first_at
         self.verdict = verdict
+
+
+def _port_works(evidence: Evidence) -> bool | None:
+    return False if Sign.PORT_25_BLOCKED in evidence.signs else True if Sign.PORT_25_WORKS in evidence.signs else None
 
 
 def _spoken(duration: timedelta) -> str:

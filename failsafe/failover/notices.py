@@ -73,7 +73,7 @@ def postponed_event(record: DomainRecord, intent: Intent, text: str, mend: str, 
     if record.failures == 0:
         told = Notice(
             subject=f"{intent.domain}: the {intent.kind} could not be made yet",
-            losing_mail=(BOUNCED if "says lying" in intent.reason else QUEUED) if intent.kind is FlipKind.FAILOVER else "no",
+            losing_mail=(BOUNCED if record.bouncing else QUEUED) if intent.kind is FlipKind.FAILOVER else "no",
             mail_goes=GOES_PRIMARY if intent.kind is FlipKind.FAILOVER else "to the secondary",
             must_do=mend or "nothing; it is tried again",
             since=record.suspected_at,
@@ -104,7 +104,7 @@ def stuck_event(record: DomainRecord, kind: FlipKind, text: str, now: datetime) 
 
 def restore_event(record: DomainRecord, reason: str, server: str, now: datetime) -> Event:
     """The primary came back without its mail: nobody goes home to that by themselves."""
-    halt = explain_halt(record.domain, "", None, reason=reason, server=server)
+    halt = explain_halt(record.domain, "", None, reason=reason, server=server, store_lost=True)
     notice = Notice(
         subject=f"{record.domain}: the primary is back without its mail, restore required",
         losing_mail="no: the secondary takes what comes; what was on the primary is in the last snapshot",

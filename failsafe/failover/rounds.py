@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from failsafe.failover.evidence import LYING_SHARE
 from failsafe.failover.health import STALE_AFTER_INTERVALS, EvidenceRun
-from failsafe.mail.replies import BANNED_BY_REPLY, CERTIFICATE_FAULT, is_counted
 from failsafe.model import Axis, ProbeClass, Sign
 
 JITTER = 0.2  # of the interval, both ways: probes of several servers and controllers do not march in step
@@ -29,8 +27,6 @@ ASKED_AGAIN_SOON = 0.75  # of an interval
 ASKED_AGAIN = timedelta(hours=3)
 HANDSHAKE_AGAIN_HOURS = (1, 7, 43)
 ASKED_AGAIN_LATER = timedelta(days=7, hours=1)  # fail2ban with docker-mailserver remembers for a week
-
-_FOR_NOW = re.compile(r"at [A-Za-z ]+: 4\d\d ")  # as mail/replies.py writes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +77,17 @@ def quiet_until(history: Iterable[EvidenceRun], now: datetime, login_changed_at:
     newest = max(known, key=lambda run: run.last_at, default=None)
     if newest is None or newest.last_at > now:
         return None
-    seen, text = newest.evidence.seen, newest.evidence.text
-    if seen is ProbeClass.PROBE_BLOCKED or (seen is ProbeClass.BANNED and text.startswith(BANNED_BY_REPLY)):
+    seen, signs = newest.evidence.seen, newest.evidence.signs
+    if seen is ProbeClass.PROBE_BLOCKED or (seen is ProbeClass.BANNED and Sign.SAYS_BANNED in signs):
         return _still(newest.last_at + _refused_pause(known, now), now)
-    if CERTIFICATE_FAULT in text and newest.evidence.axis is not Axis.INBOUND:
+    if Sign.BAD_CERTIFICATE in signs and newest.evidence.axis is not Axis.INBOUND:
         return _still(newest.last_at + _withheld_pause(known, now), now)
     return login_quiet_until((newest,), now, login_changed_at)
 
 
 def login_quiet_until(logins: Iterable[EvidenceRun], now: datetime, login_changed_at: datetime | None) -> datetime | None:
     """Until when a login that was refused is not tried again, by none of the probes that use it: not before its password changes or a week has passed."""
-    refused = [run.last_at for run in logins if run.evidence.sign is Sign.LOGIN_REFUSED and run.last_at <= now]
+    refused = [run.last_at for run in logins if Sign.LOGIN_REFUSED in run.evidence.signs and run.last_at <= now]
     last = max(refused, default=None)
     if last is None or (login_changed_at is not None and last < login_changed_at <= now):
         return None
@@ -101,13 +97,13 @@ def login_quiet_until(logins: Iterable[EvidenceRun], now: datetime, login_change
 def asks_for_recipient(run: EvidenceRun | None, now: datetime, interval: timedelta, down_for: timedelta) -> bool:
     """Whether a look goes as far as the recipient. `run` is the newest thing seen.
 
-    Always, unless the recipient is refused in words that may count for a ban. Then at most five times in a week, when it matters most: at the next look,
+    Always, unless the recipient is refused in a way that may count for a ban. Then at most five times in a week, when it matters most: at the next look,
     before a quorum believes in lies, before `down_for` is over, and once after a while. Between them a look ends before the recipient, and what was
     seen holds.
     """
     if (
         run is None
-        or not is_counted(run.evidence.text)
+        or Sign.COUNTED not in run.evidence.signs
         or not timedelta(0) <= now - run.last_at <= interval * STALE_AFTER_INTERVALS
     ):
         return True
@@ -122,12 +118,12 @@ def asks_for_recipient(run: EvidenceRun | None, now: datetime, interval: timedel
 def _refused_pause(history: Iterable[EvidenceRun], now: datetime) -> timedelta:
     """After the refusal of the prober itself. The first of a week that is a 4xx is asked about again soon; so there are at most two more tries in a week."""
     refusals = [run for run in history if now - run.last_at < ASKED_AGAIN_LATER and run.evidence.seen is ProbeClass.PROBE_BLOCKED]
-    first = len(refusals) == 1 and refusals[0].count == 1 and _FOR_NOW.search(refusals[0].evidence.text) is not None
+    first = len(refusals) == 1 and refusals[0].count == 1 and Sign.REFUSED_FOR_NOW in refusals[0].evidence.signs
     return REFUSED_FOR_NOW_PAUSE if first else REFUSED_PROBER_PAUSE
 
 
 def _withheld_pause(history: Iterable[EvidenceRun], now: datetime) -> timedelta:
-    recent = (run for run in history if now - run.last_at < ASKED_AGAIN_LATER and CERTIFICATE_FAULT in run.evidence.text)
+    recent = (run for run in history if now - run.last_at < ASKED_AGAIN_LATER and Sign.BAD_CERTIFICATE in run.evidence.signs)
     return WITHHELD_LOGIN_PAUSE if sum(run.count for run in recent) < WITHHELD_LOGIN_AT_FIRST else REFUSED_PROBER_PAUSE
 
 

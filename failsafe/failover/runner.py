@@ -23,7 +23,7 @@ from failsafe.failover.machine import Trigger, possible, step
 from failsafe.failover.observed import end_observed, note_observed
 from failsafe.failover.plan import FlipPlan, mark
 from failsafe.failover.verify import Progress, judge_progress
-from failsafe.model import DomainRecord, DomainState, FlipKind, Intent, MxChange, NewIntent, Outcome, Side
+from failsafe.model import DomainRecord, DomainState, FlipKind, Intent, MxChange, NewIntent, Outcome, Side, Verdict
 from failsafe.ports import Authorities, Clock, DnsZone, FlipJournal
 
 DRAIN_FOR = timedelta(hours=72)  # how long senders' caches and queues keep sending late mail to the secondary
@@ -88,6 +88,7 @@ class FlipRunner:
                 by=by,
                 reason=reason or "; ".join(decision.reasons),
                 patience=patience,
+                bouncing=any(view.verdict is Verdict.LYING for view in facts.views),
             )
         if decision.trigger is not None:
             return Ending(self._move(facts, decision, decision.trigger))
@@ -105,6 +106,7 @@ class FlipRunner:
         by: str,
         reason: str,
         patience: timedelta,
+        bouncing: bool = False,
     ) -> Ending:
         """Journals the plan, then writes it once, then waits up to `patience` until it is verified."""
         if self._zone is None:
@@ -115,7 +117,7 @@ class FlipRunner:
             policy.domain, plan.kind, by, reason, now, now + policy.verify_for, change.expected, change.desired, plan.digest
         )
         record, intent = self._journal.begin(
-            record, _begun(record, new, trigger), new, [notices.planned_event(new, plan.sentences)]
+            record, replace(_begun(record, new, trigger), bouncing=bouncing), new, [notices.planned_event(new, plan.sentences)]
         )
         return self._send(policy, record, intent, change, patience, send_by)
 
@@ -231,7 +233,7 @@ class FlipRunner:
     def _stuck(self, record: DomainRecord, intent: Intent, text: str, *, unshown: bool = False) -> Ending:
         now = self._clock.now()
         row = step(record.state, Trigger.PLAN_STUCK)
-        changed = replace(record, state=row.to, since_at=now, reason=text, retried=None)
+        changed = replace(record, state=row.to, since_at=now, reason=text, retried=None, store_lost=False)
         stuck = notices.stuck_event(record, intent.kind, text, now)
         events = [notices.unshown_event(record, intent, text, now), replace(stuck, notice=None)] if unshown else [stuck]
         record = self._journal.finish(record, changed, intent, Outcome.FAILED, text, events)
@@ -291,7 +293,8 @@ def at_primary(record: DomainRecord, now: datetime) -> DomainRecord:
 
 def _moved(facts: DomainFacts, trigger: Trigger, reasons: tuple[str, ...], now: datetime) -> DomainRecord:
     record, found = facts.record, facts.zone.agreed
-    changed = replace(record, state=step(record.state, trigger).to, since_at=now, reason="; ".join(reasons))
+    lost = trigger is Trigger.STORE_LOST
+    changed = replace(record, state=step(record.state, trigger).to, since_at=now, reason="; ".join(reasons), store_lost=lost)
     if trigger is Trigger.PRIMARY_SUSPECT:
         if record.state is DomainState.NORMAL:
             previous = found if found is not None else record.previous

@@ -35,10 +35,12 @@ def judge_takeover(
         given_up = (
             f"the {unfinished.kind} that the lost controller began at {unfinished.planned_at:%Y-%m-%d %H:%M} UTC was not finished"
         )
-        changed = replace(changed, state=DomainState.HALTED, since_at=now, reason=given_up, serving=seen or record.serving)
+        changed = replace(
+            changed, state=DomainState.HALTED, since_at=now, reason=given_up, serving=seen or record.serving, store_lost=False
+        )
     elif seen is not None and seen is not record.serving:
         text = f"the journal that came back says that the {record.serving} serves, the zone sends mail to the {seen}"
-        changed = replace(changed, state=DomainState.HALTED, since_at=now, reason=text, serving=seen)
+        changed = replace(changed, state=DomainState.HALTED, since_at=now, reason=text, serving=seen, store_lost=False)
     return Takeover(changed, _event(changed, found, seen, now), given_up, seen)
 
 

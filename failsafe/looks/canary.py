@@ -53,12 +53,12 @@ class CanaryLook:
             try:
                 judged = self._look(now)
             except MailError as error:
-                sign = Sign.LOGIN_REFUSED if error.credential else Sign.NONE
+                signs = frozenset({Sign.LOGIN_REFUSED} if error.credential else ())
                 begin = "login refused: " if error.credential else ""
-                judged = Judged(ProbeClass.UNKNOWN, f"{begin}the canary's mailbox cannot be read: {error}", sign)
+                judged = Judged(ProbeClass.UNKNOWN, f"{begin}the canary's mailbox cannot be read: {error}", signs)
             except (FailsafeError, OSError) as error:
                 judged = Judged(ProbeClass.UNKNOWN, f"cannot look: {error}")
-        return Evidence(self._server, CANARY, Axis.DELIVERY, judged.seen, now, judged.text, self.target, sign=judged.sign)
+        return Evidence(self._server, CANARY, Axis.DELIVERY, judged.seen, now, judged.text, self.target, signs=judged.signs)
 
     def _look(self, now: datetime) -> Judged:
         key = make_canary_key(self._app.state_dir)
@@ -85,7 +85,7 @@ class CanaryLook:
                 write_book(state_dir, self._server, book)
         self._keep(before, book, now)
         if book.login_refused:
-            return Judged(ProbeClass.UNKNOWN, book.refused, Sign.LOGIN_REFUSED)
+            return Judged(ProbeClass.UNKNOWN, book.refused, frozenset({Sign.LOGIN_REFUSED}))
         found = book.arrived_since(before)
         if away and found is not None and not found.place:
             return Judged(ProbeClass.UP, AT_PRIMARY)

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from failsafe.app import App
 from failsafe.failover.rounds import ASKED_AGAIN_LATER, Probe
 from failsafe.looks.look import Look
-from failsafe.mail.replies import CERTIFICATE_FAULT
 from failsafe.model import ProbeClass, Sign
 from failsafe.secrets import secret_path
 
@@ -17,14 +16,15 @@ def probe_of(app: App, look: Look, last_run_at: datetime | None, looks: Iterable
     """One look with its past; `looks` are all of this configuration. Asks the database for more than the newest only while something is wrong."""
     newest = app.history.newest(look.server, look.vantage, look.axis)
     history = newest
-    if newest and (newest[-1].evidence.seen is ProbeClass.PROBE_BLOCKED or CERTIFICATE_FAULT in newest[-1].evidence.text):
+    last = newest[-1].evidence if newest else None
+    if last is not None and (last.seen is ProbeClass.PROBE_BLOCKED or Sign.BAD_CERTIFICATE in last.signs):
         history = app.history.recent(look.server, look.vantage, look.axis, newest[-1].last_at - ASKED_AGAIN_LATER)
     probe = Probe(look.name, look.interval, last_run_at or (newest[-1].last_at if newest else None), history)
     if not look.password_file:
         return probe
     kin = (other for other in looks if other.password_file == look.password_file)
     logins = tuple(run for other in kin for run in app.history.newest(other.server, other.vantage, other.axis))
-    refused = any(run.evidence.sign is Sign.LOGIN_REFUSED for run in logins)
+    refused = any(Sign.LOGIN_REFUSED in run.evidence.signs for run in logins)
     changed_at = _changed_at(look.password_file) if refused else None
     return Probe(probe.name, probe.interval, probe.last_run_at, history, logins, changed_at)
 

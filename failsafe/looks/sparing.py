@@ -29,7 +29,7 @@ def sparing(app: App, probe: SmtpProbe, server: str, vantage: str = HERE) -> Cal
         newest = app.history.newest(server, vantage, Axis.INBOUND)
         run = newest[-1] if newest and newest[-1].evidence.target == probe.target else None
         if run is not None and not repeats_handshake(run, now, table.every):
-            probe.remember(run.evidence.text)
+            probe.remember(run.evidence)
         if run is None or not table.spare_refusals or asks_for_recipient(run, now, table.every, down_for):
             return None
         return run.evidence

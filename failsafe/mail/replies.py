@@ -13,9 +13,8 @@ from enum import StrEnum
 
 from failsafe.model import ProbeClass, Sign
 
-CERTIFICATE_FAULT = "its certificate does not verify"  # stands in the text of such evidence
-STARTTLS_FAULT = "STARTTLS is offered and does not work"  # likewise
-BANNED_BY_REPLY = "this prober is banned, the server says"  # how the text of such evidence begins
+CERTIFICATE_FAULT = "its certificate does not verify"  # so a person is told of Sign.BAD_CERTIFICATE
+STARTTLS_FAULT = "STARTTLS is offered and does not work"  # and of Sign.BROKEN_TLS
 TEXT_LIMIT = 200  # characters of a server's words that are repeated to a person
 
 
@@ -121,14 +120,16 @@ _BANNED = re.compile(
     re.IGNORECASE,
 )
 _OUT_OF_ORDER = re.compile(r"unavailable|configuration|lookup|storage|internal|local (problem|error)|resources", re.IGNORECASE)
-_COUNTED = re.compile(rf"(refused for good, so senders bounce|put off at {Stage.RCPT}): [45][50][04] ")
+# Refusals of a recipient that fail2ban's filter for Postfix may count. It looks at the code and at some texts; the code alone is asked for here, since
+# the texts differ from version to version.
+_COUNTED = frozenset({400, 404, 450, 454, 500, 504, 550, 554})
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
     seen: ProbeClass
     text: str  # one sentence
-    sign: Sign = Sign.NONE
+    signs: frozenset[Sign] = frozenset()
 
 
 def classify(stage: Stage, reply: Reply) -> Judged:
@@ -139,13 +140,16 @@ def classify(stage: Stage, reply: Reply) -> Judged:
     if not 400 <= reply.code <= 599:
         return Judged(ProbeClass.DOWN, f"an answer out of order at {stage}: {reply.said}")
     if says_banned(reply):
-        return Judged(ProbeClass.BANNED, f"{BANNED_BY_REPLY} at {stage}: {reply.said}")
+        text = f"this prober is banned, the server says at {stage}: {reply.said}"
+        return Judged(ProbeClass.BANNED, text, frozenset({Sign.SAYS_BANNED}))
     if blames_client(reply):
-        return Judged(ProbeClass.PROBE_BLOCKED, f"this prober is refused, not the mail, at {stage}: {reply.said}")
+        for_now = frozenset({Sign.REFUSED_FOR_NOW} if reply.code < 500 else ())
+        return Judged(ProbeClass.PROBE_BLOCKED, f"this prober is refused, not the mail, at {stage}: {reply.said}", for_now)
     if reply.code < 500:
         return temporary(stage, reply)
     if stage is Stage.RCPT:
-        return Judged(ProbeClass.LYING, f"the known-good recipient is refused for good, so senders bounce: {reply.said}")
+        text = f"the known-good recipient is refused for good, so senders bounce: {reply.said}"
+        return Judged(ProbeClass.LYING, text, _counted(stage, reply))
     # Most senders try again elsewhere after a refusal this early; Exim alone gives up. It is as good as dead, no worse.
     return Judged(ProbeClass.DOWN, f"the session is refused at {stage}: {reply.said}")
 
@@ -154,7 +158,11 @@ def temporary(stage: Stage, reply: Reply) -> Judged:
     """What a 4xx says that is not about the prober."""
     if stage is Stage.RCPT and is_greylisting(reply):
         return Judged(ProbeClass.GREYLISTED, f"the recipient is accepted after a wait (greylisting): {reply.said}")
-    return Judged(ProbeClass.DEGRADED, f"mail is put off at {stage}: {reply.said}")
+    return Judged(ProbeClass.DEGRADED, f"mail is put off at {stage}: {reply.said}", _counted(stage, reply))
+
+
+def _counted(stage: Stage, reply: Reply) -> frozenset[Sign]:
+    return frozenset({Sign.COUNTED} if stage is Stage.RCPT and reply.code in _COUNTED else ())
 
 
 def blames_client(reply: Reply) -> bool:
@@ -169,14 +177,6 @@ def blames_client(reply: Reply) -> bool:
 def says_banned(reply: Reply) -> bool:
     """Whether the refusal says in so many words that this address is banned."""
     return bool(_BANNED.search(reply.text)) and not _BROKEN_BLOCKLIST.search(reply.text)
-
-
-def is_counted(text: str) -> bool:
-    """Whether what evidence tells is a refusal of the recipient that fail2ban's filter for Postfix may count: 450, 454, 550, 554 and their like.
-
-    Its filter looks at the code and at some texts; the code alone is asked for here, since texts differ from version to version.
-    """
-    return bool(_COUNTED.search(text))
 
 
 def is_greylisting(reply: Reply) -> bool:

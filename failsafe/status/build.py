@@ -40,6 +40,7 @@ from failsafe.status.values import (
     VantageStatus,
 )
 from failsafe.status.watched import is_stale
+from failsafe.store.earlier import store_was_lost
 from failsafe.store.glance import Glance, Row
 
 AXES = ("inbound", "delivery", "access", "submission", "host")
@@ -243,7 +244,8 @@ def _halt(domain: str, server: str, seen: dict[str, Any], details: dict[str, Any
     expected = None if attempted is None else MxSet.of(*((int(rank), str(name)) for rank, name in attempted["records"]))
     found = MxSet.of(*((int(rank), str(name)) for rank, name in seen.get("mx", ())))
     reason = str(details.get("reason", ""))
-    return explain_halt(domain, seen.get("found") or (describe(found) if found else ""), expected, reason=reason, server=server)
+    described = seen.get("found") or (describe(found) if found else "")
+    return explain_halt(domain, described, expected, reason=reason, server=server, store_lost=store_was_lost(details))
 
 
 def _came_home(duty: Row | None) -> CameHome | None:

@@ -266,11 +266,11 @@ _COUNTDOWN = re.compile(r"\d+([.,]\d+)?(?=\s*(s|secs?|seconds?|m|mins?|minutes?|
 
 
 def _continues(run: EvidenceRun, seen: Evidence, longest_gap: timedelta) -> bool:
-    """Whether a look is more of the same: class, sign, target and words are equal and nothing could have happened unseen in between."""
+    """Whether a look is more of the same: class, signs, target and words are equal and nothing could have happened unseen in between."""
     before = run.evidence
     same = (
         before.seen is seen.seen
-        and before.sign is seen.sign
+        and before.signs == seen.signs
         and before.target == seen.target
         and _COUNTDOWN.sub("#", before.text) == _COUNTDOWN.sub("#", seen.text)
     )
@@ -313,7 +313,8 @@ def _row(run: EvidenceRun) -> dict[str, Any]:
     seen = run.evidence
     return {
         "server": seen.server, "vantage": seen.vantage, "axis": str(seen.axis), "seen": str(seen.seen), "target": seen.target, "text": seen.text,
-        "transcript": seen.transcript, "seconds": seen.seconds, "sign": str(seen.sign), "first_at": run.first_at, "last_at": run.last_at, "count": run.count,
+        "transcript": seen.transcript, "seconds": seen.seconds, "signs": " ".join(sorted(seen.signs)), "tls_fault": seen.tls_fault,
+        "first_at": run.first_at, "last_at": run.last_at, "count": run.count,
     }  # fmt: skip
 
 
@@ -328,7 +329,8 @@ def _run(row: RowMapping) -> EvidenceRun:
         row["target"],
         row["seconds"],
         row["transcript"],
-        Sign(row["sign"]),
+        frozenset(map(Sign, row["signs"].split())),
+        row["tls_fault"],
     )
     return EvidenceRun(seen, row["first_at"], row["last_at"], row["count"])
 

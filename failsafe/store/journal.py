@@ -19,6 +19,7 @@ from failsafe.errors import LeaseLost, Refused, StoreError
 from failsafe.events import Event
 from failsafe.failover.observed import observed_of_json, observed_to_json
 from failsafe.model import DomainRecord, DomainState, FlipKind, Guard, Intent, MxSet, NewIntent, Outcome, Side
+from failsafe.store.earlier import store_was_lost
 from failsafe.store.engine import Store
 from failsafe.store.events import write_event
 from failsafe.store.lease import Lease, demand
@@ -168,6 +169,8 @@ def _from_record(record: DomainRecord) -> dict[str, Any]:
         "retried": record.retried,
         "accepted": record.accepted,
         "told": record.told,
+        "bouncing": record.bouncing,
+        "store_lost": record.store_lost,
         "taken_over_at": _instant_to_json(record.taken_over_at),
         "observed": [observed_to_json(flip) for flip in record.observed],
     }
@@ -206,6 +209,8 @@ def _to_record(row: Row[Any]) -> DomainRecord:
             retried=details.get("retried"),
             accepted=details.get("accepted"),
             told=details.get("told", ""),
+            bouncing=details.get("bouncing", False),
+            store_lost=store_was_lost(details),
             taken_over_at=_instant_from_json(details.get("taken_over_at")),
             observed=tuple(observed_of_json(kept) for kept in details.get("observed", ())),
         )

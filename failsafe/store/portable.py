@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection, RowMapping
 
 from failsafe.errors import StoreError
 from failsafe.events import ROUTINE
+from failsafe.store.earlier import with_signs
 from failsafe.store.engine import Store
 from failsafe.store.schema import (
     INSTANT_FORMAT,
@@ -198,7 +199,8 @@ def is_empty(store: Store) -> bool:
 
 
 def write_holdings(store: Store, rows: Iterable[Mapping[str, Any]]) -> int:
-    """Into an empty database, numbers as they were, in one transaction; gives how many. Tables and columns that are not known here are passed over.
+    """Into an empty database, numbers as they were, in one transaction; gives how many. Tables and columns that are not known here are passed over;
+    evidence of earlier versions is read as they meant it.
 
     Raises StoreError where a row makes no sense; then nothing is written.
     """
@@ -206,7 +208,7 @@ def write_holdings(store: Store, rows: Iterable[Mapping[str, Any]]) -> int:
     for row in rows:
         table = TABLES.get(str(row.get("table")))
         if table is not None:
-            values = _values(table, row)
+            values = _values(table, with_signs(row) if table is evidence else row)
             key = next(iter(table.primary_key)).name
             sorted_out[table.name][values[key]] = values
     with store.begin() as connection:

@@ -139,7 +139,8 @@ evidence = Table(  # run-length: one row while a vantage keeps seeing the same
     Column("text", Text, nullable=False),
     Column("transcript", Text, nullable=False, default=""),
     Column("seconds", Float, nullable=False, default=0.0),
-    Column("sign", Text, nullable=False, server_default=""),
+    Column("signs", Text, nullable=False, server_default=""),  # words of model.Sign, with a space between them
+    Column("tls_fault", Text, nullable=False, server_default=""),
     Column("first_at", Instant, nullable=False),
     Column("last_at", Instant, nullable=False),
     Column("count", Integer, nullable=False),

@@ -115,7 +115,7 @@ def test_where_the_third_party_refuses_the_login_nothing_is_said_of_the_primary_
     evidence = other.sees()
 
     assert evidence.seen is ProbeClass.UNKNOWN
-    assert evidence.sign is Sign.LOGIN_REFUSED, evidence.text
+    assert evidence.signs == {Sign.LOGIN_REFUSED}, evidence.text
     assert "correct horse" not in evidence.text
 
 

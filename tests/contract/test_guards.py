@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -350,6 +352,10 @@ class Home:
     def accept(self, what: str, mailbox: str | None = None) -> str:
         return accept(self.app, "vps", what, mailbox, self.said.append)
 
+    def change_inventory(self, statement: str) -> None:
+        with contextlib.closing(sqlite3.connect(self.app.inventory_file("vps"))) as db, db:
+            assert db.execute(statement).rowcount == 1
+
     def standing(self) -> list[str]:
         return sorted(one.code for one in GuardBook(self.app.inventory_file("vps"), "vps").standing())
 
@@ -443,10 +449,12 @@ def test_accepting_a_host_key_takes_the_one_that_was_told_of_and_changes_only_it
     home.server.new_host_key()
     home.server.start()
     before = known.read_text()
+    home.change_inventory("DELETE FROM meta WHERE key LIKE 'guard about %'")  # an earlier version told the key in the text alone
     with pytest.raises(Refused, match="not the key that the guard told of"):
         home.accept("host-key")
     assert (home.standing(), known.read_text()) == (["host-key-changed"], before)
     home.back_up()
+    home.change_inventory("UPDATE guard SET text = 'ssh-ed25519 SHA256:AAAA was shown'")  # words decide nothing
     text = home.accept("host-key")
 
     old, new = (line.split()[-1] for line in home.said[-2:])

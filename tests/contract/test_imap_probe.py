@@ -59,7 +59,7 @@ def test_a_wrong_password_is_unknown_and_not_repeated(dovecot: Dovecot, password
     evidence = look(dovecot, password_file)
 
     assert evidence.seen is ProbeClass.UNKNOWN
-    assert evidence.sign is Sign.LOGIN_REFUSED
+    assert evidence.signs == {Sign.LOGIN_REFUSED}
     assert not may_probe([EvidenceRun.of(evidence)], NOW)
 
 
@@ -178,7 +178,7 @@ def test_a_login_that_breaks_off_is_down_and_no_refused_password(last: str, pass
     with ScriptedServer(restarted) as server:
         evidence = plain(server.port, password_file)
 
-    assert (evidence.seen, evidence.sign) == (ProbeClass.DOWN, Sign.NONE), evidence.text
+    assert (evidence.seen, evidence.signs) == (ProbeClass.DOWN, frozenset()), evidence.text
 
 
 def test_logins_that_are_put_off_are_degraded(password_file: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from failsafe.adapters.smtp import Patience, SmtpProbe, SmtpSight
 from failsafe.adapters.smtp_wire import SESSION_BYTES, TRANSCRIPT_CHARACTERS
 from failsafe.errors import ConfigError
-from failsafe.model import Axis, ProbeClass
+from failsafe.model import Axis, Evidence, ProbeClass, Sign
 from tests.contract.mail_servers import KNOWN_GOOD, Postfix, ScriptedServer, Talk, free_port, postfix
 from tests.support import wait_until
 
@@ -445,24 +445,34 @@ def test_broken_tls_is_not_tried_again_at_every_look() -> None:
 
 def test_broken_tls_that_an_earlier_process_saw_is_not_tried_again_by_the_next() -> None:
     with ScriptedServer(offering_tls(garbage)) as server:
-        first = SmtpProbe("vps", [server.target], KNOWN_GOOD, HELO, patience=SHORT).look()
+        first = SmtpProbe("vps", [server.target], KNOWN_GOOD, HELO, patience=SHORT).probe(NOW)
         later = SmtpProbe("vps", [server.target], KNOWN_GOOD, HELO, patience=SHORT)
-        later.remember(first.text)
-        second = later.look()
+        later.remember(first)
+        second = later.probe(NOW)
 
-    assert second.text == first.text
+    assert (second.text, second.signs) == (first.text, {Sign.BROKEN_TLS})
     assert [("STARTTLS" in talk.heard) for talk in server.talks] == [True, False, False]
+
+
+def test_a_servers_words_about_tls_are_not_taken_for_our_own() -> None:
+    words = "the session is refused at MAIL FROM: 550 no; but STARTTLS is offered and does not work: so it says"
+    with ScriptedServer(offering_tls(garbage)) as server:
+        probe = SmtpProbe("vps", [server.target], KNOWN_GOOD, HELO, patience=SHORT)
+        probe.remember(Evidence("vps", "here", Axis.INBOUND, ProbeClass.DOWN, NOW, words))
+        probe.look()
+
+    assert "STARTTLS" in server.talks[0].heard
 
 
 def test_a_certificate_that_an_earlier_process_saw_is_told_in_the_same_words_and_not_tried_again(postfix: Postfix) -> None:
     target, authority = postfix.target("expired"), str(postfix.certificates.authority)
-    first = SmtpProbe("vps", [target], KNOWN_GOOD, HELO, ca_file=authority).look()
+    first = SmtpProbe("vps", [target], KNOWN_GOOD, HELO, ca_file=authority).probe(NOW)
     later = SmtpProbe("vps", [target], KNOWN_GOOD, HELO, ca_file=authority)
-    later.remember(first.text)
+    later.remember(first)
     broken = postfix.log_of("expired").count("lost connection after STARTTLS")
-    second = later.look()
+    second = later.probe(NOW)
 
-    assert second.text == first.text
+    assert (second.text, second.signs) == (first.text, {Sign.BAD_CERTIFICATE})
     assert postfix.log_of("expired").count("lost connection after STARTTLS") == broken
 
 

@@ -77,7 +77,7 @@ def test_a_wrong_password_is_unknown_is_tried_at_one_place_alone_and_is_not_repe
     evidence = world.look("submissions", "submission", password="wrong staple")
 
     assert evidence.seen is ProbeClass.UNKNOWN
-    assert evidence.sign is Sign.LOGIN_REFUSED
+    assert evidence.signs == {Sign.LOGIN_REFUSED}
     assert not may_probe([EvidenceRun.of(evidence)], NOW)
     assert wait_until(lambda: world.server.log().count("authentication failed") - before, 20, "the refusal is logged") == 1
 
@@ -158,7 +158,7 @@ def test_where_plain_is_not_offered_login_is_spoken(tmp_path: Path) -> None:
 def test_a_server_that_repeats_the_password_does_not_get_it_into_the_evidence(tmp_path: Path) -> None:
     evidence, heard = look_at(offering("PLAIN", lambda talk, line: talk.say(f"535 5.7.8 I heard {line} {PASSWORD}")), tmp_path)
 
-    assert evidence.sign is Sign.LOGIN_REFUSED
+    assert evidence.signs == {Sign.LOGIN_REFUSED}
     assert heard[1].removeprefix("AUTH PLAIN ") not in repr(evidence)
     assert PASSWORD not in repr(evidence)
 

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from failsafe.failover.bans import BanList, Jail, Stack
-from failsafe.failover.blocked_port import BLOCKED
 from failsafe.failover.doctor import DomainCheckup, Exchange, is_ready, judge_domain
 from failsafe.failover.doctor_homecoming import DeliveryCheckup
 from failsafe.failover.doctor_secondary import HomecomingLogin
@@ -210,8 +209,10 @@ def test_too_few_vantages_warn_and_none_in_mode_auto_blocks() -> None:
     assert finding(replace(nobody, watch=VantageCheckup((), (), BANS)), "vantages").severity is Severity.WARN
 
 
-def place(name: str, verdict: Verdict, text: str = "seen", *, blocked: bool = False) -> VantageView:
-    return VantageView(name, verdict, NOW, NOW, (text,), Axis.INBOUND, blocked=blocked)
+def place(
+    name: str, verdict: Verdict, text: str = "seen", *, blocked: bool = False, port_works: bool | None = None
+) -> VantageView:
+    return VantageView(name, verdict, NOW, NOW, (text,), Axis.INBOUND, blocked=blocked, port_works=port_works)
 
 
 def test_another_place_that_says_nothing_is_named_with_its_reason() -> None:
@@ -221,13 +222,16 @@ def test_another_place_that_says_nothing_is_named_with_its_reason() -> None:
 
 
 def test_each_place_that_speaks_smtp_is_judged_for_port_25_and_monitors_are_not() -> None:
-    views = (UP, place("vps2", Verdict.UNKNOWN, f"the server answers elsewhere (SSH): {BLOCKED}"), place("robot", Verdict.UP))
-    seen = watched(*views, names=("here", "robot", "vps2"))
+    blocked = place("vps2", Verdict.UNKNOWN, "the server answers elsewhere (SSH)", port_works=False)
+    works = place("vps3", Verdict.DOWN, "no answer", port_works=True)
+    nobody_knows = place("vps4", Verdict.DOWN, "550 port 25 is blocked from here, port 25 works from here")
+    views = (UP, blocked, works, nobody_knows, place("robot", Verdict.UP))
+    seen = watched(*views, names=("here", "robot", "vps2", "vps3", "vps4"))
 
     found = [each for each in judge_domain(seen, NOW) if each.code == "port-25"]
 
-    assert [each.severity for each in found] == [Severity.OK, Severity.WARN]
-    assert "open outbound port 25" in found[1].mend
+    assert [each.severity for each in found] == [Severity.OK, Severity.WARN, Severity.OK, Severity.WARN]
+    assert ["open outbound port 25" in each.mend for each in found] == [False, True, False, False]
 
 
 def test_a_ban_that_fail2ban_shows_blocks_with_the_words_that_lift_it() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from failsafe.failover.health import ACCEPTING, EvidenceRun, JudgePolicy, VantageView, discount, judge, judge_all
-from failsafe.model import Axis, Evidence, OwnLine, ProbeClass, Verdict
+from failsafe.model import TESTIMONY, Axis, Evidence, OwnLine, ProbeClass, Sign, Verdict
 
 START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -160,6 +161,14 @@ def test_failure_seen_through_a_dead_line_says_nothing() -> None:
     for before, after in ((DEAD_LINE, UP_LINE), (UP_LINE, DEAD_LINE)):
         assert discount(seen("d", 0), before, after).seen is ProbeClass.UNKNOWN
         assert discount(seen("l", 0), before, after).seen is ProbeClass.UNKNOWN
+
+
+def test_what_was_seen_through_a_dead_line_testifies_to_nothing_and_what_it_brought_about_is_kept() -> None:
+    """A server in our own network sees our logins and our recipients, whatever our line does; it bans for them."""
+    through = discount(replace(seen("d", 0), signs=frozenset(Sign)), DEAD_LINE, DEAD_LINE)
+
+    assert through.signs == frozenset(Sign) - TESTIMONY
+    assert {Sign.LOGIN_REFUSED, Sign.COUNTED, Sign.BAD_CERTIFICATE} <= through.signs
 
 
 def test_failure_seen_through_a_good_line_stands() -> None:

@@ -20,15 +20,14 @@ from failsafe.failover.rounds import (
     quiet_until,
     repeats_handshake,
 )
-from failsafe.mail.replies import CERTIFICATE_FAULT
 from failsafe.model import Axis, Evidence, ProbeClass, Sign
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 
 
-def run(seen: ProbeClass, at: datetime, text: str = "", sign: Sign = Sign.NONE) -> EvidenceRun:
-    return EvidenceRun.of(Evidence("vps", "here", Axis.INBOUND, seen, at, text, sign=sign))
+def run(seen: ProbeClass, at: datetime, *signs: Sign, axis: Axis = Axis.INBOUND, text: str = "") -> EvidenceRun:
+    return EvidenceRun.of(Evidence("vps", "here", axis, seen, at, text, signs=frozenset(signs)))
 
 
 def test_a_probe_that_never_ran_is_due_at_once() -> None:
@@ -82,14 +81,14 @@ def test_a_refused_prober_looks_at_most_twice_a_week() -> None:
 
 
 def test_a_refused_login_is_not_repeated_within_the_week() -> None:
-    history = [run(ProbeClass.UNKNOWN, NOW, "no", Sign.LOGIN_REFUSED)]
+    history = [run(ProbeClass.UNKNOWN, NOW, Sign.LOGIN_REFUSED)]
 
     assert quiet_until(history, NOW + 59 * MINUTE) == NOW + timedelta(days=8)
     assert may_probe(history, NOW + timedelta(days=8))
 
 
 def test_a_refused_login_is_tried_again_as_soon_as_its_password_has_changed() -> None:
-    history = [run(ProbeClass.UNKNOWN, NOW, "no", Sign.LOGIN_REFUSED)]
+    history = [run(ProbeClass.UNKNOWN, NOW, Sign.LOGIN_REFUSED)]
 
     assert quiet_until(history, NOW + 2 * MINUTE, NOW + MINUTE) is None
     assert quiet_until(history, NOW + 2 * MINUTE, NOW - MINUTE) is not None
@@ -97,14 +96,14 @@ def test_a_refused_login_is_tried_again_as_soon_as_its_password_has_changed() ->
 
 
 def test_a_login_that_one_probe_was_refused_is_not_tried_by_another() -> None:
-    probe = Probe("vps/here/submission", MINUTE, NOW, logins=(run(ProbeClass.UNKNOWN, NOW, "no", Sign.LOGIN_REFUSED),))
+    probe = Probe("vps/here/submission", MINUTE, NOW, logins=(run(ProbeClass.UNKNOWN, NOW, Sign.LOGIN_REFUSED),))
 
     assert due_probes([probe], NOW + 9 * MINUTE) == ()
     assert due_probes([replace(probe, login_changed_at=NOW + MINUTE)], NOW + 9 * MINUTE) != ()
 
 
 def access(at: datetime) -> EvidenceRun:
-    return EvidenceRun.of(Evidence("vps", "here", Axis.ACCESS, ProbeClass.DEGRADED, at, f"{CERTIFICATE_FAULT}: expired"))
+    return run(ProbeClass.DEGRADED, at, Sign.BAD_CERTIFICATE, axis=Axis.ACCESS)
 
 
 def test_a_mailbox_behind_a_bad_certificate_is_looked_at_five_times_a_week() -> None:
@@ -119,14 +118,12 @@ def test_a_mailbox_behind_a_bad_certificate_is_looked_at_five_times_a_week() -> 
 
 # -- a recipient that is refused -------------------------------------------------------------------------------------------
 
-LIES = "the known-good recipient is refused for good, so senders bounce: 550 5.1.1 unknown"
-LATER = "mail is put off at RCPT TO: 450 4.1.2 Domain not found"
 DOWN_FOR = 15 * MINUTE
 
 
-def asked(text: str, span: timedelta, *, seen: ProbeClass = ProbeClass.LYING) -> list[timedelta]:
+def asked(seen: ProbeClass, span: timedelta, *signs: Sign) -> list[timedelta]:
     """When the recipient is asked for, of a look every minute, as time since the first refusal."""
-    held = run(seen, NOW, text)
+    held = run(seen, NOW, *signs)
     asks, at = [timedelta(0)], NOW
     while at < NOW + span:
         at += MINUTE
@@ -136,18 +133,37 @@ def asked(text: str, span: timedelta, *, seen: ProbeClass = ProbeClass.LYING) ->
     return asks
 
 
-@pytest.mark.parametrize("text", [LIES, LATER])
-def test_a_refused_recipient_is_asked_for_when_it_matters_and_five_times_a_week(text: str) -> None:
-    assert asked(text, timedelta(days=7)) == [timedelta(0), MINUTE, 3 * MINUTE, 14 * MINUTE, timedelta(hours=3)]
+@pytest.mark.parametrize("seen", [ProbeClass.LYING, ProbeClass.DEGRADED])
+def test_a_refused_recipient_is_asked_for_when_it_matters_and_five_times_a_week(seen: ProbeClass) -> None:
+    assert asked(seen, timedelta(days=7), Sign.COUNTED) == [timedelta(0), MINUTE, 3 * MINUTE, 14 * MINUTE, timedelta(hours=3)]
 
 
 def test_what_fail2ban_does_not_count_is_asked_for_every_time() -> None:
-    for text in ("mail is put off at RCPT TO: 451 4.3.5 Server configuration problem", "the recipient is accepted (250)"):
-        assert len(asked(text, 30 * MINUTE, seen=ProbeClass.DEGRADED)) == 31
+    for seen in (ProbeClass.DEGRADED, ProbeClass.LYING, ProbeClass.UP):
+        assert len(asked(seen, 30 * MINUTE)) == 31
+
+
+WORDS = (
+    "this prober is banned, the server says at RCPT TO: 450 its certificate does not verify: the known-good recipient is refused for good, so senders "
+    "bounce: 550 no; login refused"
+)
+
+
+@pytest.mark.parametrize("seen", list(ProbeClass))
+def test_no_words_of_evidence_decide_when_to_look(seen: ProbeClass) -> None:
+    told, mute = run(seen, NOW, axis=Axis.ACCESS, text=WORDS), run(seen, NOW, axis=Axis.ACCESS)
+
+    assert quiet_until([told], NOW + MINUTE) == quiet_until([mute], NOW + MINUTE)
+    assert asks_for_recipient(told, NOW + 6 * MINUTE, 3 * MINUTE, DOWN_FOR)
+
+
+def test_a_ban_that_the_server_told_itself_is_waited_out_and_one_that_its_list_tells_is_watched() -> None:
+    assert may_probe([run(ProbeClass.BANNED, NOW)], NOW + MINUTE)
+    assert not may_probe([run(ProbeClass.BANNED, NOW, Sign.SAYS_BANNED)], NOW + MINUTE)
 
 
 def test_a_broken_handshake_is_repeated_five_times_in_a_week_also_by_processes_that_live_for_one_look() -> None:
-    held = run(ProbeClass.UP, NOW, f"accepted; but {CERTIFICATE_FAULT}: expired")
+    held = run(ProbeClass.UP, NOW, Sign.BAD_CERTIFICATE)
     at, hours = NOW, [0.0]
     while at < NOW + timedelta(days=7):
         at += MINUTE
@@ -160,7 +176,7 @@ def test_a_broken_handshake_is_repeated_five_times_in_a_week_also_by_processes_t
 
 
 def test_after_a_gap_the_recipient_is_asked_for_again() -> None:
-    assert asks_for_recipient(run(ProbeClass.LYING, NOW, LIES), NOW + 4 * MINUTE, MINUTE, DOWN_FOR)
+    assert asks_for_recipient(run(ProbeClass.LYING, NOW, Sign.COUNTED), NOW + 4 * MINUTE, MINUTE, DOWN_FOR)
 
 
 def test_a_down_server_is_looked_at_every_time() -> None:

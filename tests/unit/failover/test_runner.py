@@ -140,6 +140,7 @@ def test_a_primary_without_its_mail_halts_until_it_is_restored_and_a_person_says
     world.verdict, world.lasts, world.broken = Verdict.UP, 120, ("store",)
     world.until(DomainState.HALTED, turns=60)
     assert world.record().reason.startswith("restore required")
+    assert world.record().store_lost
     assert world.events()[-1] == "failback.restore-required"
     [told] = [
         each.notice for each in EventStore(world.store).pending_notices(world.clock.now()) if "restore" in each.notice.subject
@@ -250,6 +251,19 @@ def test_a_provider_that_refuses_is_asked_again_later_and_not_at_once(world: Wor
     assert world.zone.attempts == 1
     world.until(DomainState.FAILED_OVER)
     assert world.zone.attempts == 3
+
+
+@pytest.mark.parametrize(("verdict", "losing"), [(Verdict.LYING, "yes: "), (Verdict.DOWN, "no: ")])
+def test_a_person_is_told_by_what_was_seen_whether_senders_get_their_mail_back(
+    world: World, verdict: Verdict, losing: str
+) -> None:
+    world.verdict = verdict
+    world.zone.faults.extend(["refused"])
+    world.turn()
+    world.turn()
+    pending = EventStore(world.store).pending_notices(world.clock.now())
+    [told] = [each.notice for each in pending if "could not be made" in each.notice.subject]
+    assert told.losing_mail.startswith(losing)
 
 
 def test_a_key_that_cannot_be_read_is_a_refusal_and_not_an_unknown_outcome(world: World) -> None:

@@ -199,7 +199,8 @@ def test_a_halted_domain_says_what_was_found_what_was_expected_and_three_ways_ou
 
 
 def test_a_primary_without_its_mail_says_how_it_gets_it_back() -> None:
-    halt = explain_halt(DOMAIN, "", None, reason="restore required: nothing in anna@example.org", server="vps")
+    reason = "restore required: nothing in anna@example.org"
+    halt = explain_halt(DOMAIN, "", None, reason=reason, server="vps", store_lost=True)
     assert halt.found == "nothing in anna@example.org"
     assert [command for command, _ in halt.ways] == [
         "failsafe restore --to server:vps",
@@ -207,6 +208,10 @@ def test_a_primary_without_its_mail_says_how_it_gets_it_back() -> None:
         "failsafe acknowledge example.org --serving secondary",
     ]
     assert "DNS" not in "\n".join(halt.lines())
+
+
+def test_words_alone_do_not_make_a_halt_one_of_lost_mail() -> None:
+    assert "restore" not in "\n".join(explain_halt(DOMAIN, "", None, reason="restore required: said a provider").lines())
 
 
 def test_an_order_to_a_halted_domain_is_refused_with_that_explanation() -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from failsafe.looks.every import looks_of
 from failsafe.looks.past import probe_of
-from failsafe.mail.replies import CERTIFICATE_FAULT
 from failsafe.model import Axis, ProbeClass, Sign
 from tests.unit.looks.world import MINUTE, NOW, configured, look_at, remember
 
@@ -27,7 +26,7 @@ def test_submission_is_looked_at_without_a_login_where_that_is_wanted(tmp_path: 
 def test_a_login_that_imap_refused_is_not_tried_for_submission_until_its_password_changes(tmp_path: Path) -> None:
     with configured(tmp_path) as app:
         os.utime(tmp_path / "password", (0, 0))
-        remember(app, Axis.ACCESS, ProbeClass.UNKNOWN, "no", NOW, sign=Sign.LOGIN_REFUSED)
+        remember(app, Axis.ACCESS, ProbeClass.UNKNOWN, "no", NOW, Sign.LOGIN_REFUSED)
         looks = looks_of(app, "vps")
         probes = {look.axis: probe_of(app, look, None, looks) for look in looks}
 
@@ -45,7 +44,7 @@ def test_logins_withheld_from_a_bad_certificate_are_counted_over_the_week(tmp_pa
         pauses = []
         for hour in range(4):
             at = NOW + timedelta(hours=hour)
-            remember(app, Axis.ACCESS, ProbeClass.DEGRADED, f"{CERTIFICATE_FAULT}: expired", at)
+            remember(app, Axis.ACCESS, ProbeClass.DEGRADED, "expired", at, Sign.BAD_CERTIFICATE)
             until = probe_of(app, look_at(app, Axis.ACCESS), at, ()).quiet_until(at + MINUTE)
             assert until is not None
             pauses.append(until - at)
@@ -54,11 +53,10 @@ def test_logins_withheld_from_a_bad_certificate_are_counted_over_the_week(tmp_pa
 
 
 def test_a_prober_that_is_refused_for_now_tries_once_more_soon(tmp_path: Path) -> None:
-    text = "this prober is refused, not the mail, at RCPT TO: 450 4.7.1 cannot find your hostname"
     with configured(tmp_path) as app:
         look = look_at(app, Axis.INBOUND)
-        remember(app, Axis.INBOUND, ProbeClass.PROBE_BLOCKED, text, NOW)
+        remember(app, Axis.INBOUND, ProbeClass.PROBE_BLOCKED, "450", NOW, Sign.REFUSED_FOR_NOW)
         assert probe_of(app, look, NOW, ()).quiet_until(NOW + MINUTE) == NOW + timedelta(hours=1)
 
-        remember(app, Axis.INBOUND, ProbeClass.PROBE_BLOCKED, text, NOW + timedelta(hours=1))
+        remember(app, Axis.INBOUND, ProbeClass.PROBE_BLOCKED, "450", NOW + timedelta(hours=1), Sign.REFUSED_FOR_NOW)
         assert probe_of(app, look, NOW, ()).quiet_until(NOW + timedelta(hours=2)) == NOW + timedelta(hours=85)

@@ -45,7 +45,8 @@ def look_at(app: App, axis: Axis) -> Look:
 
 
 def remember(
-    app: App, axis: Axis, seen: ProbeClass, text: str, at: datetime, transcript: str = "", sign: Sign = Sign.NONE
+    app: App, axis: Axis, seen: ProbeClass, text: str, at: datetime, *signs: Sign, transcript: str = "", tls_fault: str = ""
 ) -> None:
     target = look_at(app, axis).target
-    app.history.record(Evidence("vps", "here", axis, seen, at, text, target, 0.5, transcript, sign), MINUTE)
+    evidence = Evidence("vps", "here", axis, seen, at, text, target, 0.5, transcript, frozenset(signs), tls_fault)
+    app.history.record(evidence, MINUTE)

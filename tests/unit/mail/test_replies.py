@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from failsafe.mail.replies import TEXT_LIMIT, Reply, ReplyFault, Stage, classify, is_counted, parse_line, printable
-from failsafe.model import ProbeClass
+from failsafe.mail.replies import TEXT_LIMIT, Reply, ReplyFault, Stage, classify, parse_line, printable
+from failsafe.model import ProbeClass, Sign
 
 LYING = [
     "550 5.1.1 <probe@example.org>: Recipient address rejected: User unknown in virtual mailbox table",
@@ -161,8 +161,9 @@ def test_foreign_words_are_printable_and_bounded(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["550 5.1.1 User unknown", "554 5.7.1 Relay access denied", "450 4.1.2 Recipient address rejected: Domain not found"]
 )
-def test_a_refusal_that_fail2ban_may_count_is_known_by_the_text_of_its_evidence(text: str) -> None:
-    assert is_counted(classify(Stage.RCPT, reply(text)).text)
+def test_a_refusal_of_the_recipient_that_fail2ban_may_count_has_a_sign(text: str) -> None:
+    assert classify(Stage.RCPT, reply(text)).signs == {Sign.COUNTED}
+    assert classify(Stage.MAIL, reply(text)).signs == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -170,7 +171,19 @@ def test_a_refusal_that_fail2ban_may_count_is_known_by_the_text_of_its_evidence(
     ["451 4.3.5 Server configuration problem", "452 4.3.1 Insufficient system storage", "450 4.2.0 Greylisted", "250 2.1.5 Ok"],
 )
 def test_what_no_filter_counts_is_not_taken_for_such_a_refusal(text: str) -> None:
-    assert not is_counted(classify(Stage.RCPT, reply(text)).text)
+    assert classify(Stage.RCPT, reply(text)).signs == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("text", "signs"),
+    [
+        ("450 4.7.1 Client host rejected: cannot find your hostname", {Sign.REFUSED_FOR_NOW}),
+        ("554 5.7.1 Service unavailable; client blocked using zen.spamhaus.org", set()),
+        ("554 5.7.1 banned by fail2ban", {Sign.SAYS_BANNED}),
+    ],
+)
+def test_a_refusal_of_the_prober_says_whether_it_is_for_now_or_a_ban(text: str, signs: set[Sign]) -> None:
+    assert classify(Stage.RCPT, reply(text)).signs == signs
 
 
 def test_what_a_greeting_offers_is_read_with_its_parameters() -> None:

@@ -62,7 +62,7 @@ def test_a_domain_never_seen_is_normal_and_not_written(journal: FlipJournal) -> 
 def test_a_record_comes_back_as_it_was_written(journal: FlipJournal) -> None:
     full = DomainRecord(
         DOMAIN, DomainState.FAILED_OVER, NOW, Side.SECONDARY, 0, PEACE, NOW + timedelta(hours=2), "upgrade", NOW + timedelta(days=3), "because",
-        OUTAGE, PEACE, NOW - timedelta(minutes=20), 3, NOW + timedelta(minutes=4), 17, "abc def",
+        OUTAGE, PEACE, NOW - timedelta(minutes=20), 3, NOW + timedelta(minutes=4), 17, "abc def", bouncing=True, store_lost=True,
     )  # fmt: skip
     kept = journal.change(journal.load(DOMAIN, NOW), full, [])
     assert kept == replace(full, epoch=1)
