@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -24,12 +24,12 @@ from failsafe.checkup.machine import look_at_machine
 from failsafe.checkup.people import late_duties
 from failsafe.checkup.published import make_lookups
 from failsafe.checkup.repositories import look_at_drills, look_at_repositories
-from failsafe.checkup.sending import look_at_sending
+from failsafe.checkup.sending import look_at_sending, sends_from
 from failsafe.checkup.server import look_at_server
 from failsafe.domains import Domains
-from failsafe.failover.doctor import is_ready, judge_domain
+from failsafe.failover.doctor import DomainCheckup, is_ready, judge_domain
 from failsafe.failover.doctor_delivery import judge_delivery
-from failsafe.failover.doctor_inside import judge_inside
+from failsafe.failover.doctor_inside import InsideCheckup, judge_inside
 from failsafe.failover.domain_checks.published import judge_sending
 from failsafe.looks.bans import look_at_bans
 from failsafe.model import Finding
@@ -65,15 +65,15 @@ def run_checkup(app: App, prove: Collection[str] = ()) -> Diagnosis:
     with ThreadPoolExecutor(THREADS, thread_name_prefix="doctor") as pool:
         server_looks = [pool.submit(look_at_server, app, server) for server in servers]
         bans = {server: pool.submit(look_at_bans, app, server) for server in servers}  # before those that wait for them
+        inside = {server: pool.submit(look_at_inside, app, server, began) for server in servers}  # likewise
         domain_looks = [pool.submit(look_at_domain, app, domains, lookups, name, began, prove, bans) for name in names]
         watched = sorted({table.server for table in app.config.domain.values()})
-        sending = [pool.submit(look_at_sending, app, server, lookups, began) for server in watched]
-        inside_looks = [pool.submit(look_at_inside, app, server, began) for server in servers]
+        sending = [pool.submit(look_at_sending, app, server, lookups, began, inside[server]) for server in watched]
         buckets = [pool.submit(look_at_bucket, app, name) for name in sorted(app.config.repository)]
         machine = look_at_machine(app, began)
         server_facts = [look.result() for look in server_looks]
-        domain_facts = [look.result() for look in domain_looks]
-        inside_facts = [look.result() for look in inside_looks]
+        inside_facts = [inside[server].result() for server in servers]
+        domain_facts = [_with_senders(look.result(), {facts.server: facts for facts in inside_facts}) for look in domain_looks]
     now = app.clock.now()
     shared = (*judge_machine(machine), judge_clock(server_facts), *late_duties(app, now))
     by_domain = {name: judge_domain(facts, now) for name, facts in zip(names, domain_facts, strict=True)}
@@ -91,6 +91,15 @@ def run_checkup(app: App, prove: Collection[str] = ()) -> Diagnosis:
     app.duties.add_doctor_run(DoctorRun(began, [_finding_json(finding) for finding in findings], ready))
     app.duties.ended("doctor", app.clock.now(), ok=True, result="ok")  # having looked is its duty, by hand as by the daemon
     return Diagnosis(began, findings, ready)
+
+
+def _with_senders(facts: DomainCheckup, inside: Mapping[str, InsideCheckup]) -> DomainCheckup:
+    """What is published, with the addresses that the domain's own server says it sends from."""
+    server = inside.get(facts.facts.policy.server)
+    sends = None if server is None else sends_from(server)
+    if facts.published is None or sends is None:
+        return facts
+    return replace(facts, published=replace(facts.published, sends_from=sends.public))
 
 
 def _finding_json(finding: Finding) -> dict[str, Any]:

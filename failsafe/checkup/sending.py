@@ -6,7 +6,7 @@ import contextlib
 import ipaddress
 import re
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,9 +15,11 @@ from failsafe.app import App
 from failsafe.checkup.published import addresses_of
 from failsafe.dns_ports import Lookup, Lookups
 from failsafe.errors import FailsafeError
+from failsafe.failover.doctor_inside import InsideCheckup
 from failsafe.failover.domain_checks.block_lists import ListSeen, ToAsk, questions, read_list
 from failsafe.failover.domain_checks.published import SendingSeen
 from failsafe.failover.domain_checks.sending import AddressName, HeloSeen, is_public
+from failsafe.failover.sends_from import SendsFrom
 from failsafe.mail.spf import parse_spf, spf_records
 from failsafe.model import Axis
 
@@ -32,18 +34,26 @@ MOST_NAMES = 5  # PTR records of one address
 _GREETING = re.compile(r"^S: 220[ -]([A-Za-z0-9._\-\[\]:]+)", re.MULTILINE)
 
 
-def look_at_sending(app: App, server: str, lookups: Lookups, now: datetime) -> SendingSeen:
-    """Raises StoreError."""
+def look_at_sending(
+    app: App, server: str, lookups: Lookups, now: datetime, inside: Future[InsideCheckup] | None = None
+) -> SendingSeen:
+    """`inside`: what the server says of itself; it knows where its mail leaves. Raises StoreError."""
     exchanges = sorted({name for table in app.config.domain.values() if table.server == server for name in table.primary})
     found = dict.fromkeys(each for name in exchanges for each in addresses_of(name, lookups))
-    addresses = tuple(found)[:MOST_ADDRESSES]
+    received_at = tuple(found)
+    sends = None if inside is None else sends_from(inside.result())
+    addresses = (received_at if sends is None else sends.instead_of(received_at))[:MOST_ADDRESSES]
     public = [address for address in addresses if is_public(address)]
     with ThreadPoolExecutor(THREADS, thread_name_prefix=f"doctor {server}") as pool:
         names = pool.map(lambda address: _name_of(address, lookups), public)
         lists = pool.submit(_lists, app, server, _lists_to_ask(app, server, public, lookups), lookups, now)
-        helo = _helo(app, server, addresses, lookups)
+        helo = _helo(app, server, addresses, lookups, "" if sends is None or sends.relay else sends.helo)
         seen, asked_from, why = lists.result()
-        return SendingSeen(server, tuple(names), helo, seen, asked_from, why)
+        return SendingSeen(server, tuple(names), helo, seen, asked_from, why, received_at, sends)
+
+
+def sends_from(inside: InsideCheckup) -> SendsFrom | None:
+    return None if inside.vitals is None else inside.vitals.sends_from
 
 
 def _name_of(address: str, lookups: Lookups) -> AddressName:
@@ -57,18 +67,24 @@ def _name_of(address: str, lookups: Lookups) -> AddressName:
     return AddressName(address, found.records, back, "" if back else unknown)
 
 
-def _helo(app: App, server: str, addresses: Sequence[str], lookups: Lookups) -> HeloSeen:
-    """From the newest session that the probe kept: nothing is said to the server for this."""
+def _helo(app: App, server: str, addresses: Sequence[str], lookups: Lookups, sends: str) -> HeloSeen:
+    """`sends`: the name that it sends with, by its own settings; "" where that is not known: then the name of the greeting, from the newest session that
+    the probe kept. Nothing is said to the server for this."""
+    if sends:
+        return _led(sends, addresses, lookups, sends=True)
     runs = sorted(app.history.runs(server), key=lambda run: run.last_at, reverse=True)
     for run in runs:
         greeting = _GREETING.search(run.evidence.transcript) if run.evidence.axis is Axis.INBOUND else None
         if greeting is not None:
-            said = greeting[1].rstrip(".").lower()
-            answers = [lookups.ask(said, kind) for kind in ("A", "AAAA")]
-            leads_to = tuple(each for found in answers for each in found.records)
-            error = next((found.error for found in answers if found.unknown), "")
-            return HeloSeen(said, leads_to, "" if leads_to else error, tuple(addresses))
+            return _led(greeting[1].rstrip(".").lower(), addresses, lookups)
     return HeloSeen()
+
+
+def _led(said: str, addresses: Sequence[str], lookups: Lookups, *, sends: bool = False) -> HeloSeen:
+    answers = [lookups.ask(said, kind) for kind in ("A", "AAAA")]
+    leads_to = tuple(each for found in answers for each in found.records)
+    error = next((found.error for found in answers if found.unknown), "")
+    return HeloSeen(said, leads_to, "" if leads_to else error, tuple(addresses), sends)
 
 
 def _lists_to_ask(app: App, server: str, addresses: Sequence[str], lookups: Lookups) -> tuple[ToAsk, ...]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from failsafe.failover.sends_from import SendsFrom, parse_sends_from
 from failsafe.model import ProbeClass
 
 WAITING = timedelta(minutes=15)  # mail that has not been looked at yet is delivered within seconds on a server that works
@@ -113,6 +114,7 @@ class Vitals:
     containers: Mapping[str, str] = field(default_factory=dict)  # name -> status
     certificates: tuple[Certificate, ...] = ()
     log: MailLog | None = None
+    sends_from: SendsFrom | None = None
 
 
 def parse_vitals(row: Mapping[str, Any]) -> Vitals | None:
@@ -138,6 +140,7 @@ def parse_vitals(row: Mapping[str, Any]) -> Vitals | None:
         {str(each["name"])[:100]: str(each["status"])[:40] for each in list(row.get("containers") or ())[:LISTED]},
         tuple(certificates),
         _log(row["log"]) if row.get("log") else None,
+        parse_sends_from(row.get("sending")),
     )
 
 

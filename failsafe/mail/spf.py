@@ -19,11 +19,12 @@ _MODIFIER = re.compile(r"(?P<name>[A-Za-z][A-Za-z0-9_.\-]*)=(?P<value>\S*)")
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """`value` is a domain or an address, "" where the term has none; a prefix length is cut off, but for ip4 and ip6."""
+    """`value` is a domain or an address, "" where the term has none; a prefix length ("/24//64") is cut off, but for ip4 and ip6."""
 
     qualifier: str  # + - ~ ?; "" of a modifier
     name: str
     value: str = ""
+    prefix: str = ""
 
     @property
     def looks_up(self) -> bool:
@@ -50,7 +51,9 @@ def parse_spf(record: str) -> tuple[Term, ...]:
         name, value = term["name"].lower(), (term["value"] or "").lower()
         if name in ("include", "ip4", "ip6", "exists") and not value:
             raise ValueError(f"{word[:60]!r} says nothing behind its colon")
+        prefix = term["cidr"] or ""
         if name in ("a", "mx", "include", "ptr", "exists") and "%{" not in value:
-            value = value.partition("/")[0].rstrip(".")
-        terms.append(Term(term["qualifier"] or "+", name, value))
+            value, slash, rest = value.partition("/")
+            value, prefix = value.rstrip("."), prefix or slash + rest
+        terms.append(Term(term["qualifier"] or "+", name, value, prefix))
     return tuple(terms)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -63,10 +64,14 @@ def main(folder: Path) -> None:
     found: dict[str, object] = {}
     (folder / "sshd").mkdir()
     with world(folder), running(folder / "sshd") as sshd:
+        own_postfix(folder)
         app = make_app(folder, sshd, WORLD)
         note_a_greeting(app)
         found["whole"] = told(run_checkup(app))
         asked = len(Web.asked)
+        set_postfix(f"smtp_bind_address = {OTHER_PRIMARY}")
+        found["bound"] = told(run_checkup(make_app(folder, sshd, ("good.org",))))
+        set_postfix("smtp_bind_address =")
         few = make_app(folder, sshd, ("good.org", "unlisted.org", "listed.org", "onprimary.org"))
         for address in (PRIMARY, OTHER_PRIMARY):
             ip("address", "del", f"{address}/32", "dev", "lo")
@@ -85,6 +90,17 @@ def make_app(folder: Path, sshd: Sshd, names: Iterable[str]) -> App:
     text += SERVER.format("vps", folder / "mail", OVER_SSH.format(sshd)) + SERVER.format("vps2", folder / "mail", "")
     text += "".join(DOMAIN.format(name=name, server=WORLD[name].server, away=AWAY) for name in names)
     return App(parse_config(text.encode(), "test.toml"), folder / "failsafe.toml")
+
+
+def own_postfix(folder: Path) -> None:
+    """The settings of this machine's Postfix are those of the first server, in this namespace alone."""
+    shutil.copytree("/etc/postfix", folder / "postfix", ignore=shutil.ignore_patterns("sasl"))
+    subprocess.run(["mount", "--bind", str(folder / "postfix"), "/etc/postfix"], check=True)
+    set_postfix("myhostname = mail.good.org", "inet_interfaces = all", "relayhost =", "smtp_bind_address =", "smtp_bind_address6 =")
+
+
+def set_postfix(*settings: str) -> None:
+    subprocess.run(["/usr/sbin/postconf", "-e", *settings], check=True)
 
 
 def note_a_greeting(app: App) -> None:

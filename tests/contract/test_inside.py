@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from failsafe.backup.layouts import Wanted
 from failsafe.backup.source import open_source
 from failsafe.clock import SystemClock
 from failsafe.config.load import parse_config
+from failsafe.failover.sends_from import SendsFrom
 from failsafe.failover.vitals import Vitals, judge_host, judge_queue, parse_vitals
 from failsafe.looks.every import looks_of
 from failsafe.looks.inside import Inside
@@ -182,6 +184,31 @@ def test_certificates_are_found_where_postfix_says(tmp_path: Path, tools: Path, 
 
     assert found.names == ("localhost",)
     assert timedelta(days=29) < found.until - SystemClock().now() < timedelta(days=31)
+
+
+def test_where_mail_leaves_is_read_from_the_settings_of_a_real_postfix(tmp_path: Path, tools: Path) -> None:
+    (tmp_path / "mail").mkdir()
+    settings = tmp_path / "postfix"
+    shutil.copytree("/etc/postfix", settings, ignore=shutil.ignore_patterns("sasl"))
+    program(tools, "postconf", f'exec /usr/sbin/postconf -c {settings} "$@"')
+    change = ["/usr/sbin/postconf", "-c", str(settings)]
+    plain = ["myhostname = mail.example.org", "inet_interfaces = all", "relayhost =", "smtp_bind_address6 ="]
+    subprocess.run([*change, "-e", *plain, "smtp_bind_address = 198.51.100.9"], check=True)
+    in_main = look(tmp_path / "mail").sends_from
+    subprocess.run([*change, "-P", "smtp/unix/smtp_bind_address=198.51.100.8"], check=True)
+    subprocess.run([*change, "-P", "relay/unix/smtp_bind_address6=2001:db8::8"], check=True)
+    subprocess.run([*change, "-P", "smtp/unix/smtp_helo_name=out.$mydomain"], check=True)
+    in_master = look(tmp_path / "mail").sends_from
+
+    assert in_main == SendsFrom(("198.51.100.9",), "", "mail.example.org")
+    assert in_master == SendsFrom(("198.51.100.8", "2001:db8::8"), "", "out.example.org")
+
+
+def test_of_a_server_without_postfix_nobody_knows_where_mail_leaves(tmp_path: Path, tools: Path) -> None:
+    (tmp_path / "mail").mkdir()
+    program(tools, "postconf", "exit 127")
+
+    assert look(tmp_path / "mail").sends_from is None
 
 
 def in_stack(host: WithPath, wanted: Wanted) -> Vitals:

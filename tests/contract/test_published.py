@@ -86,6 +86,19 @@ def test_a_listed_nameless_address_is_found_and_lists_that_cannot_be_believed_ar
     )
 
 
+def test_a_server_that_sends_from_another_address_than_it_receives_at_is_judged_by_that(found: dict[str, Any]) -> None:
+    """Its Postfix is bound to the address that has no name and is on a block list."""
+    bound = found["bound"]
+    of_the_server = {code: severity for code, severity in faults(bound, "vps").items() if code in CODES}
+    of_the_domain = {code: severity for code, severity in faults(bound, "good.org").items() if code in JUDGED}
+
+    assert of_the_server == {"ptr": "fail", "helo": "warn", "dnsbl": "fail"}
+    assert of_the_domain == {"spf": "warn"}
+    assert "198.51.100.9 has no name (PTR)" in text_of(bound, "vps", "ptr")
+    assert "it sends as mail.good.org, which leads to 198.51.100.7 and not to 198.51.100.9" in text_of(bound, "vps", "helo")
+    assert "mail leaves from 198.51.100.9, which may not send" in text_of(bound, "good.org", "spf")
+
+
 def test_a_primary_that_is_wholly_dead_leaves_every_domain_as_ready_as_it_was(found: dict[str, Any]) -> None:
     dead = found["primary_dead"]["ready"]
     assert dead == {domain: found["whole"]["ready"][domain] for domain in dead}

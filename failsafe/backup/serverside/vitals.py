@@ -28,6 +28,8 @@ CERTIFICATE_BYTES = 65536
 LOG_BYTES = 2 << 20  # of the mail log at one look; of more, the newest
 LOG_LINES = 20000
 KINDS = 40  # of lines that are counted apart at one look
+SENDING = ("smtp_bind_address", "smtp_bind_address6", "smtp_helo_name", "inet_interfaces", "relayhost")
+SETTINGS_TOLD = 100  # lines
 MAIL_LOGS = (b"/var/log/mail.log", b"/var/log/maillog", b"/var/log/mail/mail.log")
 SERVICES = {  # names of processes, and what they are called; Postfix's own is known by its arguments
     "dovecot": "dovecot",
@@ -208,6 +210,15 @@ def certificates(settings):
     return list({row["path"]: row for row in found if row is not None}.values())
 
 
+def sending(settings):
+    """What Postfix's settings say of how mail leaves, by their names (`smtp/unix/…` for one service's own); None where there is no Postfix to ask."""
+    line = "postconf -x %s; postconf -xP %s || :" % (" ".join(SENDING), " ".join("'*/unix/%s'" % name for name in SENDING[:3]))
+    told = said_by(in_container(settings["postfix"], line), limit=CERTIFICATE_BYTES) or b""
+    pairs = [shown.partition("=") for shown in text(told).splitlines()[:SETTINGS_TOLD]]
+    found = {name.strip()[:PLAIN]: value.strip()[:PLAIN] for name, equals, value in pairs if equals}
+    return found if SENDING[0] in found else None
+
+
 def certificate(place, content):
     """The first certificate of a PEM file. None where there is none to read."""
     import ssl
@@ -316,6 +327,7 @@ def all_vitals(frames, settings, asked):
         "failed_units": failed_units,
         "containers": lambda: containers_seen(settings),
         "certificates": lambda: certificates(settings),
+        "sending": lambda: sending(settings),
         "log": lambda: log_seen(settings, str(asked.get("log", ""))[:500], awaited),
     }
     found = {"now": int(time.time() * 1e9), "load": list(os.getloadavg()), "cpus": os.cpu_count() or 1}

@@ -116,11 +116,15 @@ def _refusal(records: Sequence[str]) -> str:
     return ""
 
 
-def judge_dnsbl(server: str, seen: Sequence[ListSeen], asked_from: str, why: str = "") -> Finding:
-    """`asked_from`: "the mail server" or "here". `why` nobody was asked, where `seen` is empty."""
+def judge_dnsbl(server: str, seen: Sequence[ListSeen], asked_from: str, why: str = "", *, relay: str = "") -> Finding:
+    """`asked_from`: "the mail server" or "here". `why` nobody was asked, where `seen` is empty.
+
+    `relay`: who the server hands all its mail to; then it is no matter that its own address should not send.
+    """
     if not seen:
         return Finding("dnsbl", Severity.SKIPPED, server, why or "no block list is configured")
-    hits = [(each.zone, address, codes) for each in seen for address, codes in (each.codes or {}).items() if codes]
+    found = [(each.zone, address, codes) for each in seen for address, codes in (each.codes or {}).items() if codes]
+    hits = [hit for hit in found if not (relay and set(hit[2]) <= set(POLICY_CODES))]
     if hits:
         texts = [f"{address} is on {zone} ({', '.join(codes)})" for zone, address, codes in hits]
         policy = all(set(codes) <= set(POLICY_CODES) for _, _, codes in hits)

@@ -32,6 +32,7 @@ from failsafe.failover.domain_checks.sending import NO_GREETING, AddressName, He
 from failsafe.failover.domain_checks.spf import SpfSeen, judge_spf
 from failsafe.failover.domain_checks.tls_rpt import TlsRptSeen, judge_tls_rpt
 from failsafe.failover.domain_checks.top_level import judge_top_level
+from failsafe.failover.sends_from import SendsFrom
 from failsafe.failover.zone import MxLayout
 from failsafe.model import Finding
 
@@ -75,11 +76,12 @@ class Published:
     needs: SecondaryNeeds = SecondaryNeeds()
     watched: tuple[str, ...] = ()
     primary_addresses: frozenset[str] = frozenset()
+    sends_from: tuple[str, ...] = ()  # public addresses to which the primary binds itself when it sends
 
 
 @dataclass(frozen=True, slots=True)
 class SendingSeen:
-    """Of one mail server. `lists_from`: who asked the block lists; `lists_why`: why nobody did."""
+    """Of one mail server. `lists_from`: who asked the block lists; `lists_why`: why nobody did. `received_at`: addresses of its exchanges."""
 
     server: str
     names: tuple[AddressName, ...] = ()
@@ -87,6 +89,8 @@ class SendingSeen:
     lists: tuple[ListSeen, ...] = ()
     lists_from: str = "here"
     lists_why: str = ""
+    received_at: tuple[str, ...] = ()
+    sends_from: SendsFrom | None = None  # None: not known
 
 
 def judge_published(name: str, zone: str, layout: MxLayout, seen: Published, now: datetime) -> tuple[Finding, ...]:
@@ -98,7 +102,7 @@ def judge_published(name: str, zone: str, layout: MxLayout, seen: Published, now
         judge_mta_sts(name, seen.sts, layout, now),
         judge_sts_host(name, seen.sts, seen.primary_addresses),
         judge_tls_rpt(name, seen.tls_rpt, seen.watched, has_policy=has_policy),
-        judge_spf(name, seen.spf, seen.needs.spf_includes or (), layout.primaries),
+        judge_spf(name, seen.spf, seen.needs.spf_includes or (), layout.primaries, seen.sends_from),
         judge_dkim(name, seen.dkim, secondary_known=seen.needs.dkim_selectors is not None),
         judge_dmarc(name, seen.dmarc),
         judge_registration(name, seen.registration, now),
@@ -107,8 +111,11 @@ def judge_published(name: str, zone: str, layout: MxLayout, seen: Published, now
 
 
 def judge_sending(seen: SendingSeen) -> tuple[Finding, ...]:
+    relay = "" if seen.sends_from is None else seen.sends_from.relay
+    bound = () if seen.sends_from is None else seen.sends_from.public
+    elsewhere = tuple(each for each in bound if each not in seen.received_at)
     return (
-        judge_ptr(seen.server, seen.names, seen.helo.said),
+        judge_ptr(seen.server, seen.names, seen.helo.said, elsewhere=elsewhere, relay=relay),
         judge_helo(seen.server, seen.helo),
-        judge_dnsbl(seen.server, seen.lists, seen.lists_from, seen.lists_why),
+        judge_dnsbl(seen.server, seen.lists, seen.lists_from, seen.lists_why, relay=relay),
     )

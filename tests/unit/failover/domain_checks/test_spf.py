@@ -121,3 +121,66 @@ def test_redirect_is_followed_only_where_there_is_no_all() -> None:
         Term("", "redirect", "other.example"),
         Term("", "exp", "%{d}"),
     )
+
+
+# -- the address that mail leaves from ------------------------------------------------------------------------------------
+
+SENDER, SENDER6 = "198.51.100.9", "2001:db8::9"
+
+
+@pytest.mark.parametrize(
+    ("record", "may"),
+    [
+        ("v=spf1 ip4:198.51.100.9 -all", True),
+        ("v=spf1 ip4:198.51.100.0/24 -all", True),
+        ("v=spf1 a:host.example -all", True),
+        ("v=spf1 a:near.example/24 -all", True),
+        ("v=spf1 a:near.example//64 -all", False),
+        ("v=spf1 mx:mail.example -all", True),
+        ("v=spf1 a -all", True),
+        ("v=spf1 include:deep.example -all", True),
+        ("v=spf1 redirect=deep.example", True),
+        ("v=spf1 +all", True),
+        ("v=spf1 ip4:198.51.100.8 ~all", False),
+        ("v=spf1 ?ip4:198.51.100.9 ~all", False),
+        ("v=spf1 ip6:2001:db8::/32 a:gone.example ~all", False),
+        ("v=spf1 exists:%{i}.example ~all", None),
+        ("v=spf1 ptr ~all", None),
+        ("v=spf1 a:slow.example ~all", None),
+        ("v=spf1 include:slow.example ~all", None),
+    ],
+)
+def test_whether_an_address_may_send(record: str, may: bool | None) -> None:
+    answers = Answers(
+        {
+            (DOMAIN, "TXT"): (record,),
+            (DOMAIN, "A"): (SENDER,),
+            ("host.example", "A"): (SENDER,),
+            ("near.example", "A"): ("198.51.100.1",),
+            ("mail.example", "MX"): ("10 host.example", "0 ."),
+            ("deep.example", "TXT"): ("v=spf1 ip4:198.51.100.8 a:host.example -all",),
+            ("slow.example", "A"): "SERVFAIL",
+            ("slow.example", "TXT"): "SERVFAIL",
+        }
+    )
+    assert read_spf(DOMAIN, answers).may_send(SENDER) is may
+
+
+def test_a_primary_that_sends_from_an_address_that_may_not_gets_the_record_that_lets_it() -> None:
+    seen = judge_spf(DOMAIN, found(OURS), INCLUDE, PRIMARY, ("192.0.2.1", SENDER, SENDER6))
+
+    assert (seen.severity, SENDER in seen.text, SENDER6 in seen.text, "192.0.2.1," in seen.text) == (
+        Severity.WARN,
+        True,
+        True,
+        False,
+    )
+    assert seen.mend == (
+        'publish: example.org. IN TXT "v=spf1 a:mail.example.org include:_spf.away.example ip4:198.51.100.9 ip6:2001:db8::9 ~all"'
+    )
+
+
+def test_where_nobody_can_tell_whether_it_may_send_nothing_is_said() -> None:
+    record = OURS.replace("~all", "exists:%{i}.x.example ~all")
+
+    assert judge_spf(DOMAIN, found(record), INCLUDE, PRIMARY, (SENDER,)).severity is Severity.OK
