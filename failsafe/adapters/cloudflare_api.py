@@ -68,7 +68,7 @@ class CloudflareApi:
             max_retries=0,
             timeout=timeout,
             http_client=transport,
-            default_headers={"Authorization": f"Bearer {token}"},
+            default_headers={"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"},
             _strict_response_validation=True,
         )
         client.api_key = client.api_email = client.user_service_key = (
@@ -220,8 +220,12 @@ class _Cut:
 
 
 def _bound(response: httpx.Response) -> None:
-    """Before the body is read."""
+    """Before the body is read. None that is packed is asked for: a small one may be of any size when it is unpacked."""
     import httpx
+
+    packed = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if packed not in ("", "identity"):
+        raise httpx.DecodingError(f"an answer in {packed[:40]!r}, which was not asked for", request=response.request)
 
     assert isinstance(response.stream, httpx.SyncByteStream)
     inner: httpx.SyncByteStream = response.stream

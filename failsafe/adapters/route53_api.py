@@ -4,7 +4,6 @@ from the environment. What is repeated here, a few times, is only what Route 53 
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,12 +12,14 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, NoReturn
 
+from failsafe.adapters.aws_line import bind, in_time
 from failsafe.adapters.aws_profile import AwsCredentials, read_profile
 from failsafe.errors import DnsError, OutcomeUnknown, ZoneChanged
 from failsafe.model import normal_name
 
 CONNECT_SECONDS = 5.0
 WHOLE_SECONDS = 60.0  # for one request and its answer
+ANSWER_BYTES = 1 << 20  # of one answer; the longest list that is asked for has a hundred rows
 BUSY_WAITS = (0.5, 1.0, 2.0)  # five requests a second are allowed to an account, and one change at a time in a zone
 FIRST_POLL, LONGEST_POLL = 0.5, 4.0
 MOST_PAGES = 20
@@ -229,7 +230,7 @@ def _make_client(credentials: AwsCredentials, base_url: str | None, answer_secon
     )
     inner.register_component("data_loader", _loader())
     token = credentials.session_token
-    return boto3.session.Session(botocore_session=inner).client(
+    client = boto3.session.Session(botocore_session=inner).client(
         "route53",
         region_name="us-east-1",
         endpoint_url=base_url or "https://route53.amazonaws.com",
@@ -245,6 +246,8 @@ def _make_client(credentials: AwsCredentials, base_url: str | None, answer_secon
             ignore_configured_endpoint_urls=True,
         ),
     )
+    bind(client, ANSWER_BYTES, verify=True, proxies={}, timeout=(CONNECT_SECONDS, answer_seconds))
+    return client
 
 
 @cache
@@ -287,26 +290,12 @@ def _unless_busy(call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 def _in_time(call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """botocore knows deadlines for single reads alone, and a TLS handshake may never come back: then nobody waits for it."""
     from botocore.exceptions import ReadTimeoutError
 
-    found: list[dict[str, Any]] = []
-    failed: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            found.append(call())
-        except BaseException as error:  # noqa: BLE001 - raised again where somebody waits for it
-            failed.append(error)
-
-    worker = threading.Thread(target=run, name="Route 53", daemon=True)
-    worker.start()
-    worker.join(WHOLE_SECONDS)
-    if failed:
-        raise failed[0]
-    if not found:
-        raise ReadTimeoutError(endpoint_url="Route 53")
-    return found[0]
+    try:
+        return in_time(call, WHOLE_SECONDS, "Route 53")
+    except TimeoutError as error:
+        raise ReadTimeoutError(endpoint_url="Route 53") from error
 
 
 def change_batch(changes: list[dict[str, Any]], mark: str) -> dict[str, Any]:

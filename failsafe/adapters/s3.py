@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import threading
-import time
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from failsafe.adapters.aws_line import bind, in_time
 from failsafe.bucket import BucketFacts, BucketRule, Contents, Deleting
 from failsafe.errors import BucketError
 from failsafe.secrets import Secret
@@ -22,6 +22,7 @@ from failsafe.secrets import Secret
 CONNECT_SECONDS, READ_SECONDS = 10, 30
 TRIES = 3
 WHOLE_SECONDS = 600.0  # for a look at everything: 500 pages of a slow gateway
+ANSWER_BYTES = 4 << 20  # of one answer: a page of a thousand files has some 400 KB
 PAGE = 1000  # what a gateway gives at most
 MOST_OBJECTS = 500_000  # 16 MB packs: 8 TB
 PROBE = "failsafe-delete-probe"
@@ -238,7 +239,7 @@ class S3Bucket:
             if "AWS_SHARED_CREDENTIALS_FILE" in given:
                 inner.set_config_variable("credentials_file", given["AWS_SHARED_CREDENTIALS_FILE"])
             session = boto3.session.Session(botocore_session=inner)
-            return session.client(
+            client = session.client(
                 "s3",
                 region_name=region,
                 endpoint_url=None if self._place.is_amazon else self._place.endpoint,
@@ -247,8 +248,20 @@ class S3Bucket:
                 aws_session_token=given.get("AWS_SESSION_TOKEN"),
                 config=settings,
             )
+            bind(client, ANSWER_BYTES, **self._line(inner))
+            return client
         except (BotoCoreError, ValueError) as error:
             raise self._error(str(error), "look at environment_file and at the URL of the repository", transient=False) from error
+
+    def _line(self, session: Any) -> dict[str, Any]:
+        """As botocore would make it: whom to trust and which proxy to use is said by the environment, as for restic."""
+        from botocore.utils import get_environ_proxies
+
+        return {
+            "timeout": (CONNECT_SECONDS, self._read_seconds),
+            "proxies": get_environ_proxies(self._place.endpoint),
+            "verify": session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE") or True,
+        }
 
     def _ask(self, call: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
         """One request. Raises _Denied, _Absent, BucketError."""
@@ -289,29 +302,16 @@ class S3Bucket:
 
     def _bounded(self, work: Callable[[], T]) -> T:
         """A gateway that sends a byte now and then passes every timeout of one read; the whole has one, too."""
-        done: list[T] = []
-        failed: list[BaseException] = []
-
-        def run() -> None:
-            try:
-                done.append(work())
-            except BaseException as error:  # noqa: BLE001 - raised again where somebody waits for it
-                failed.append(error)
-
-        worker = threading.Thread(target=run, name=f"bucket {self._name}", daemon=True)
-        began = time.monotonic()
-        worker.start()
-        worker.join(self._whole_seconds)
-        if worker.is_alive():
-            raise self._error(f"no whole answer within {time.monotonic() - began:.0f} s", "look at the gateway and at the line")
-        if failed and isinstance(failed[0], _Denied):
+        try:
+            return in_time(work, self._whole_seconds, f"bucket {self._name}")
+        except TimeoutError as error:
+            text = f"no whole answer within {self._whole_seconds:.0f} s"
+            raise self._error(text, "look at the gateway and at the line") from error
+        except _Denied as error:
             mend = "let this credential list and read the bucket (s3:ListBucket, s3:GetObject)"
-            raise self._error(str(failed[0]), mend, transient=False) from failed[0]
-        if failed and isinstance(failed[0], _Absent):
-            raise self._error(str(failed[0]), "look at the URL", transient=False) from failed[0]
-        if failed:
-            raise failed[0]
-        return done[0]
+            raise self._error(str(error), mend, transient=False) from error
+        except _Absent as error:
+            raise self._error(str(error), "look at the URL", transient=False) from error
 
 
 class _Denied(Exception):

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
@@ -31,6 +32,7 @@ from failsafe.adapters.recipients import ask_recipients
 from failsafe.adapters.resolver import AuthoritativeServers
 from failsafe.adapters.rfc2136 import Rfc2136Zone
 from failsafe.adapters.route53 import Route53Zone
+from failsafe.adapters.s3 import BucketPlace, S3Bucket
 from failsafe.adapters.sockets import CannotLook
 from failsafe.adapters.ssh import SshHost
 from failsafe.adapters.ssh_way import SshWay
@@ -115,12 +117,25 @@ LOOKS: dict[str, Look] = {
     "update": zone,
     "cloudflare": lambda port, folder: cloudflare(f"http://127.0.0.1:{port}", folder),
     "cloudflare with TLS": lambda port, folder: cloudflare(f"https://127.0.0.1:{port}", folder),
-    "route53": lambda port, folder: Route53Zone("Z1", credentials_file=folder / "aws", base_url=f"http://127.0.0.1:{port}").read("x.example", "x.example"),
+    "route53": lambda port, folder: route53(f"http://127.0.0.1:{port}", folder),
+    "route53 with TLS": lambda port, folder: route53(f"https://127.0.0.1:{port}", folder),
+    "s3": lambda port, _: bucket(f"http://127.0.0.1:{port}"),
+    "s3 with TLS": lambda port, _: bucket(f"https://127.0.0.1:{port}"),
 }  # fmt: skip
 
 
 def cloudflare(url: str, folder: Path) -> object:
     return CloudflareZone("z", token_file=folder / "password", base_url=url).read("x.example", "x.example")
+
+
+def route53(url: str, folder: Path) -> object:
+    return Route53Zone("Z1", credentials_file=folder / "aws", base_url=url).read("x.example", "x.example")
+
+
+def bucket(endpoint: str) -> object:
+    environment = {"AWS_ACCESS_KEY_ID": Secret("key"), "AWS_SECRET_ACCESS_KEY": PASSWORD}
+    place = BucketPlace(endpoint, "mail", "")
+    return S3Bucket("offsite", place, lambda: environment, read_seconds=SECONDS, whole_seconds=SECONDS * 2).count("snapshots")
 
 
 def beat(url: str, folder: Path) -> None:
@@ -180,9 +195,12 @@ def main() -> None:
     for name in ("certificates", "recipients", "imap", "imap_room", "canary_box"):
         module = sys.modules[f"failsafe.adapters.{name}"]
         short(module, *(each for each in ("WHOLE_SECONDS", "ANSWER_SECONDS") if hasattr(module, each)))
-    if kind.startswith(("cloudflare", "route53", "host key", "shell")):  # what is slow to import is no look
-        for name in ("cloudflare", "httpx", "boto3", "fabric", "paramiko"):
+    if kind.startswith(("cloudflare", "host key", "shell")):  # what is slow to import is no look
+        for name in ("cloudflare", "httpx", "fabric", "paramiko"):
             importlib.import_module(name)
+    if kind.startswith(("route53", "s3")):  # nor are Amazon's descriptions of its services, which are read with the first
+        with suppress(FailsafeError):
+            LOOKS[kind](1, Path(folder))
     memory()
     for port in ports:
         print(json.dumps(outcome(LOOKS[kind], int(port), Path(folder))), flush=True)

@@ -96,7 +96,9 @@ def own_postfix(folder: Path) -> None:
     """The settings of this machine's Postfix are those of the first server, in this namespace alone."""
     shutil.copytree("/etc/postfix", folder / "postfix", ignore=shutil.ignore_patterns("sasl"))
     subprocess.run(["mount", "--bind", str(folder / "postfix"), "/etc/postfix"], check=True)
-    set_postfix("myhostname = mail.good.org", "inet_interfaces = all", "relayhost =", "smtp_bind_address =", "smtp_bind_address6 =")
+    set_postfix(
+        "myhostname = mail.good.org", "inet_interfaces = all", "relayhost =", "smtp_bind_address =", "smtp_bind_address6 ="
+    )
 
 
 def set_postfix(*settings: str) -> None:

@@ -10,7 +10,12 @@ from failsafe.dns_ports import Lookup, Lookups
 from failsafe.mail.spf import MOST_LOOKUPS, MOST_VOIDS, Term, parse_spf, spf_records
 from failsafe.model import Finding, Severity
 
-CODES = {"spf": (False, "one SPF record, with the secondary's include and the address that mail leaves from, without a bare mx, within ten look-ups")}
+CODES = {
+    "spf": (
+        False,
+        "one SPF record, with the secondary's include and the address that mail leaves from, without a bare mx, within ten look-ups",
+    )
+}
 STOP_AFTER = 30  # look-ups; far beyond the limit the exact number says nothing more
 
 
