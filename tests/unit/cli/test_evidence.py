@@ -21,7 +21,14 @@ def test_it_shows_runs_oldest_first_with_their_transcripts_on_demand(tmp_path: P
     now = SystemClock().now()
     with configured(tmp_path) as app:
         for minute in (9, 8, 7):
-            remember(app, Axis.INBOUND, ProbeClass.UP, "the recipient is accepted (250)", now - minute * MINUTE, "S: 220 hello")
+            remember(
+                app,
+                Axis.INBOUND,
+                ProbeClass.UP,
+                "the recipient is accepted (250)",
+                now - minute * MINUTE,
+                transcript="S: 220 hello",
+            )
         remember(app, Axis.ACCESS, ProbeClass.DOWN, "no IMAP", now - MINUTE)
         app.history.flush(now)
 
