@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from failsafe.errors import DnsError, OutcomeUnknown, ZoneChanged
+from failsafe.errors import DnsError, OutcomeUnknown, SecretError, ZoneChanged
 from failsafe.model import normal_name
 from failsafe.secrets import read_secret
 
@@ -54,7 +54,7 @@ class CloudflareApi:
         import cloudflare
         import httpx
 
-        token = read_secret(self._token_file).reveal()
+        token = _read_token(self._token_file)
         timeout = httpx.Timeout(self._answer_seconds, connect=CONNECT_SECONDS)
         # Neither a proxy nor a redirect may carry the token elsewhere.
         cut = _Cut(WHOLE_SECONDS)
@@ -186,6 +186,18 @@ class CloudflareApi:
             return None if not found else datetime.fromisoformat(str(found)).astimezone(UTC)
         except ValueError as error:
             raise DnsError(f"Cloudflare says that the token ends {found}") from error
+
+
+def _read_token(file: str) -> str:
+    """Raises SecretError; below, a letter that no HTTP header can hold would be an error of another kind."""
+    secret = read_secret(file)
+    token = secret.reveal()
+    if not all("!" <= letter <= "~" for letter in token):
+        raise SecretError(
+            f"{secret.source} holds a blank, a line break or a letter that is not ASCII (an editor may have put one before the token)",
+            mend="write the token alone into it, as one line: printf %s TOKEN > FILE",
+        )
+    return token
 
 
 class _Cut:

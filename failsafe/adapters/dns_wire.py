@@ -97,6 +97,12 @@ def read_tsig_key(path: str, key_name: str, algorithm: str) -> dns.tsig.Key:
             raise SecretError(f"{path} holds the key {block['name']}, but key_name is {key_name}", mend="make the two agree")
         value, algorithm = Secret(fields["secret"], path), fields.get("algorithm", algorithm)
     try:
-        return dns.tsig.Key(key_name, value.reveal(), algorithm.lower().rstrip("."))
+        key = dns.tsig.Key(key_name, value.reveal(), algorithm.lower().rstrip("."))
+        dns.tsig.get_context(key)  # type: ignore[no-untyped-call]  # else signing would end in an error of another kind
+        return key
+    except NotImplementedError:
+        raise SecretError(
+            f"{path} is a key for {algorithm[:40]}, which is not known here", mend="write it with: tsig-keygen NAME"
+        ) from None
     except (ValueError, dns.exception.DNSException):
         raise SecretError(f"{path} does not hold a TSIG secret in base64", mend="write it with: tsig-keygen NAME") from None

@@ -45,7 +45,11 @@ def make_lookups(app: App) -> Lookups:
     from failsafe.adapters.lookups import NameLookups
 
     resolver = app.config.doctor.resolver
-    own = {table.zone or name: [str(each) for each in table.nameservers] for name, table in app.config.domain.items()}
+    own = {
+        table.zone or name: [str(each) for each in table.nameservers]
+        for name, table in app.config.domain.items()
+        if table.nameservers
+    }
     return NameLookups("" if resolver is None else str(resolver), own=own)
 
 

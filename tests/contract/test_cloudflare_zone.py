@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from failsafe.adapters.cloudflare import CloudflareZone
-from failsafe.errors import DnsError, OutcomeUnknown, ZoneChanged
+from failsafe.errors import DnsError, OutcomeUnknown, SecretError, ZoneChanged
 from failsafe.failover.zone import MxLayout, plan_failover
 from failsafe.model import MxChange, MxSet, Strategy
 from tests.fakes.cloudflare_server import TOKEN, ZONE_ID, CloudflareServer
@@ -239,6 +239,17 @@ def test_a_ttl_outside_the_documented_range_is_refused_whole(server: CloudflareS
 def test_a_wrong_zone_id_is_an_error_and_not_an_empty_set(server: CloudflareServer, token_file: Path) -> None:
     with pytest.raises(DnsError, match="7003"):
         CloudflareZone("0" * 32, token_file=token_file, base_url=server.url).read(DOMAIN, DOMAIN)
+
+
+@pytest.mark.parametrize("token", ["\ufeff" + TOKEN, f"“{TOKEN}”", f"{TOKEN}\nand a note"], ids=["mark", "quotes", "lines"])
+def test_a_token_that_no_request_can_bear_is_told_without_it(
+    server: CloudflareServer, zone: CloudflareZone, token_file: Path, token: str
+) -> None:
+    token_file.write_text(token)
+    with pytest.raises(SecretError, match="not ASCII") as caught:
+        zone.read(DOMAIN, DOMAIN)
+    assert TOKEN not in f"{caught.value} {caught.value.mend} {caught.value.__cause__}"
+    assert server.requests == []
 
 
 def test_the_version_of_the_api_is_pinned(server: CloudflareServer, zone: CloudflareZone) -> None:

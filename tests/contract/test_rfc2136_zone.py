@@ -11,6 +11,7 @@ import dns.query
 import dns.tsig
 import pytest
 
+from failsafe.adapters.dns_wire import read_tsig_key
 from failsafe.adapters.lookups import NameLookups
 from failsafe.adapters.public_resolvers import ask_public
 from failsafe.adapters.resolver import AuthoritativeServers
@@ -97,6 +98,14 @@ def test_a_key_file_that_is_no_key_is_told(server: NameServer) -> None:
     server.key_file.write_text("not base64 at all!")
     with pytest.raises(SecretError, match="base64"):
         client(server).read(ZONE, ZONE)
+
+
+def test_a_key_for_an_algorithm_that_is_not_known_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text('key "failsafe." {\n\talgorithm hmac-sha3;\n\tsecret "c2VjcmV0";\n};\n')
+    file.chmod(0o600)
+    with pytest.raises(SecretError, match="a key for hmac-sha3, which is not known here"):
+        read_tsig_key(str(file), "failsafe.", "hmac-sha256")
 
 
 def test_an_alias_is_told(server: NameServer) -> None:
