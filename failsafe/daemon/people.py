@@ -108,11 +108,12 @@ class People:
         status = self.status(now)
         for late in status.overdue:
             last = self.app.events.last("duty.overdue", late.name)
-            if last is None or (late.ok_at is not None and last.at < late.ok_at) or now - last.at > OVERDUE_AGAIN:
+            again = last is None or not timedelta(0) <= now - last.at <= OVERDUE_AGAIN
+            if again or (last is not None and late.ok_at is not None and last.at < late.ok_at):
                 self.app.record(_overdue_event(late, now))
         for event in ending_credentials(status, now):
             last = self.app.events.last(event.name, event.subject)
-            if last is None or now - last.at >= ENDING_AGAIN:
+            if last is None or not timedelta(0) <= now - last.at < ENDING_AGAIN:
                 self.app.record(event)
         for domain in status.domains:
             if not lasts(domain) or domain.since is None:

@@ -14,8 +14,11 @@ AFTERWARDS = timedelta(days=1)
 
 
 def reminder_due(since: datetime, reminded_at: datetime | None, now: datetime) -> bool:
-    """True once for each step that was passed since the last reminder of this incident; steps missed while we slept are one reminder."""
-    last = reminded_at if reminded_at is not None and reminded_at >= since else None
+    """True once for each step that was passed since the last reminder of this incident; steps missed while we slept are one reminder.
+
+    A reminder from times to come was noted by a clock that was wrong: it would silence every incident until then.
+    """
+    last = reminded_at if reminded_at is not None and since <= reminded_at <= now else None
     passed = [step for step in STEPS if now - since >= step]
     if not passed:
         return False

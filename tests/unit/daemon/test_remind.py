@@ -28,3 +28,9 @@ def test_reminders_missed_while_switched_off_are_one() -> None:
 
 def test_a_reminder_of_an_older_incident_does_not_count() -> None:
     assert reminder_due(BEGAN, BEGAN - timedelta(minutes=5), BEGAN + timedelta(hours=1))
+
+
+def test_a_reminder_by_a_clock_a_year_ahead_silences_no_incident_after_it() -> None:
+    ahead = BEGAN + timedelta(days=365)
+    assert reminder_due(BEGAN, ahead, BEGAN + timedelta(hours=1))
+    assert not reminder_due(BEGAN, ahead, BEGAN + timedelta(minutes=59))
