@@ -24,9 +24,10 @@ from failsafe.failover.domain_checks.published import CODES as PUBLISHED_CODES
 from failsafe.failover.domain_checks.published import Published, judge_published
 from failsafe.failover.drilled import FailoverDrilled
 from failsafe.failover.facts import DomainFacts
+from failsafe.failover.guards import way_out_of_drift
 from failsafe.failover.health import VantageView
 from failsafe.failover.zone import describe, mx_layout_fault
-from failsafe.model import Axis, Finding, ProbeClass, Severity, Side, Verdict
+from failsafe.model import Axis, Finding, FlipKind, MxSet, ProbeClass, Severity, Side, Verdict
 
 TTL_HIGH = 600  # seconds; a flip reaches careful senders only after that long
 DRILL_VALID = timedelta(days=180)  # a rehearsal older than this is due again
@@ -120,12 +121,12 @@ def _judge_zone(seen: DomainCheckup) -> list[Finding]:
     side = seen.facts.record.serving
     layout = mx_layout_fault(found, policy.layout, side)
     findings = [
-        judge_explicit(name, found, zone),
+        judge_explicit(name, found, zone, policy.layout.primaries[0]),
         Finding("mx-layout", OK, name, f"the layout fits the strategy {policy.layout.strategy}", blocks_failover=True)
         if layout is None
         else Finding("mx-layout", SKIPPED, name, "there is no MX record that could fit", "", blocks_failover=True)
         if not found
-        else Finding("mx-layout", FAIL, name, layout, f"failsafe adopt-mx {name} --dry-run", blocks_failover=True),
+        else Finding("mx-layout", FAIL, name, layout, _way_to_layout(seen.facts, found), blocks_failover=True),
         _judge_drift(seen),
         _judge_agreement(seen),
     ]  # fmt: skip
@@ -140,6 +141,13 @@ def _judge_zone(seen: DomainCheckup) -> list[Finding]:
     else:
         findings.append(Finding("ttl-high", OK, name, f"the TTL is {ttl} s"))
     return findings
+
+
+def _way_to_layout(facts: DomainFacts, found: MxSet) -> str:
+    """A new peace layout is for peace: while the secondary serves `adopt-mx` is refused."""
+    if facts.record.serving is Side.SECONDARY:
+        return way_out_of_drift(facts, FlipKind.FAILBACK, found)
+    return f"failsafe adopt-mx {facts.policy.domain} --dry-run"
 
 
 def _judge_drift(seen: DomainCheckup) -> Finding:

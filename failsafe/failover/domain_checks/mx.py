@@ -11,15 +11,16 @@ from failsafe.model import Finding, MxSet, Severity
 PROXIED = "_dc-mx."  # what Cloudflare answers in place of an exchange whose address is proxied
 
 
-def judge_explicit(name: str, found: MxSet, zone: ZoneReading) -> Finding:
-    """`found`: what is known of the set."""
+def judge_explicit(name: str, found: MxSet, zone: ZoneReading, primary: str) -> Finding:
+    """`found`: what is known of the set; `primary`: the best exchange of the primary. The first record of a domain is written by a person alone."""
     if any(record.exchange == "" for mx in _all(zone) for record in mx.records):
         text = "there is a null MX (RFC 7505): it says that the domain takes no mail, and senders bounce at once"
-        mend = f"take the record `{name}. IN MX 0 .` away, then: failsafe adopt-mx {name}"
+        mend = f"failsafe adopt-mx {name} writes the peace layout in its place; at the DNS provider: change the record into `{name}. IN MX 10 {primary}.`"
         return Finding("mx-explicit", Severity.FAIL, name, text, mend, blocks_failover=True)
     if not found:
         text = "there is no MX record: senders use the domain's address, and failsafe has nothing to move"
-        return Finding("mx-explicit", Severity.FAIL, name, text, f"failsafe adopt-mx {name}", blocks_failover=True)
+        mend = f"add the first one at the DNS provider: `{name}. IN MX 10 {primary}.`"
+        return Finding("mx-explicit", Severity.FAIL, name, text, mend, blocks_failover=True)
     without = [answer.nameserver for answer in zone.answers if answer.mx is not None and not answer.mx]
     if without:
         text = f"{', '.join(without)} has no MX record: senders that ask there use the domain's address"

@@ -116,6 +116,24 @@ def test_every_bad_finding_says_how_to_mend_it() -> None:
 def test_no_mx_record_blocks() -> None:
     found = finding(with_zone(reading(MxSet(()), MxSet(()))), "mx-explicit")
     assert (found.severity, found.blocks_failover) == (Severity.FAIL, True)
+    assert "adopt-mx" not in found.mend, "it makes no first record"
+    assert "`example.org. IN MX 10 mail.example.org.`" in found.mend
+
+
+def test_a_null_mx_is_replaced_and_never_taken_away_first() -> None:
+    found = finding(with_zone(reading(None, MxSet.of((0, ".")))), "mx-explicit")
+    assert found.severity is Severity.FAIL
+    assert found.mend.startswith("failsafe adopt-mx example.org writes the peace layout in its place")
+
+
+def test_while_the_secondary_serves_a_layout_that_does_not_fit_names_no_adopt_mx() -> None:
+    away = replace(
+        WELL, facts=replace(WELL.facts, record=replace(WELL.facts.record, state=DomainState.FAILED_OVER, serving=Side.SECONDARY))
+    )
+    found = finding(away, "mx-layout")
+    assert found.severity is Severity.FAIL
+    assert "adopt-mx" not in found.mend
+    assert "failsafe acknowledge example.org" in found.mend
 
 
 def test_a_layout_that_does_not_fit_the_strategy_blocks_and_names_adopt_mx() -> None:

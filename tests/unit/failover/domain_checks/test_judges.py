@@ -268,14 +268,14 @@ def reading(*sets: MxSet) -> ZoneReading:
 
 
 def test_every_name_server_must_have_the_records() -> None:
-    assert judge_explicit(NAME, PEACE, reading(PEACE, PEACE)).severity is Severity.OK
-    seen = judge_explicit(NAME, PEACE, reading(PEACE, MxSet(())))
+    assert judge_explicit(NAME, PEACE, reading(PEACE, PEACE), "mail.example.org").severity is Severity.OK
+    seen = judge_explicit(NAME, PEACE, reading(PEACE, MxSet(())), "mail.example.org")
     assert (seen.severity, "ns1" in seen.text) == (Severity.FAIL, True)
 
 
 def test_a_null_mx_is_named() -> None:
     null = MxSet.of((0, "."))
-    seen = judge_explicit(NAME, null, reading(null))
+    seen = judge_explicit(NAME, null, reading(null), "mail.example.org")
     assert (seen.severity, "RFC 7505" in seen.text) == (Severity.FAIL, True)
 
 
