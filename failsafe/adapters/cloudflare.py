@@ -107,8 +107,8 @@ class CloudflareZone:
 
     def _made(self, client: Any, change: MxChange, seen: frozenset[tuple[str, str]] | None) -> dict[str, list[dict[str, Any]]]:
         """Compares with what is there, and with what was `seen` when it was last read; the batch, empty where nothing is to be done."""
+        locks = self._own(client, lock_name(change.domain), LOCK_WORD)  # first: whoever writes from now on moves it on
         found = self._list(client, change.domain)
-        locks = self._own(client, lock_name(change.domain), LOCK_WORD)
         if not _to_set(found).same_records(change.expected):
             raise ZoneChanged(f"{change.domain} does not hold what the plan was made for; nothing was written")
         if seen is not None and seen != _fingerprint(found, locks):

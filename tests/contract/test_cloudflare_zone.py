@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from failsafe.adapters.cloudflare import CloudflareZone
+from failsafe.adapters.cloudflare_api import CloudflareApi
 from failsafe.errors import DnsError, OutcomeUnknown, SecretError, ZoneChanged
 from failsafe.failover.zone import MxLayout, plan_failover
 from failsafe.model import MxChange, MxSet, Strategy
@@ -177,6 +179,30 @@ def test_a_writer_that_was_overtaken_is_refused_by_cloudflare_itself_though_the_
     with pytest.raises(ZoneChanged, match="81044"):
         zone.apply(change())
     assert server.mx() == frozenset({(10, MAIL)})
+
+
+def test_a_writer_that_comes_between_our_two_questions_is_noticed(
+    server: CloudflareServer, zone: CloudflareZone, token_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock is read before the records: whoever writes after that has moved it on."""
+    rival, ask, asked = client(server, token_file), CloudflareApi.records, list[str]()
+
+    def records(api: CloudflareApi, connection: Any, name: str, kind: str) -> list[dict[str, Any]]:
+        answer = ask(api, connection, name, kind)
+        if api is zone._api:
+            asked.append(kind)
+            if len(asked) == 1:
+                rival.apply(change(PEACE, OUTAGE))
+                rival.apply(change(OUTAGE, PEACE))
+        return answer
+
+    rival.apply(change(PEACE, OUTAGE))  # the lock is there
+    rival.apply(change(OUTAGE, PEACE))
+    monkeypatch.setattr(CloudflareApi, "records", records)
+    with pytest.raises(ZoneChanged):
+        zone.apply(change())
+    assert asked == ["TXT", "MX"]
+    assert rival.read(DOMAIN, DOMAIN) == PEACE
 
 
 def test_a_record_that_email_routing_has_locked_is_told_before_anything_is_sent(
