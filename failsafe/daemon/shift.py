@@ -86,6 +86,7 @@ class Shift:
             return
         self._lease_at = now
         before, lease = self.lease, self.app.leases.acquire(self.app.holder, now)
+        self.app.history.following = lease is None  # two controllers have one name for what each sees from where it is
         if lease == before:
             return
         self.domains.take(lease)

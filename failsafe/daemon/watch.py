@@ -182,7 +182,7 @@ class Watch:
             text = f"our own line {said}: {sight.line.answered} of {sight.line.asked} references answer"
             self.app.record(Event("own-line.changed", self.app.config.controller.id, text, sight.line.at))
         first = not history.newest(evidence.server, evidence.vantage, evidence.axis)
-        changed = history.record(evidence, sight.interval)
+        changed = history.record(evidence, sight.interval) and not history.following  # else the leader tells what it sees
         if changed:
             tell_trouble(self.app, evidence)
         if changed and not first:
@@ -295,6 +295,8 @@ class Watch:
 
     def _tell(self, domain: str, round_: Round, now: datetime) -> None:
         """Writes what `status` shows, when it changed, or at most every WATCH_FLUSH."""
+        if self.app.history.following:
+            return
         report = report_of(round_, self._axis_views(round_, now))
         told = self._told.setdefault(domain, _Told())
         if (

@@ -2,7 +2,8 @@
 
 A row is extended in memory and written when the class changes, or at most every FLUSH_EVERY. While something is wrong, and for the first FRESH_TROUBLE of
 it, every look is written: a crash in the middle of an outage must not restart the clock of `down_for`. A crash at any other time loses at most the unwritten
-tail. One process writes (the one that holds the daemon's lock); others read, and allow for FLUSH_EVERY (`JudgePolicy.slack`).
+tail. One process writes (the one that holds the daemon's lock); others read, and allow for FLUSH_EVERY (`JudgePolicy.slack`). Of two controllers with one
+database the leader alone writes: the other one's "here" is another place, and what it sees stays in its memory until it leads.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ class HistoryStore:
         self._line_loaded = False
         self._waiting_lines: list[_OpenLine] = []
         self._flushed_at: datetime | None = None
+        self.following = False  # another controller leads
 
     # -- writing ---------------------------------------------------------------------------------------------------------
 
@@ -112,6 +114,8 @@ class HistoryStore:
             self._flush(now)
 
     def _flush(self, now: datetime) -> None:
+        if self.following:
+            return
         dirty = [held for held in self._open.values() if held.dirty]
         line = self._line if self._line is not None and self._line.dirty else None
         if not (dirty or line or self._waiting or self._waiting_lines):

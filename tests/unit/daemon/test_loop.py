@@ -12,7 +12,7 @@ from failsafe.clock import SystemClock
 from failsafe.config.load import load_config
 from failsafe.daemon.jobs import Jobs
 from failsafe.daemon.loop import Daemon
-from failsafe.daemon.shift import Shift
+from failsafe.daemon.shift import RETRY_LEASE, Shift
 from failsafe.web.server import WebServer
 from tests.contract.mail_servers import free_port
 
@@ -82,3 +82,15 @@ strategy = "on-demand"
         assert [domain.domain for domain in shown.domains] == ["example.test", "second.test"]
     finally:
         daemon._web.stop()
+
+
+def test_what_is_seen_is_kept_in_memory_while_another_controller_leads(daemon: Daemon) -> None:
+    shift, now = daemon._shift, SystemClock().now()
+    other = daemon._app.leases.acquire("other", now)
+    assert other is not None
+    shift._keep_lease(now)
+    assert (shift.lease, daemon._app.history.following) == (None, True)
+    daemon._app.leases.release(other, now)
+    shift._keep_lease(now + RETRY_LEASE)
+    assert shift.lease is not None
+    assert not daemon._app.history.following

@@ -251,3 +251,24 @@ def test_that_a_canary_was_lost_is_known_also_after_the_clock_went_back(store: S
 
     assert is_undelivered(history.runs("vps"))
     assert is_undelivered(HistoryStore(store).runs("vps"))
+
+
+def test_what_a_controller_sees_that_does_not_lead_is_none_of_the_leaders_evidence(store: Store) -> None:
+    """Both call it "here": the follower's line to the server is broken, the leader's is not."""
+    leader, follower = HistoryStore(store), HistoryStore(store)
+    follower.following = True
+    follower.record(seen(0), MINUTE)
+    for number in range(1, 31):
+        leader.record(seen(number), MINUTE)
+        assert follower.record(seen(number + 0.1, ProbeClass.DOWN, "no route"), MINUTE) is (number == 1)
+        view = judge(leader.runs("vps"), START + (number + 0.2) * MINUTE, JudgePolicy(MINUTE, 15 * MINUTE))
+        assert view is not None
+        assert view.verdict is Verdict.UP
+    leader.flush(START + 30 * MINUTE)
+    assert rows(store) == 1
+
+    follower.following = False
+    follower.record(seen(31.1, ProbeClass.DOWN, "no route"), MINUTE)
+    view = judge(follower.runs("vps"), START + 31.2 * MINUTE, JudgePolicy(MINUTE, 15 * MINUTE))
+    assert view is not None
+    assert (view.verdict, view.since_at) == (Verdict.DOWN, START + 1.1 * MINUTE)
