@@ -76,14 +76,17 @@ class CanaryLook:
                     self._keep(before, book, now)  # the next look would not know that it is new
                     return Judged(ProbeClass.UP, f"{AT_PRIMARY}; the secondary's mailbox cannot be read: {error}")
             book = replace(book.settle(now, every), away=away)
-            if away and followed is None:
+            following = self._app.history.following
+            if (away and followed is None) or following:
                 book = replace(book, sent=())  # nobody can say what became of them
-            if book.is_due(now, every):
+            if book.is_due(now, every) and not following:
                 book = self._send(key, book, now)
         finally:
             if book != before:
                 write_book(state_dir, self._server, book)
         self._keep(before, book, now)
+        if following:  # the server's log does not tell one controller's canaries from another's
+            return Judged(ProbeClass.UNKNOWN, "another controller leads; that one sends the canaries")
         if book.login_refused:
             return Judged(ProbeClass.UNKNOWN, book.refused, frozenset({Sign.LOGIN_REFUSED}))
         found = book.arrived_since(before)

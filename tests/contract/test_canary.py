@@ -14,6 +14,7 @@ from failsafe.app import App
 from failsafe.canaries import canary_key, read_book
 from failsafe.clock import SystemClock
 from failsafe.config.load import parse_config
+from failsafe.failover.canary import CanaryBook
 from failsafe.looks.canary import CanaryLook
 from failsafe.looks.inside import Inside
 from failsafe.mail.canary import Canary
@@ -56,7 +57,7 @@ to = "{PROBE}"
         self.now += timedelta(minutes=minutes)
         return self.look.see(self.now)
 
-    def book(self) -> object:
+    def book(self) -> CanaryBook:
         return read_book(self.app.state_dir, "vps")
 
 
@@ -243,3 +244,17 @@ accounts = [{account}]
     assert evidence.seen is ProbeClass.UP, evidence.text
     assert "cannot be read" in evidence.text
     assert other.sees(minutes=5).seen is ProbeClass.UNKNOWN  # it was told once; of later ones nobody knows
+
+
+def test_a_controller_that_does_not_lead_sends_none_and_says_nothing(world: CanaryWorld, watcher: Watcher) -> None:
+    watcher.sees()
+    assert watcher.book().sent
+    watcher.app.history.following = True
+
+    evidence = watcher.sees(minutes=60)
+
+    assert evidence.seen is ProbeClass.UNKNOWN
+    assert "another controller leads" in evidence.text
+    assert not watcher.book().sent, "what was under way says nothing when this one leads again"
+    watcher.app.history.following = False
+    assert watcher.sees(minutes=60).seen is not ProbeClass.DOWN

@@ -72,9 +72,11 @@ class Canaries:
             elif bool(place) is away and (place == "" or self._scenario.followed):
                 return ProbeClass.UNKNOWN
         book = replace(self.book.settle(now, every), away=away)
-        if away and not self._scenario.followed:
+        if (away and not self._scenario.followed) or not self._leads:
             book = replace(book, sent=())
-        self.book = self._send(book, at) if book.is_due(now, every) else book
+        self.book = self._send(book, at) if book.is_due(now, every) and self._leads else book
+        if not self._leads:
+            return ProbeClass.UNKNOWN
         found = self.book.arrived_since(before)
         if away and found is not None and not found.place:
             return ProbeClass.UP
@@ -115,6 +117,11 @@ class Canaries:
     def _away(self) -> bool:
         record = self._world.store.records.get(DOMAIN)
         return record is not None and record.serving is Side.SECONDARY
+
+    @property
+    def _leads(self) -> bool:
+        process = self._machine.process
+        return process is not None and process.domains.lease is not None
 
     @property
     def _logs_in(self) -> bool:
@@ -209,6 +216,8 @@ class Canaries:
 
     def _constant_canary(self, at: datetime) -> ProbeClass | None:
         away, world, book = self._away, self._world, self.book
+        if not self._leads:
+            return ProbeClass.UNKNOWN
         if (away and self._scenario.followed and not self._reads(AWAY)) or (not away and not self._reads("")):
             return ProbeClass.UNKNOWN
         if not world.zone.settled:
