@@ -38,9 +38,10 @@ NEW = (
     "AND e.twin = s.twin) ORDER BY s.base, s.size, s.mtime, s.twin LIMIT ?"
 )
 BEFORE = "SELECT content FROM entry WHERE folder = ? AND base = ? AND (size <> ? OR mtime <> ?) AND gone_at IS NULL"
-SAME_FILE = (
+SAME_FILE = (  # where it is now, not where an earlier pull saw it
     "SELECT 1 FROM entry e JOIN folder f ON f.id = e.folder WHERE f.mailbox = (SELECT mailbox FROM folder WHERE id = ?) "
-    "AND e.inode = ? AND e.size = ? AND e.mtime = ? AND e.base = ? LIMIT 1"
+    "AND e.inode = ? AND e.size = ? AND e.mtime = ? AND e.base = ? AND e.gone_at IS NULL AND (e.folder NOT IN (SELECT folder FROM touched) "
+    "OR EXISTS (SELECT 1 FROM seen s WHERE s.folder = e.folder AND s.base = e.base AND s.size = e.size AND s.mtime = e.mtime)) LIMIT 1"
 )
 VANISHING = (
     "SELECT EXISTS (SELECT 1 FROM entry e WHERE e.content = ? AND (e.base = ? OR e.inode = ?) AND e.folder IN (SELECT folder FROM touched) "

@@ -185,6 +185,26 @@ def test_a_message_that_is_moved_while_it_is_looked_for_and_comes_back_is_archiv
     assert store.archived() == store.on_server()
 
 
+def test_a_message_that_moved_since_the_last_pull_and_moves_again_during_this_one_is_archived(store: Store) -> None:
+    """That an earlier pull had it, in a folder where it is no longer, does not mean that this one has it."""
+    store.fill(ANNA, "", 20)
+    for directory in (".Aside", ".Later"):
+        store.folder(ANNA, directory)
+    assert store.pull().result is Result.OK
+    home, name = store.root / "example.org/anna", "cur/m7.host:2,S"
+    (home / name).rename(home / ".Aside" / name)
+
+    def move(number: int) -> None:
+        if number == 1:
+            (home / ".Aside" / name).rename(home / ".Later" / name)
+            store.calm()
+
+    report = meddled(store, move, DIGESTING)
+
+    assert (report.result, report.missing) == (Result.OK, ())
+    assert store.archived() == store.on_server()
+
+
 def test_a_file_that_cannot_be_read_is_named_and_holds_up_no_other(store: Store) -> None:
     """Here: one that grows while it is read, which no Maildir's file may do."""
     store.fill(ANNA, "", 5)
