@@ -152,7 +152,11 @@ class BucketError(ExternalError):
 
 
 class ArchiveError(ExternalError):
-    """Staging or a snapshot is not what its own digests say."""
+    """Staging or a snapshot is not what its own digests say; `damaged` is the path of the file in it, where it is one."""
+
+    def __init__(self, message: str, *, mend: str = "", transient: bool = True, damaged: str = "") -> None:
+        super().__init__(message, mend=mend, transient=transient)
+        self.damaged = damaged
 
 
 class MailError(ExternalError):

@@ -19,7 +19,7 @@ from failsafe.backup.proofs import Proofs
 from failsafe.backup.pull import PullReport
 from failsafe.backup.refill import make_whole, replace_damaged
 from failsafe.backup.report import BackupReport, Counts, SnapshotReport, Trouble
-from failsafe.backup.rot import Found, watch_of
+from failsafe.backup.rot import Found, RotWatch, watch_of
 from failsafe.backup.serving import Served, serve_all
 from failsafe.backup.snapshot import Snapshotter, Target
 from failsafe.errors import ArchiveError, FailsafeError, HostKeyError, Interrupted, LeaseLost
@@ -32,6 +32,7 @@ HOST_KEY, UNKNOWN = "host-key-changed", "repository-unknown"
 UNMENDED = (
     "look at the disk; if no repository can be brought back, move {0} away: what it held is then pulled anew from the server"
 )
+MENDS = 5  # damaged files of staging that one pull may come upon; with more of them the next ones go on
 MISSING_IN_EVENT = 100  # of the report's missing messages; the whole list is in the report and in the generation
 
 # `failsafe.backup.pull.pull` with everything but these two bound to it.
@@ -161,7 +162,8 @@ class _Backup:
     def _sources(self) -> tuple[Repository, ...]:
         return self._job.sources or (*(target.repository for target in self._job.targets), *self._job.others)
 
-    def _pull(self, staging: Staging) -> PullReport | None:
+    def _pull(self, staging: Staging, mends: int = MENDS) -> PullReport | None:
+        """`mends`: how often it may begin anew after a damaged file of staging was brought back."""
         try:
             pulled = self._job.pull(staging, self._progress)
         except (Interrupted, LeaseLost):
@@ -174,10 +176,35 @@ class _Backup:
             self._troubles.append(Trouble(text, mend))
             return None
         except FailsafeError as error:
+            if mends and isinstance(error, ArchiveError) and self._was_mended(staging, error):
+                return self._pull(staging, mends - 1)
             self._troubles.append(Trouble(str(error), error.mend))
             return None
+        if pulled.damaged:
+            self._watch().suspect(pulled.damaged)
         self._with_book(lambda book: book.lift(HOST_KEY))  # it is the known one again
         return pulled
+
+    def _was_mended(self, staging: Staging, error: ArchiveError) -> bool:
+        """A pull came upon a damaged file of staging: without it no new mail is stored, so it is not left to the look of the month.
+
+        What cannot be mended now is known to that look from here on, which asks again and says how to go on.
+        """
+        if not error.damaged or not self._watch().suspect([error.damaged]):
+            return False
+        job = self._job
+        if replace_damaged(staging, [error.damaged], self._sources(), self._progress, job.narrate, job.stop):
+            return False
+        self._tell_damage(f"{Found((error.damaged,))}; it was brought back", {"damaged": [error.damaged], "left": []})
+        return True
+
+    def _watch(self) -> RotWatch:
+        return watch_of(self._job.proofs, self._clock)
+
+    def _tell_damage(self, text: str, details: dict[str, object]) -> None:
+        self._job.narrate(text)
+        name = "staging.damaged" if details["left"] else "staging.mended"
+        self._record(Event(name, self._job.server, text, self._clock.now(), details))
 
     def _carry(self, staging: Staging) -> None:
         """A failover is in every repository soon, although it happens while the server is dead."""
@@ -190,7 +217,7 @@ class _Backup:
 
     def _look_for_rot(self, staging: Staging, newest: Generation) -> None:
         """After everything else, so that no recovery point waits for it."""
-        job, watch = self._job, watch_of(self._job.proofs, self._clock)
+        job, watch = self._job, self._watch()
         found = watch.look(staging, newest, self._progress)
         if not found.damaged:
             return
@@ -200,9 +227,7 @@ class _Backup:
             watch.still(left)
         if found.is_news or len(left) < len(found.damaged):
             text = f"{found}; {len(found.damaged) - len(left)} came back from a snapshot"
-            job.narrate(text)
-            details: dict[str, object] = {"damaged": list(found.damaged), "left": list(left)}
-            self._record(Event("staging.damaged" if left else "staging.mended", job.server, text, self._clock.now(), details))
+            self._tell_damage(text, {"damaged": list(found.damaged), "left": list(left)})
         if left:
             self._troubles.append(
                 Trouble(f"{Found(left)}; no snapshot could give them", UNMENDED.format(staging.folder / left[0]))

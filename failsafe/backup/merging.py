@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from failsafe.backup.archive.layout import SEGMENT_LIMIT, path_of
 from failsafe.backup.archive.segment import Sealed
 from failsafe.backup.archive.staging import Staging
 from failsafe.backup.inventory import Inventory, mailbox_name, raw, text
+from failsafe.errors import ArchiveError
 
 SMALL = 256_000  # bytes of a tar file
 LARGE = SEGMENT_LIMIT // 2 - 100_000  # two that are smaller fit into one segment
@@ -55,6 +57,7 @@ class Merger:
 
     def __init__(self, inventory: Inventory, staging: Staging) -> None:
         self.inventory, self.staging, self._db = inventory, staging, inventory.db
+        self.damaged: list[str] = []  # files of staging that no merge could read: they are left out, and wait for their repair
 
     def run(self) -> str:
         """Merges what is due; says what it cost, "" where nothing was. A kill at any moment costs repeated work: contents are where they were."""
@@ -63,12 +66,27 @@ class Merger:
         sizes = 0
         for mailbox, group in self._due():
             if sizes < AT_ONCE:
-                sizes += sum(sealed.size for sealed in self._merge(mailbox, group))
-                merged.update(group)
+                left, made = self._merge_sound(mailbox, group)
+                sizes += sum(sealed.size for sealed in made)
+                merged.update(left)
         if not merged:
             return ""
         self.rewrite_manifests(merged)
         return f"{len(merged)} small segments were merged: {sizes / 1e6:.1f} MB will be stored anew"
+
+    def _merge_sound(self, mailbox: str, group: Sequence[str]) -> tuple[Sequence[str], tuple[Sealed, ...]]:
+        """Without those that are damaged: no pull fails for them. Gives which were merged, and into what."""
+        left = list(group)
+        while len(left) > 1:
+            try:
+                return left, self._merge(mailbox, left)
+            except ArchiveError as error:
+                segment = PurePosixPath(error.damaged).stem
+                if segment not in left:
+                    raise
+                self.damaged.append(error.damaged)
+                left.remove(segment)
+        return (), ()
 
     def _merge(self, mailbox: str, group: Sequence[str]) -> tuple[Sealed, ...]:
         made = self.staging.rewrite_segments(mailbox, group, lambda _: True)

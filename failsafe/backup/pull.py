@@ -85,6 +85,7 @@ class PullReport:
     bytes_pulled: int
     proved: Mapping[str, datetime | None]  # mailbox -> when all of its folders were last proved complete
     notes: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()  # files of staging that are not what their names say, as far as the pull came upon them
 
     @property
     def unchanged(self) -> bool:
@@ -142,6 +143,7 @@ class PullRun(ABC):
         self.clock, self.progress, self.narrate = work.clock, work.progress, work.narrate
         self.stretch = Stretch(self.options.care, self.clock, str(self.staging.folder))
         self.remarks: list[str] = []
+        self.damaged: list[str] = []
 
     @abstractmethod
     def _found_missing(self) -> Iterable[Missing]:
@@ -192,6 +194,7 @@ class PullRun(ABC):
             self.remarks.append(words)
         if words := Sweeper(merger, self.options.erase_after).run(self.clock.now()):
             self.remarks.append(words)
+        self.damaged += merger.damaged
         draft = self._draft({})
         newest = self.staging.newest()
         generation = self._commit(draft)
@@ -250,6 +253,7 @@ class PullRun(ABC):
             bytes_pulled=received,
             proved=self.keeper.proved(),
             notes=(*self._remarks(), *self.remarks, *_stored_words(draft)),
+            damaged=tuple(self.damaged),
         )
 
 

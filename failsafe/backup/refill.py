@@ -136,9 +136,12 @@ def replace_damaged(
     narrate: Narrator,
     stop: Callable[[], None],
 ) -> tuple[str, ...]:
-    """Fetches files that are there and are not what their names say, each by itself; gives those that no snapshot could give whole."""
-    left = list(damaged)
-    stored = _stored(sources, host_of(staging.server), stop)
+    """Fetches files that are there and are not what their names say, each by itself; gives those that no snapshot could give whole.
+
+    An index is made anew from its segment, which asks nobody.
+    """
+    left = [path for path in damaged if not _remade(staging, path)]
+    stored = _stored(sources, host_of(staging.server), stop) if left else []
     for one in sorted(stored, key=lambda each: (each.generation, each.at), reverse=True)[:SNAPSHOTS_ASKED]:
         if not left:
             break
@@ -154,6 +157,15 @@ def replace_damaged(
             except ExternalError as error:
                 narrate(f"snapshot {one.snapshot_id[:8]} in {one.repository.name} cannot give {path}: {error}")
     return tuple(left)
+
+
+def _remade(staging: Staging, path: str) -> bool:
+    if not path.endswith(".idx"):
+        return False
+    with contextlib.suppress(ArchiveError):
+        staging.remake_index(Path(path).stem)
+        return True
+    return False
 
 
 def _take_over(staging: Staging, one: Stored, progress: Progress) -> Generation:

@@ -106,11 +106,14 @@ class RotWatch:
             self._write(replace(known, damaged=left))
         return left
 
-    def suspect(self, files: Sequence[str]) -> None:
-        """Somebody else found these damaged: the next backup looks at them, and mends them."""
+    def suspect(self, files: Sequence[str]) -> bool:
+        """Somebody else found these damaged: the next look is at them, and mends them. False where all of them were known."""
         known = self._read() or Looked(self._clock.now())
+        if set(files) <= set(known.damaged):
+            return False
         damaged = tuple(dict.fromkeys((*known.damaged, *files)))[:DAMAGED_KEPT]
         self._write(replace(known, damaged=damaged, tried_at=None))
+        return True
 
     def still(self, damaged: Sequence[str]) -> None:
         """What could not be mended."""

@@ -99,8 +99,9 @@ class Sweeper:
         try:
             return self._copy(name)
         except ArchiveError as error:
-            if error.transient:
+            if not error.damaged:
                 raise
+            self._merger.damaged.append(error.damaged)
             return None
 
     def _copy(self, name: str) -> int:

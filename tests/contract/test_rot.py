@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from failsafe.adapters.restic import ResticRepository
+from failsafe.backup import merging
 from failsafe.backup.snapshot import Target
 from failsafe.backup.verify import verify_staging
 from failsafe.model import Result
@@ -151,3 +152,59 @@ def test_verify_whole_names_what_is_damaged_in_staging_and_the_next_backup_mends
     assert damaged.name in staging["problems"][0]
     assert failsafe(tmp_path, "backup")["result"] == "ok"
     assert all(one["ok"] for one in failsafe(tmp_path, "verify", "--whole")["archives"])
+
+
+# ---------------------------------------------------------------- what a pull comes upon, long before the look of the month
+
+
+@pytest.fixture
+def merging_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few messages are enough for a merge."""
+    monkeypatch.setattr(merging, "SMALL", 10_000)
+    monkeypatch.setattr(merging, "LARGE", 30_000)
+
+
+def put(bench: Bench, number: int) -> None:
+    bench.store.put("anna@example.org", "", f"large{number}.host:2,S", os.urandom(3000))
+
+
+@pytest.mark.usefixtures("merging_soon")
+@pytest.mark.parametrize("pattern", ["segments/*/*.tar", "segments/*/*.idx"])
+def test_a_damaged_file_that_a_pull_comes_upon_is_mended_on_the_same_day_and_mail_goes_on(
+    tmp_path: Path, near: FakeRepository, pattern: str
+) -> None:
+    bench = Bench(Store(tmp_path), [Target(near)])
+    put(bench, 0)
+    bench.run()
+    flip(bench.store.base / "staging", pattern)
+
+    results = []
+    for number in range(1, 5):
+        put(bench, number)
+        results.append(bench.run().result)
+
+    assert results == [Result.OK] * 4
+    assert is_sound(bench)
+    assert bench.store.archived() == bench.store.on_server()
+    assert bench.event_names().count("staging.mended") == 1
+
+
+@pytest.mark.usefixtures("merging_soon")
+def test_a_damaged_segment_that_no_snapshot_can_give_holds_up_no_new_mail(tmp_path: Path, near: FakeRepository) -> None:
+    bench = Bench(Store(tmp_path), [Target(near)])
+    put(bench, 0)
+    bench.run()
+    damaged = flip(bench.store.base / "staging", "segments/*/*.tar")
+    (info,) = near.snapshots()
+    near._snapshots[info.id][1].pop(damaged.relative_to(bench.store.base / "staging").as_posix())
+
+    for number in range(1, 6):
+        put(bench, number)
+        report = bench.run()
+
+    assert (report.result, report.messages.total) == (Result.FAILED, 6), "it is told, and all mail is in the newest state"
+    assert str(damaged) in report.troubles[0].mend
+    assert {entry.id for entries in bench.store.entries().values() for entry in entries} == {
+        id_ for _, _, id_ in bench.store.on_server()
+    }
+    assert len(near.snapshots()) == 6

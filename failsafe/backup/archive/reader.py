@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -244,7 +245,7 @@ class Archive:
         path = path_of(kind, name)
         data = self._read(path, limit=limit)
         if hashlib.sha256(data).hexdigest() != name:
-            raise ArchiveError(f"{self.folder / path} does not match its digest", mend=MEND, transient=False)
+            raise ArchiveError(f"{self.folder / path} does not match its digest", mend=MEND, transient=False, damaged=path)
         return data
 
     def _read(self, path: str, *, limit: int | None = METADATA_LIMIT) -> bytes:
@@ -254,13 +255,16 @@ class Archive:
                     raise ArchiveError(f"{self.folder / path} is larger than {limit} bytes", transient=False)
                 return file.read()
         except OSError as error:
-            raise ArchiveError(f"cannot read {self.folder / path}: {error.strerror}", mend=MEND) from error
+            damaged = path if error.errno == errno.EIO else ""
+            raise ArchiveError(f"cannot read {self.folder / path}: {error.strerror}", mend=MEND, damaged=damaged) from error
 
     def _translated(self, path: str, decode: Callable[[A], B], data: A) -> B:
         try:
             return decode(data)
         except ArchiveError as error:
-            raise ArchiveError(f"{self.folder / path}: {error}", mend=error.mend or MEND, transient=False) from error
+            raise ArchiveError(
+                f"{self.folder / path}: {error}", mend=error.mend or MEND, transient=False, damaged=path
+            ) from error
 
 
 MEND = "take this file from another snapshot or repository (failsafe verify says which are whole)"

@@ -162,7 +162,8 @@ def write_index(folder: Path, temporary: Path, segment: str) -> tuple[IndexLine,
     tar = folder / path_of("segments", segment)
     lines = []
     if digest_of(tar) != segment:
-        raise ArchiveError(f"{tar} does not match its digest", mend="take it from a snapshot, or remove it", transient=False)
+        mend, path = "take it from a snapshot, or remove it", path_of("segments", segment)
+        raise ArchiveError(f"{tar} does not match its digest", mend=mend, transient=False, damaged=path)
     with durable.disk_errors("read", tar), tar.open("rb") as file:
         for id_, offset, size in scan_segment(tar):
             digester = Digester()

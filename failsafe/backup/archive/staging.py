@@ -7,6 +7,7 @@ kill at any moment leaves the newest generation whole, and at worst files that n
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -116,7 +117,17 @@ class Staging:
         return tuple(sorted(path.stem for path in self.present("segments") if path.suffix == ".tar"))
 
     def index(self, segment: str) -> tuple[IndexLine, ...]:
-        return self.archive.index(segment)
+        """One that is damaged is made anew from its segment. Raises ArchiveError where that is damaged, too."""
+        try:
+            return self.archive.index(segment)
+        except ArchiveError as error:
+            if not error.damaged:
+                raise
+            return self.remake_index(segment)
+
+    def remake_index(self, segment: str) -> tuple[IndexLine, ...]:
+        """Raises ArchiveError where the segment is damaged."""
+        return write_index(self.folder, self._temporary, segment)
 
     # Writing
 
@@ -182,12 +193,17 @@ class Staging:
         """
         with self.segment_writer(mailbox) as writer:
             for segment in segments:
-                with (self.folder / path_of("segments", segment)).open("rb") as file:
-                    for line in self.archive.index(segment):
-                        if not wanted(line.id):
-                            continue
-                        if writer.add(read_range(file, line.offset, line.size)).id != line.id:
-                            raise ArchiveError(f"segment {segment}: message {line.id} does not match its digest", transient=False)
+                path = path_of("segments", segment)
+                try:
+                    with (self.folder / path).open("rb") as file:
+                        for line in self.index(segment):
+                            if wanted(line.id) and writer.add(read_range(file, line.offset, line.size)).id != line.id:
+                                text = f"{self.folder / path}: message {line.id} does not match its digest"
+                                raise ArchiveError(text, transient=False, damaged=path)
+                except OSError as error:  # of reading: what a writer meets is an ArchiveError already
+                    is_damage = error.errno == errno.EIO
+                    text = f"cannot read {self.folder / path}: {error.strerror}"
+                    raise ArchiveError(text, transient=not is_damage, damaged=path if is_damage else "") from error
         return tuple(writer.sealed)
 
     def go_on_after(self, number: int) -> None:
