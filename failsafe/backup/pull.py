@@ -26,7 +26,7 @@ from failsafe.backup.merging import Merger
 from failsafe.backup.own_files import OwnFiles, is_due, read_carried, store_own_files
 from failsafe.backup.protocol import FileFacts, ServerSession
 from failsafe.backup.source import open_source
-from failsafe.backup.stored_as import count_stored, crowded_words
+from failsafe.backup.stored_as import count_stored, crowded_words, stored_words
 from failsafe.backup.stretch import Care, NoRoom, Stretch, Waiting, list_outstanding, plan_slices, sum_up
 from failsafe.backup.sweeping import ERASE_AFTER, Sweeper
 from failsafe.mail.manifest import Generation, GenerationDraft, Missing
@@ -252,7 +252,7 @@ class PullRun(ABC):
             guards=tuple(standing.guard(self.options.server) for standing in self.inventory.standing()),
             bytes_pulled=received,
             proved=self.keeper.proved(),
-            notes=(*self._remarks(), *self.remarks, *_stored_words(draft)),
+            notes=(*self._remarks(), *self.remarks, *stored_words(draft.notes.get("stored_as"))),
             damaged=tuple(self.damaged),
         )
 
@@ -376,12 +376,6 @@ class _Pull(PullRun):
 
     def _remarks(self) -> Iterable[str]:
         return [*self.fetcher.notes, *crowded_words(self.inventory)]
-
-
-def _stored_words(draft: GenerationDraft) -> list[str]:
-    stored = draft.notes.get("stored_as")
-    counts = stored.items() if isinstance(stored, dict) else ()
-    return [f"{count} messages are stored as the server stores them: {kind}" for kind, count in counts]
 
 
 def by_mailbox(world: World) -> dict[str, list[Target]]:

@@ -27,6 +27,12 @@ def count_stored(inventory: Inventory, staging: Staging) -> dict[str, int]:
     return {kind: int(count) for kind, count in zip(("encrypted", "compressed"), sums, strict=True) if count}
 
 
+def stored_words(counts: object) -> list[str]:
+    """Remarks on what `count_stored` gave."""
+    found = counts.items() if isinstance(counts, dict) else ()
+    return [f"{count} messages are stored as the server stores them: {kind}" for kind, count in found]
+
+
 def crowded_words(inventory: Inventory) -> list[str]:
     """A remark where folders use every letter that a Maildir has for keywords: of further ones its files say nothing."""
     rows = inventory.rows("SELECT count(*) FROM folder WHERE json_array_length(letters) >= ?", ALPHABET)
