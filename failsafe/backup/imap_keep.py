@@ -72,12 +72,12 @@ class ImapKeeper(Keeper):
     def loss_by_mailbox(self, present: Collection[str], now: datetime) -> tuple[Loss, ...]:
         """`present`: paths of mailboxes that are there."""
 
-        def vanished(segment: int) -> dict[int, int]:
+        def vanished(which: str) -> dict[int, int]:
             query = (
-                f"SELECT l.mailbox, COUNT(*) FROM leaving l JOIN content c ON c.id = l.content WHERE c.segment <= ? AND {LOST} "
+                f"SELECT l.mailbox, COUNT(*) FROM leaving l JOIN content c ON c.id = l.content WHERE {which} AND {LOST} "
                 "GROUP BY l.mailbox"
             )
-            return dict(self.inventory.rows(query, segment))
+            return dict(self.inventory.rows(query))
 
         return self._losses(vanished, {}, present, now)
 

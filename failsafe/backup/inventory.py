@@ -20,6 +20,7 @@ from failsafe.backup.archive.segment import Sealed
 from failsafe.backup.archive.staging import Staging
 from failsafe.backup.guards import CONTENT, KINDS, TOLD, Standing
 from failsafe.backup.inventory_schema import FORMAT, SCHEMA, SEEN
+from failsafe.backup.losses import habit_of
 from failsafe.backup.shard_book import ShardBook, settle
 from failsafe.errors import ArchiveError
 from failsafe.mail.maildir import keyword_letter
@@ -288,6 +289,7 @@ class Inventory:
         """
         kind = CHANGED if tampering else f"NOT {CHANGED}"
         left = gone = 0
+        living = self.living()
         with self.db:
             for number, path in self.rows("SELECT id, path FROM mailbox"):
                 which = f"gone_at IS NOT NULL AND {kind} AND folder IN (SELECT id FROM folder WHERE mailbox = ?)"
@@ -300,8 +302,8 @@ class Inventory:
                 )
                 went = self.db.execute(f"DELETE FROM entry AS e WHERE {which}", (number,)).rowcount
                 self.db.execute("UPDATE mailbox SET dirty = 1 WHERE id = ?", (number,))
-                if went and not tampering:  # it is one that is emptied now and then
-                    self.put(f"emptied {name}", str(max(went, int(self.get(f"emptied {name}") or 0))))
+                if not tampering and (habit := habit_of(went, living.get(number, 0))):
+                    self.put(f"emptied {name}", str(max(habit, int(self.get(f"emptied {name}") or 0))))
                 gone += went
             for code in KINDS["tampering" if tampering else "loss"]:
                 for place in [None] if mailbox is None else [mailbox] if left else [mailbox, ""]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,7 +21,7 @@ from failsafe.backup.shard_book import ShardBook, place
 from failsafe.backup.stretch import DAY, Waiting
 from failsafe.backup.vanished import REPLACED, SAME, VANISHED, find_vanished
 from failsafe.mail.maildir import folder_name, parse_keywords, parse_subscriptions
-from failsafe.mail.manifest import FileRef, FolderManifest, MailboxManifest
+from failsafe.mail.manifest import FileRef, FolderManifest, MailboxManifest, is_digest
 
 TOGETHER = 1_000  # entries that are made into lines at a time
 
@@ -96,11 +96,8 @@ class Keeper:
         """By mailbox: entries at the last pull (and at the begin of this day of counting), and how many are nowhere in it now."""
         find_vanished(self.inventory, world.excluded)
 
-        def vanished(segment: int) -> dict[int, int]:
-            """Of the messages that were archived by then: what came later and went is none of the loss."""
-            return dict(
-                self.inventory.rows("SELECT mailbox, COUNT(*) FROM vanished WHERE segment <= ? GROUP BY mailbox", segment)
-            )
+        def vanished(which: str) -> dict[int, int]:
+            return dict(self.inventory.rows(f"SELECT mailbox, COUNT(*) FROM vanished WHERE {which} GROUP BY mailbox"))
 
         changed = dict(
             self.inventory.rows(
@@ -111,11 +108,14 @@ class Keeper:
         return self._losses(vanished, changed, world.boxes, now)
 
     def _losses(
-        self, vanished: Callable[[int], dict[int, int]], changed: dict[int, int], present: Container[str], now: datetime
+        self, vanished: Callable[[str], dict[int, int]], changed: dict[int, int], present: Container[str], now: datetime
     ) -> tuple[Loss, ...]:
-        """`vanished` counts by mailbox what is gone of that which lay in segments up to one; `present`: paths of mailboxes that are there."""
+        """`vanished` counts by mailbox what is gone of that which lies in certain segments; `present`: paths of mailboxes that are there."""
         window = self._window(now)
-        lost, of_day = vanished(self.known), vanished(min(self.known, window["segment"]))
+        lost, of_day = (
+            vanished(_came_by(self.known)),
+            vanished(_came_by(min(self.known, window["segment"]), window.get("merged", ()))),
+        )
         losses = []
         for id_, path in self.inventory.rows("SELECT id, path FROM mailbox"):
             name, key = mailbox_name(text(path)), str(id_)
@@ -379,6 +379,12 @@ class Keeper:
             "FROM folder f JOIN mailbox m ON m.id = f.mailbox GROUP BY m.id"
         )
         return {mailbox_name(text(path)): at and datetime.fromisoformat(at).astimezone(UTC) for path, at in rows}
+
+
+def _came_by(segment: int, merged: Iterable[str] = ()) -> str:
+    """A condition: archived by the time of that segment, or merged since. What came later and went is none of the loss."""
+    names = ",".join(f"'{name}'" for name in merged if is_digest(name))
+    return f"(segment <= {int(segment)} OR segment IN (SELECT id FROM segment WHERE name IN ({names})))"
 
 
 def _hides(box: MailboxFacts, directory: str) -> bool:

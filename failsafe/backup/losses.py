@@ -8,7 +8,7 @@ from datetime import timedelta
 from failsafe.backup.guards import mend_of
 from failsafe.model import Guard
 
-__all__ = ["Loss", "Rebuilt", "is_emptied", "is_mass", "judge_losses", "mend_of"]
+__all__ = ["Loss", "Rebuilt", "habit_of", "is_emptied", "is_mass", "judge_losses", "mend_of"]
 
 # A person who cleans up deletes a few dozen, or a folder that is a small part of what they keep. What goes beyond both is worth a
 # question; the price of a false one is that nothing is forgotten until it is answered, the price of none is that everything is.
@@ -16,6 +16,7 @@ FEW = 20  # messages: so many may go in a day
 SHARE = 5  # and one in five (20 %)
 SMALL = 10  # a mailbox of so many is no longer one that is emptied without a thought
 NEARLY = 10  # all but one in ten
+HABIT = 500  # messages: what is fetched by POP3 or kept tidy holds no more, and a full mailbox that was given up once says nothing of the next
 WINDOW = timedelta(days=1)  # a store that is emptied slowly, or pulled every minute, loses little in each pull
 
 
@@ -49,6 +50,11 @@ def is_mass(before: int, lost: int) -> bool:
 
 def is_emptied(before: int, lost: int) -> bool:
     return before >= SMALL and lost * NEARLY >= before * (NEARLY - 1)
+
+
+def habit_of(went: int, left: int) -> int:
+    """Of a loss that a person accepts: how many messages may go from there again unasked. A clearance is no habit: only a mailbox that was emptied."""
+    return min(went, HABIT) if is_emptied(went + left, went) else 0
 
 
 def judge_losses(losses: tuple[Loss, ...], rebuilt: Rebuilt, server: str) -> tuple[tuple[str, Guard], ...]:

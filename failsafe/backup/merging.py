@@ -7,6 +7,7 @@ life (once fresh, twice merged). A mailbox has at most 250 fresh segments (of th
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -90,9 +91,20 @@ class Merger:
 
     def _merge(self, mailbox: str, group: Sequence[str]) -> tuple[Sealed, ...]:
         made = self.staging.rewrite_segments(mailbox, group, lambda _: True)
+        self.note(group, made, mailbox)
+        return made
+
+    def note(self, old: Sequence[str], made: Sequence[Sealed], mailbox: str) -> None:
+        """What lay in `old` lies in `made` now. It is as old as it was: a loss within a day is counted of what came before that day."""
+        window = json.loads(self.inventory.get("window") or "{}")
+        if window:
+            merged = set(window.get("merged", ()))
+            numbers = (self._db.execute("SELECT id FROM segment WHERE name = ?", (name,)).fetchone() for name in old)
+            if not merged.isdisjoint(old) or any(row is not None and row[0] <= window["segment"] for row in numbers):
+                window["merged"] = sorted(merged | {sealed.name for sealed in made})
+                self.inventory.put("window", json.dumps(window))
         for sealed in made:
             self.inventory.sealed(sealed, mailbox)
-        return made
 
     def _due(self) -> list[tuple[str, tuple[str, ...]]]:
         """(mailbox, group) of every group that is due: segments that were merged or let go before are not looked at again."""

@@ -18,6 +18,7 @@ from failsafe.backup.erased import NOTE, Erased
 from failsafe.backup.extras import Extras
 from failsafe.backup.fetch import Fetcher
 from failsafe.backup.gather import Gatherer, Target, World
+from failsafe.backup.growth import note_growth
 from failsafe.backup.inventory import Inventory, mailbox_name
 from failsafe.backup.keep import Keeper
 from failsafe.backup.layouts import Source, Wanted
@@ -189,6 +190,7 @@ class PullRun(ABC):
     def commit(self, received: int) -> PullReport:
         """`received`: bytes that came from the server."""
         self.progress.stage("writing")
+        note_growth(self.inventory)
         merger = Merger(self.inventory, self.staging)
         if self.new and (words := merger.run()):
             self.remarks.append(words)

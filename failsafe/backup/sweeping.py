@@ -113,8 +113,7 @@ class Sweeper:
         wanted = {id_.hex() for (id_,) in rows}
         mailbox = text(owner) if owner is not None else "?"
         made = self._staging.rewrite_segments(mailbox, [name], wanted.__contains__)
-        for sealed in made:
-            self._inventory.sealed(sealed, mailbox)
+        self._merger.note([name], made, mailbox)
         self._db.execute("DELETE FROM content WHERE segment = ?", (number,))
         self._db.execute("DELETE FROM partly WHERE segment = ?", (number,))
         return sum(sealed.size for sealed in made)

@@ -16,8 +16,10 @@ REPLACED = (
     "AND (s.size, s.mtime) <> (e.size, e.mtime)) AND NOT EXISTS (SELECT 1 FROM seen s JOIN entry n USING (folder, base, size, mtime, twin) "
     "JOIN folder g ON g.id = s.folder WHERE s.base = e.base AND n.content = e.content AND g.mailbox = f.mailbox)"
 )
+# a name alone says nothing of another folder, where imported mail has the same ones; in its own folder another content is REPLACED's
 NOWHERE = (
     "NOT EXISTS (SELECT 1 FROM seen s JOIN folder g ON g.id = s.folder WHERE s.base = e.base "
+    "AND (s.folder = e.folder OR (s.size = e.size AND s.mtime = e.mtime)) "
     "AND g.mailbox = (SELECT mailbox FROM folder WHERE id = e.folder))"
 )
 

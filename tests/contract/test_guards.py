@@ -16,6 +16,7 @@ import pytest
 
 from failsafe.acceptance import accept
 from failsafe.app import App
+from failsafe.backup import merging
 from failsafe.backup.archive.staging import Staging
 from failsafe.backup.guardbook import GuardBook
 from failsafe.backup.job import ServerJob, run_backup
@@ -124,6 +125,27 @@ def test_while_a_guard_stands_new_mail_comes_in_nothing_is_deleted_and_a_person_
     assert (standing.place, standing.raised_at) == (ANNA, told.notice.since)
 
 
+def test_a_loss_that_goes_on_while_its_guard_stands_is_told_again(bench: Bench) -> None:
+    """Whoever says "yes, I deleted 30" has not said so of 150."""
+    bench.store.fill(ANNA, "", 150)
+    bench.store.fill(ANNA, ".Old", 40, prefix="o")
+    bench.run()
+    bench.delete(ANNA, "", 50)
+    bench.run()
+    for path in (bench.store.folder(ANNA, ".Old") / "cur").iterdir():
+        path.rename(bench.store.folder(ANNA) / "cur" / path.name)
+    bench.run()
+    assert len(bench.told()) == 1, "what moved is not gone"
+    for _ in range(3):
+        bench.delete(ANNA, "", 30)
+        bench.run()
+    subjects = [event.notice.subject for event in bench.told() if event.notice is not None]
+    assert [subject.partition("; ")[2] for subject in subjects] == ["", "since then 30 more", "since then 90 more"]
+    assert "50 of 190 messages vanished from anna@example.org; since then 90 more" in subjects[-1]
+    (standing,) = bench.book.standing()
+    assert standing.text in subjects[-1]
+
+
 def test_what_comes_back_lifts_its_guard_and_a_person_is_told(bench: Bench) -> None:
     bench.store.fill(ANNA, "", 15)
     bench.run()
@@ -204,6 +226,19 @@ def test_a_mailbox_that_is_fetched_by_pop_is_asked_about_once(bench: Bench) -> N
         assert bench.codes() == []
 
 
+def test_a_clearance_that_was_meant_once_does_not_let_the_rest_go_unasked(bench: Bench) -> None:
+    """It was no mailbox that is emptied as a habit."""
+    bench.store.fill(ANNA, "", 100)
+    bench.run()
+    bench.delete(ANNA, "", 50)
+    assert bench.codes() == ["mass-loss"]
+    with bench.store.open_inventory() as inventory:
+        inventory.accept(ANNA)
+    assert bench.codes() == []
+    bench.delete(ANNA, "", 50)
+    assert bench.codes() == ["mass-loss"]
+
+
 def test_a_store_that_is_emptied_slowly_raises_a_guard_all_the_same(bench: Bench) -> None:
     """As a client does that deletes ten thousand messages while a backup runs every minute."""
     bench.store.fill(ANNA, "", 200)
@@ -218,6 +253,36 @@ def test_a_store_that_is_emptied_slowly_raises_a_guard_all_the_same(bench: Bench
         inventory.accept()
     bench.delete(ANNA, "", 15)
     assert bench.codes() == []
+
+
+def test_a_store_that_is_emptied_slowly_is_found_out_also_where_its_segments_were_merged_on_that_day(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A merge puts old messages into new segments; they are as old as they were."""
+    monkeypatch.setattr(merging, "SMALL", 10**9)  # none yet
+    for _ in range(4):
+        bench.store.fill(ANNA, "", 25, prefix=f"{len(bench.events)}-")
+        bench.run()
+    bench.clock.step += timedelta(days=2)
+    assert bench.codes() == []
+    monkeypatch.setattr(merging, "SMALL", 50_000)
+    bench.store.put(ANNA, "", "new.host:2,S")
+    assert any("small segments were merged" in note for note in bench.run().notes)
+    codes = []
+    for _ in range(4):
+        bench.delete(ANNA, "", 8)
+        codes.append(bench.codes())
+    assert codes == [[], [], ["mass-loss"], ["mass-loss"]], "24 of 100 are more than a fifth"
+
+
+def test_messages_whose_names_are_those_of_another_folder_are_missed_all_the_same(bench: Bench) -> None:
+    """As a tool writes them that numbers each folder's messages."""
+    for directory in ("", ".Old"):
+        for number in range(60):
+            bench.store.put(ANNA, directory, f"{number}.import:2,S", f"{directory} {number}".encode())
+    assert bench.codes() == []
+    bench.delete(ANNA, "", 60)
+    assert bench.codes() == ["mass-loss"]
 
 
 def test_messages_of_one_name_that_change_places_are_no_tampering(bench: Bench) -> None:

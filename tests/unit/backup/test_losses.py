@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from failsafe.backup.losses import Loss, Rebuilt, judge_losses
+import pytest
+
+from failsafe.backup.losses import Loss, Rebuilt, habit_of, judge_losses
 
 QUIET = Rebuilt(folders=10, changed=0, mailboxes_before=2, mailboxes_now=2)
 
@@ -75,3 +77,10 @@ def test_every_guard_says_how_to_end_it() -> None:
 
 def test_one_changed_content_is_tampering() -> None:
     assert codes(Loss("a@x", 500, 0, changed=1), Loss("b@x", 500, 3)) == [("a@x", "tampered")]
+
+
+@pytest.mark.parametrize(
+    ("went", "left", "habit"), [(12, 0, 12), (95, 5, 95), (9_000, 0, 500), (50, 50, 0), (0, 0, 0), (5, 0, 0)]
+)
+def test_only_a_mailbox_that_was_emptied_may_be_emptied_again_unasked(went: int, left: int, habit: int) -> None:
+    assert habit_of(went, left) == habit
