@@ -42,6 +42,7 @@ FLAGS_AT_ONCE = 10_000
 BODIES_AT_ONCE = 500  # messages a request, or as many as come to BODIES_BYTES
 BODIES_BYTES = 4 << 20
 PIECE = 8 << 20  # bytes: a larger message is asked for in pieces of this size
+SHORT_PARTS = 10_000  # of one message: more is no answer that ends
 AHEAD = 2  # requests under way
 MAXIMUM_FOLDERS = 100_000
 NO_MESSAGES = {b"\\noselect", b"\\nonexistent"}
@@ -177,7 +178,7 @@ class ImapSource:
                 continue
             yield from self._small(small)
             small = []
-            pieces = self._pieces(uid)
+            pieces = self._pieces(uid, size)
             first = next(pieces, None)
             if first is not None:
                 yield uid, _joined(first, pieces)
@@ -193,21 +194,30 @@ class ImapSource:
                     if data is not None:
                         yield uid, [as_bytes(data)]
 
-    def _pieces(self, uid: int) -> Iterator[bytes]:
-        """A large message, by parts; ends where a part is shorter than it was asked for. Nothing of one that is not there."""
-        start = 0
+    def _pieces(self, uid: int, size: int) -> Iterator[bytes]:
+        """A large message, by parts. Nothing of one that is not there.
+
+        A part that is shorter than it was asked for ends it, but not before `size`, which the server told: one that gives less at once than is
+        asked for would have every large message cut off. There the next part says whether more is there.
+        """
+        start = short = 0
         while True:
             with self._faults("read a large message"):
                 (answers,) = self._fetch([(str(uid), [uid])], f"(UID BODY.PEEK[]<{start}.{PIECE}>)")
             data = answers.get(uid, {}).get(b"BODY[]<%d>" % start)
-            if data is None and start == 0:
+            if data is None and (start == 0 or short):
                 return
             if data is None:
                 raise MailError(f"{self._where}: message {uid} ended after {start} bytes", transient=False)
-            yield as_bytes(data)
-            start += len(as_bytes(data))
-            if len(as_bytes(data)) < PIECE:
+            piece = as_bytes(data)
+            if piece or start == 0:
+                yield piece
+            start += len(piece)
+            short += len(piece) < PIECE
+            if not piece or (short and start >= size):
                 return
+            if short > SHORT_PARTS:
+                raise MailError(f"{self._where}: message {uid} comes in more than {SHORT_PARTS} parts", transient=False)
 
     # -- inside ----------------------------------------------------------------------------------------------------------
 

@@ -90,11 +90,14 @@ class BodyReader:
         self._odd += len(doubtful)
         some = doubtful[: max(0, CHECKED - self._checked)]
         self._checked += len(some)
-        expected = {message.uid: id_ for message, id_ in some}
-        for uid, pieces in box.bodies([(message.uid, message.size) for message, _ in some]):
-            digest = hashlib.sha256()
-            for piece in pieces:
-                digest.update(piece)
-            if digest.hexdigest() != expected[uid]:
-                self.untrusted.append(uid)
-                self.bad[uid] = "the server gives other bytes each time it is read, and none of the size that it tells"
+        unproved = {message.uid: id_ for message, id_ in some}
+        try:
+            for uid, pieces in box.bodies([(message.uid, message.size) for message, _ in some]):
+                digest = hashlib.sha256()
+                for piece in pieces:
+                    digest.update(piece)
+                if digest.hexdigest() != unproved.pop(uid):
+                    self.untrusted.append(uid)
+                    self.bad[uid] = "the server gives other bytes each time it is read, and none of the size that it tells"
+        finally:  # a line that broke here, or a message that was not given again, proves nothing
+            self.untrusted += unproved

@@ -225,7 +225,8 @@ class MailboxReader:
     def _read_changes(self, known: Known, now: FolderState) -> None:
         before = known.state
         assert before is not None and before.modseq is not None and before.uid_next is not None and now.uid_next is not None
-        changes = self.box.changes(before.modseq, before.uid_next)
+        newest = self.ledger.newest(known.id) or 0  # of a pull that was cut off: their flags may have changed since, too
+        changes = self.box.changes(before.modseq, max(before.uid_next, newest + 1))
         self._tell(known, ((uid, flags, None) for uid, flags in changes.flags.items()))
         self.ledger.depart(known.id, changes.vanished or ())
         witness = self.ledger.newest(known.id)
@@ -310,10 +311,12 @@ class MailboxReader:
         self.pace.expect(to_read)
         for batch in within(to_read):
             self.pace.look(self._writer.close)
-            self.bodies.read(self.box, batch, self._keeper_of(known, now))
+            try:
+                self.bodies.read(self.box, batch, self._keeper_of(known, now))
+            finally:
+                for uid in self.bodies.untrusted:
+                    self.ledger.take_back(known.id, uid)
             self._bad.update(self.bodies.bad)
-            for uid in self.bodies.untrusted:
-                self.ledger.take_back(known.id, uid)
         self.seen.notes += self.bodies.take_notes(f"{self.mailbox} {known.name}")
 
     def _in_time(self, known: Known, facts: Iterable[SourceMessage]) -> Iterator[SourceMessage]:

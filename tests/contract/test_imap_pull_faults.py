@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,6 +52,18 @@ def through(proxy: Proxy) -> Endpoint:
     return Endpoint("127.0.0.1", proxy.port, "none")
 
 
+def dies_after(count: int) -> Callable[[bytes, int], bytes | None]:
+    """What passes until one connection has brought so many bytes; nothing ever after."""
+    dead = False
+
+    def forward(data: bytes, sent: int) -> bytes | None:
+        nonlocal dead
+        dead = dead or sent > count
+        return None if dead else data
+
+    return forward
+
+
 # ---------------------------------------------------------------- lines that break
 
 
@@ -68,14 +81,7 @@ def test_a_line_that_is_cut_again_and_again_costs_sessions_and_no_message(server
 
 def test_a_pull_that_was_cut_off_goes_on_where_it_stopped(server: Dovecot, store: ImapStore) -> None:
     fill(store, 40, MEGABYTE)
-    dead = False
-
-    def once(data: bytes, sent: int) -> bytes | None:
-        nonlocal dead
-        dead = dead or sent > 25 * MEGABYTE
-        return None if dead else data
-
-    with Proxy(server.plain, once) as proxy:
+    with Proxy(server.plain, dies_after(25 * MEGABYTE)) as proxy:
         store.endpoint = through(proxy)
         with pytest.raises(MailError) as caught:
             store.pull()
@@ -88,6 +94,24 @@ def test_a_pull_that_was_cut_off_goes_on_where_it_stopped(server: Dovecot, store
     assert report.bytes_pulled < (40 - kept) * MEGABYTE * 1.1
     assert store.archived() == store.on_server()
     assert set(store.stored_ids().values()) == {1}
+
+
+def test_flags_that_change_after_a_pull_was_cut_off_are_told_by_the_next_one(server: Dovecot, store: ImapStore) -> None:
+    """Also of what that pull had read already, which is newer than the state that it began from."""
+    fill(store, 3)
+    store.pull()
+    fill(store, 12, MEGABYTE, start=3)
+    with Proxy(server.plain, dies_after(9 * MEGABYTE)) as proxy:
+        store.endpoint = through(proxy)
+        with pytest.raises(MailError):
+            store.pull()
+    store.endpoint = None
+    with store.open_inventory() as inventory:
+        assert inventory.count("entry") > 3
+    (mailbox,) = store.mailboxes
+    server.doveadm("flags", "add", "-u", mailbox, "\\Flagged", "mailbox", "INBOX", "all")
+    assert store.pull().result is Result.OK
+    assert store.archived() == store.on_server()
 
 
 def test_a_killed_pull_loses_at_most_one_segment(store: ImapStore) -> None:
@@ -337,4 +361,32 @@ def test_a_server_with_object_ids_says_which_messages_are_the_same() -> None:
         box._client._imap.state = "SELECTED"
         (one,) = box.facts([7])
         assert (one.uid, one.identity, one.certain) == (7, "M6d99ac3275bb4e", True)
+        box.close()
+
+
+@pytest.mark.parametrize("beyond", ['BODY[]<{0}> ""', "FLAGS ()"], ids=["empty", "nothing"])
+def test_a_server_that_gives_less_at_once_than_is_asked_for_gives_the_whole_message(beyond: str) -> None:
+    """RFC 3501 lets a part be shorter only at the end of a message; whoever believes that of every server cuts messages off."""
+    content = os.urandom(5 << 20).hex()
+
+    def script(talk: Talk) -> None:
+        talk.say("* PREAUTH [CAPABILITY IMAP4rev1] hello")
+        while line := talk.hear():
+            tag, verb = line.split()[:2]
+            if found := re.search(r"<(\d+)\.", line):
+                start = int(found[1])
+                part = content[start : start + MEGABYTE]
+                said = f"BODY[]<{start}> {{{len(part)}}}\r\n{part}" if part else beyond.format(start)
+                talk.say(f"* 1 FETCH (UID 7 {said})")
+            elif verb == "CAPABILITY":
+                talk.say("* CAPABILITY IMAP4rev1")
+            talk.say(f"{tag} OK done")
+
+    with ScriptedServer(script) as server:
+        meter = Meter()
+        box = ImapSource(connect(Endpoint("127.0.0.1", server.port, "none"), meter), meter, "test")
+        box._client._imap.state = "SELECTED"
+        for told in (len(content), len(content) + 1000):
+            ((uid, pieces),) = box.bodies([(7, told)])
+            assert (uid, b"".join(pieces).decode()) == (7, content)
         box.close()
