@@ -109,7 +109,8 @@ class _Backup:
         served = Served()
         try:
             with Staging.open(self._job.staging, self._job.server, sets_aside=True) as staging:
-                make_whole(staging, self._sources(), self._progress, self._job.narrate, self._job.stop)
+                known = self._proofs.highest()
+                make_whole(staging, self._sources(), self._progress, self._job.narrate, self._job.stop, known)
                 with self._parts(staging) as parts:
                     pulled = self._pull(staging)
                     if pulled is None:

@@ -57,6 +57,12 @@ class Proofs:
         except (KeyError, TypeError, ValueError):
             return None
 
+    def highest(self) -> int:
+        """The highest generation that any repository was given; 0 where none is known."""
+        rows = [row for row in self._read().values() if isinstance(row, dict)]
+        numbers = (row.get("generation") for row in rows)
+        return max((number for number in numbers if isinstance(number, int)), default=0)
+
     def begun(self, repository: str) -> Begun | None:
         """The snapshot that was begun and of which nobody has seen since what it came to."""
         row = self._read().get(repository + BEGUN)

@@ -44,17 +44,23 @@ class Stored:
 
 
 def make_whole(
-    staging: Staging, sources: Sequence[Repository], progress: Progress, narrate: Narrator, stop: Callable[[], None]
+    staging: Staging,
+    sources: Sequence[Repository],
+    progress: Progress,
+    narrate: Narrator,
+    stop: Callable[[], None],
+    highest: int = 0,
 ) -> None:
     """Nothing to do where staging is whole. What no snapshot can give is pulled anew, under numbers that no snapshot has.
 
-    `stop` ends the programs that other threads run, for a repository that does not answer.
+    `stop` ends the programs that other threads run, for a repository that does not answer. `highest`: the number that some repository
+    is known to have, whether it answers or not.
     """
     absent = lacking(staging.archive, newest) if (newest := staging.newest()) else ()
     if newest is not None and not absent and not staging.was_damaged:
         return
     stored = _stored(sources, host_of(staging.server), stop)
-    staging.go_on_after(max((one.generation for one in stored), default=0 if newest is None else newest.number))
+    staging.go_on_after(max(highest, *(one.generation for one in stored), 0 if newest is None else newest.number))
     if newest is not None and absent:
         narrate(f"{len(absent)} file(s) of staging are missing or damaged, such as {absent[0]}")
         absent = mend(staging, newest, stored, progress, narrate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -445,3 +446,19 @@ def test_a_server_without_a_snapshot_says_so(near: FakeRepository, tmp_path: Pat
 
     assert stored.trouble is not None
     assert "no snapshot of vps" in stored.trouble.text
+
+
+def test_staging_that_was_lost_while_no_repository_answers_gives_no_number_a_second_meaning(
+    bench: Bench, near: FakeRepository, far: FakeRepository
+) -> None:
+    """Snapshots are known by the number of their generation: with two of one number the older one could not be restored from."""
+    bench.run()
+    bench.deliver()
+    bench.run()
+    shutil.rmtree(bench.store.base / "staging")
+    near.fail_with = far.fail_with = ResticError("no route to it", kind="unreachable")
+    bench.run()
+    near.fail_with = far.fail_with = None
+    bench.clock.step += timedelta(days=2)
+    assert bench.run().result is Result.OK
+    assert held(near) == held(far) == [1, 2, 3]

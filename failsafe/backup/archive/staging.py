@@ -328,10 +328,13 @@ class Staging:
                 yield from sorted(place.iterdir()) if place.is_dir() else (place,)
 
     def _only_user(self) -> bool:
-        """Takes the lock for ourselves alone, if nobody else has the folder open."""
+        """Takes the lock for ourselves alone, if nobody else has the folder open; else it is shared as before."""
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except (
+            BlockingIOError
+        ):  # flock(2): what was held is given up before another kind is asked for, also where that is refused
+            fcntl.flock(self._lock, fcntl.LOCK_SH)
             return False
         return True
 

@@ -250,6 +250,15 @@ def test_nothing_is_collected_while_someone_reads(staging: Staging) -> None:
     assert staging.numbers() == (2,)
 
 
+def test_whoever_was_refused_to_collect_still_holds_the_folder(staging: Staging) -> None:
+    """A lock of another kind that is refused has cost the one that was held: a snapshot that is being made would lose its files."""
+    first = store(staging, WORLD)
+    reflagged(staging, first, ANNA, 2)
+    with Staging.open(staging.folder, "vps") as other:
+        assert staging.collect(()) == 0, "the other has it open"
+        assert other.collect(()) == 0, "and so has this one, after it was refused"
+
+
 def test_what_a_killed_pull_had_sealed_is_not_collected(tmp_path: Path) -> None:
     with Staging.open(tmp_path, "vps") as staging:
         generation = store(staging, WORLD)
