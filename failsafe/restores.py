@@ -34,7 +34,7 @@ from failsafe.backup.restore_plan import Plan, Wanted, as_stored, describe, plan
 from failsafe.backup.shortcut import Shortcut, segments_known_to
 from failsafe.backup.unsealing import Keys, Unsealer
 from failsafe.config.secondaries import domain_of
-from failsafe.errors import FailsafeError, UsageError
+from failsafe.errors import ArchiveError, FailsafeError, UsageError
 from failsafe.events import Event
 from failsafe.mail.headers import Headers
 from failsafe.model import Endpoint
@@ -72,9 +72,15 @@ class Chosen:
 
 
 @contextlib.contextmanager
-def catalog_of(app: App) -> Iterator[Catalog]:
-    """The catalog, brought up to date from staging."""
-    catalog = open_current(app.catalog_file, tuple(archives(app).items()), leaves_out=Veil(app).hides)
+def catalog_of(app: App, narrate: Narrator) -> Iterator[Catalog]:
+    """The catalog, brought up to date from staging. Damage there is told, and stops nobody: what is to be restored lies in repositories, too."""
+
+    def damaged(server: str, error: ArchiveError) -> None:
+        narrate(
+            f"{error}; the catalog is as it was before, and may lack the newest mail of {server}: failsafe backup {server} mends it"
+        )
+
+    catalog = open_current(app.catalog_file, tuple(archives(app).items()), leaves_out=Veil(app).hides, damaged=damaged)
     try:
         yield catalog
     finally:
@@ -87,10 +93,10 @@ def archives(app: App) -> dict[str, Archive]:
     return {name: Archive(folder) for name, folder in places.items() if (folder / "generations").is_dir()}
 
 
-def find(app: App, query: Query, *, limit: int | None = None) -> Iterator[Found]:
+def find(app: App, query: Query, narrate: Narrator, *, limit: int | None = None) -> Iterator[Found]:
     """What the catalog finds. One that turns out damaged while it is read is made anew, and asked again if nothing was given yet."""
     given, veil = False, Veil(app)
-    with catalog_of(app) as catalog:
+    with catalog_of(app, narrate) as catalog:
         try:
             for row in search(catalog, query, limit=limit):
                 if not veil.hides(row.server, row.mailbox):

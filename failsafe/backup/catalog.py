@@ -156,14 +156,23 @@ def open_current(
     archives: Iterable[tuple[str, Archive]],
     enough: Callable[[], bool] = lambda: False,
     leaves_out: LeavesOut = _nothing,
+    damaged: Callable[[str, ArchiveError], None] | None = None,
 ) -> Catalog:
-    """The catalog with everything in it that these servers' staging folders know (less, where `enough` came true); a damaged one is made anew."""
+    """The catalog with everything in it that these servers' staging folders know (less, where `enough` came true); a damaged one is made anew.
+
+    `damaged`(server, error) is told of a staging folder that cannot be read, which is passed over then; without it ArchiveError is raised.
+    """
     known = tuple(archives)
     catalog = Catalog.open(path)
     catalog.leaves_out = leaves_out
     try:
         for server, archive in known:
-            catalog.catch_up(archive, server, enough)
+            try:
+                catalog.catch_up(archive, server, enough)
+            except ArchiveError as error:
+                if damaged is None:
+                    raise
+                damaged(server, error)
     except CatalogDamaged:
         catalog.close()
         return rebuild_from(path, known, leaves_out)

@@ -139,7 +139,7 @@ def _run(
 
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(restores.workroom(everything))
-        catalog = stack.enter_context(restores.catalog_of(everything))
+        catalog = stack.enter_context(restores.catalog_of(everything, say))
         shown = stack.enter_context(_closing(progress(quiet=as_json)))
         tell = restores.told_once(say)
         origins = restores.sources(everything, request.repository, folder, shown.beside())

@@ -42,7 +42,7 @@ def ask(app: App) -> Decision:
     from failsafe.restores import catalog_of
 
     try:
-        with catalog_of(app) as catalog:
+        with catalog_of(app, say) as catalog:
             facts = CatalogFacts(app, catalog)
             return hold(converse(facts, app.clock.now(), app.time_zone))
     except KeyboardInterrupt:

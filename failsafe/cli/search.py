@@ -73,7 +73,7 @@ def find(
     )  # fmt: skip
     bound = limit if limit is not None or as_json else SHOWN + 1
     found = False
-    for number, row in enumerate(find_rows(everything, query, limit=bound), start=1):
+    for number, row in enumerate(find_rows(everything, query, say, limit=bound), start=1):
         found = True
         if as_json:
             answer_json(row_json(row))

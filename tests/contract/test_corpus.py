@@ -73,7 +73,7 @@ def place(mailbox: Path) -> None:
 @pytest.fixture(scope="module")
 def catalog(home: Home) -> Iterator[Catalog]:
     file = home.folder / "failsafe.toml"
-    with catalog_of(App(load_config(file), file)) as opened:
+    with catalog_of(App(load_config(file), file), print) as opened:
         yield opened
 
 

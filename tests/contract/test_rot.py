@@ -131,8 +131,9 @@ def failsafe(folder: Path, *words: str, status: int = 0) -> dict[str, Any]:
     return dict(json.loads(run(folder / "failsafe.toml", *words, "--json", status=status)[0]))
 
 
-@pytest.mark.skipif(not programs(), reason="restic is not installed (Debian: restic)")
-def test_verify_whole_names_what_is_damaged_in_staging_and_the_next_backup_mends_it(tmp_path: Path) -> None:
+@pytest.fixture
+def house(tmp_path: Path) -> Path:
+    """A controller's folder, with five messages in staging and in a repository."""
     store = Store(tmp_path)
     store.fill("anna@example.org", "", 5)
     store.calm()
@@ -143,15 +144,45 @@ def test_verify_whole_names_what_is_damaged_in_staging_and_the_next_backup_mends
         f'[repository.nas]\nurl = "{tmp_path}/repository"\npassword_file = "{tmp_path}/repository.password"\n'
     )
     failsafe(tmp_path, "backup")
-    damaged = flip(tmp_path / "state/staging/vps", "segments/*/*.tar")
+    return tmp_path
 
-    found = failsafe(tmp_path, "verify", "--whole", status=1)["archives"]
+
+@pytest.mark.skipif(not programs(), reason="restic is not installed (Debian: restic)")
+def test_verify_whole_names_what_is_damaged_in_staging_and_the_next_backup_mends_it(house: Path) -> None:
+    damaged = flip(house / "state/staging/vps", "segments/*/*.tar")
+
+    found = failsafe(house, "verify", "--whole", status=1)["archives"]
 
     assert [one["ok"] for one in found if one["place"] == "nas"] == [True]
     (staging,) = (one for one in found if one["place"] == "staging")
     assert damaged.name in staging["problems"][0]
-    assert failsafe(tmp_path, "backup")["result"] == "ok"
-    assert all(one["ok"] for one in failsafe(tmp_path, "verify", "--whole")["archives"])
+    assert failsafe(house, "backup")["result"] == "ok"
+    assert all(one["ok"] for one in failsafe(house, "verify", "--whole")["archives"])
+
+
+@pytest.mark.skipif(not programs(), reason="restic is not installed (Debian: restic)")
+@pytest.mark.parametrize(("pattern", "catalog"), [("generations/*", "kept"), ("mailboxes/*/*", "lost")])
+def test_damage_in_staging_keeps_nobody_from_what_a_repository_has(house: Path, pattern: str, catalog: str) -> None:
+    damaged = flip(house / "state/staging/vps", pattern)
+    for file in (house / "state").glob("catalog*") if catalog == "lost" else ():
+        file.unlink()
+
+    out, told = run(
+        house / "failsafe.toml",
+        "restore",
+        "--mailbox",
+        "anna@example.org",
+        "--to",
+        f"eml:{house}/mail",
+        "--yes",
+        "--json",
+        status=0,
+    )
+
+    report = json.loads(out)
+    assert (report["added"], report["verified"]) == (5, True)
+    assert damaged.name in told
+    assert "failsafe backup vps" in told
 
 
 # ---------------------------------------------------------------- what a pull comes upon, long before the look of the month
