@@ -72,8 +72,10 @@ class Wanted:
         return f"{self.sub}/{name}:2,{self.letters}" if self.letters or self.sub == "cur" else f"{self.sub}/{name}"
 
     def fits(self, answer: Answer) -> bool:
+        """One of several of that name, size and date is told from the others by its inode: under another name now, either may be found."""
         facts = answer.facts
-        return facts is not None and facts.size == self.size and facts.mtime_ns // 10**9 == self.mtime
+        same = facts is not None and facts.size == self.size and facts.mtime_ns // 10**9 == self.mtime
+        return same and (not self.twin or facts is None or facts.inode == self.inode % 2**64)
 
 
 class Fetcher:
