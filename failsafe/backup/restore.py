@@ -111,7 +111,7 @@ def run_restore(
         destination=name,
         seconds=monotonic() - begun,
         verified=not wrong,
-        notes=(*destination.notes(), *run.notes()),
+        notes=(*plan.notes, *destination.notes(), *run.notes()),
         sources=run.sources(),
         elsewhere=run.elsewhere(),
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from failsafe.backup.catalog_search import Found
 from failsafe.mail.headers import HEAD_LIMIT
@@ -53,10 +54,19 @@ class Plan:
     to_add: tuple[Wanted, ...] = ()
     already_there: tuple[Wanted, ...] = ()
     not_found: tuple[str, ...] = ()  # a sentence each: asked for, and in no archive
+    moved: Mapping[str, int] = field(default_factory=dict)  # of those that are there, by the folder to which people moved them
 
     @property
     def planned(self) -> int:
         return len(self.to_add) + len(self.already_there) + len(self.not_found)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Whoever threw a message away by mistake must not take it for restored."""
+        says = "so they were not added; --into FOLDER puts them where you want them"
+        return tuple(
+            f"{count} message(s) were moved to {folder} and are there, {says}" for folder, count in sorted(self.moved.items())
+        )
 
 
 def wanted_of(found: Iterable[Found], *, into_folder: str | None = None, into_mailbox: str | None = None) -> tuple[Wanted, ...]:
@@ -117,17 +127,18 @@ def plan_restore(
     """
     to_add: list[Wanted] = []
     already: list[Wanted] = []
+    moved: Counter[str] = Counter()
     moved_left = _moved(wanted, there, identity, held_in) if held_in is not None else {}
     for item in wanted:
         key = (item.target_mailbox, item.identity(identity))
         if key[1] in there.get(item.target_mailbox, {}).get(item.target_folder, frozenset()):
             already.append(item)
-        elif moved_left.get(key, 0) > 0:
-            moved_left[key] -= 1
+        elif moved_left.get(key):
+            moved[moved_left[key].pop()] += 1
             already.append(item)
         else:
             to_add.append(item)
-    return Plan(tuple(to_add), tuple(already), tuple(not_found))
+    return Plan(tuple(to_add), tuple(already), tuple(not_found), dict(moved))
 
 
 def without(plan: Plan, names: Mapping[Wanted, str]) -> Plan:
@@ -142,13 +153,13 @@ def describe(item: Wanted) -> str:
 
 def _moved(
     wanted: Sequence[Wanted], there: Mapping[str, Folders], identity: str, held_in: Mapping[tuple[str, str], frozenset[str]]
-) -> dict[tuple[str, str], int]:
-    """(mailbox, identity) -> how many folders of the destination hold it that held it not in the state being restored."""
+) -> dict[tuple[str, str], list[str]]:
+    """(mailbox, identity) -> the folders of the destination that hold it and held it not in the state being restored."""
     asked: dict[tuple[str, str], set[str]] = {}
     for item in wanted:
         asked.setdefault((item.target_mailbox, item.identity(identity)), set()).add(item.target_folder)
-    moved: dict[tuple[str, str], int] = {}
+    moved: dict[tuple[str, str], list[str]] = {}
     for key, folders in asked.items():
         holders = {name for name, held in there.get(key[0], {}).items() if key[1] in held}
-        moved[key] = len(holders - folders - held_in.get(key, frozenset()))
+        moved[key] = sorted(holders - folders - held_in.get(key, frozenset()))
     return moved

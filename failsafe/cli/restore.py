@@ -192,6 +192,8 @@ def _tell_plan(plan: Plan, chosen: Chosen, to: str) -> None:
     if len(plan.to_add) <= SHOWN:
         for item in plan.to_add:
             say(f"    + {for_terminal(item.target_folder)}: {for_terminal(item.label)}")
+    for line in plan.notes:
+        say(f"  {for_terminal(line)}")
     for line in plan.not_found[:SHOWN]:
         say(f"    not found: {for_terminal(line)}")
     if chosen.gone_besides:
@@ -232,7 +234,7 @@ def _tell_report(report: RestoreReport, *, as_json: bool) -> None:
     if len(report.elsewhere) > SHOWN:
         say(f"… and {len(report.elsewhere) - SHOWN} more (--json lists all of them)")
     for note in report.notes:
-        say(f"note: {note}")
+        say(f"note: {for_terminal(note)}")
     if as_json:
         answer_json(report.to_json())
         return

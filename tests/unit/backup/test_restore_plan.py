@@ -39,6 +39,17 @@ def test_a_message_that_was_moved_at_the_destination_is_there() -> None:
     assert plan_restore([one], held("Archive", one), identity="canonical", held_in=held_in).to_add == ()
 
 
+def test_where_moved_messages_are_is_told() -> None:
+    """They may lie in Trash, and go with it."""
+    one, two, three = wanted(1), wanted(2), wanted(3)
+    held_in = {(ANN, each.canonical): frozenset({"INBOX"}) for each in (one, two, three)}
+    there = {ANN: {"Trash": frozenset({one.canonical, two.canonical}), "INBOX": frozenset({three.canonical})}}
+    plan = plan_restore([one, two, three], there, identity="canonical", held_in=held_in)
+    (note,) = plan.notes
+    assert note.startswith("2 message(s) were moved to Trash")
+    assert "--into" in note
+
+
 def test_a_copy_elsewhere_is_no_move_where_it_always_was() -> None:
     one = wanted(1)
     held_in = {(ANN, one.canonical): frozenset({"INBOX", "Archive"})}
