@@ -216,17 +216,21 @@ class App:
         _user, host, port = parse_address(str(server.ssh))
         return (host, port), known_hosts_file(server.known_hosts)
 
-    def mail_source(self, name: str) -> MailSource | None:
-        """Where this server's mailboxes are read over IMAP; None where its files are read."""
+    def mail_source(self, name: str, *, again: bool = False) -> MailSource | None:
+        """Where this server's mailboxes are read over IMAP; None where its files are read. `again`: logins that were refused are tried all the same."""
         server = self.server(name)
         if server.layout == "imap":
             from failsafe.adapters.imap_login import LoginSource
+            from failsafe.logins import LoginMemory, SparingSource
 
             assert server.imap is not None, "the schema sees to it"
             table = f"mail_server.{name}" if domain_of(name) is None else f'domain."{domain_of(name)}".homecoming'
             mend = f"check the user's password file; [{table}] says where it is"
             limit = self.config.controller.limit_download
-            return LoginSource(name, server.imap.endpoint(), lambda: _logins(server), limit=limit, mend=mend)
+            endpoint = server.imap.endpoint()
+            source = LoginSource(name, endpoint, lambda: _logins(server), limit=limit, mend=mend)
+            memory = LoginMemory(self, name, endpoint, again=again)
+            return SparingSource(source, memory, lambda mailbox: _logins(server)[mailbox], mend)
         if server.read == "doveadm":
             from failsafe.adapters.imap_login import DoveadmSource
 

@@ -39,7 +39,7 @@ from failsafe.homecoming.gathered import GONE_FOR
 from failsafe.homecoming_begin import begin_of_homecoming
 from failsafe.model import Result, SnapshotInfo
 from failsafe.own_state import carry_own_files, own_files_or_less
-from failsafe.ports import MailSource, Narrator, Progress
+from failsafe.ports import Narrator, Progress
 from failsafe.pulling import care_for, keep_part, keep_space
 from failsafe.repositories import keep_guards, keep_holds, keep_mailboxes, keep_snapshots, settle_duties, target_of
 from failsafe.store.duties import BackupRun
@@ -207,7 +207,7 @@ def _pull(
     )
     if isinstance(table, SecondaryServer):
         options = replace(options, keep_gone=GONE_FOR, views_in=views_in, since=begin_of_homecoming(app, table.domain))
-    source = _source_of(app, server, again=by_hand)
+    source = app.mail_source(server, again=by_hand)
     with Inventory.open(app.inventory_file(server)) as inventory:
         options = replace(options, erased=_settle_erasures(app, server, staging, inventory, narrate))
         if source is None:
@@ -226,15 +226,6 @@ def _is_full_listing_due(app: App, server: str, now: datetime) -> bool:
         return True
     is_good = last.ok_at is not None and last.ok_at >= last.ended_at
     return not timedelta(0) <= now - last.ended_at < (FULL_LISTING_EVERY if is_good else FULL_LISTING_AGAIN)
-
-
-def _source_of(app: App, server: str, *, again: bool) -> MailSource | None:
-    table, source = app.server(server), app.mail_source(server)
-    if source is None or not isinstance(table, SecondaryServer):
-        return source
-    from failsafe.homecoming_logins import SparingSource
-
-    return SparingSource(app, table, source, again=again)
 
 
 def _settle_erasures(app: App, server: str, staging: Staging, inventory: Inventory, narrate: Narrator) -> Erased:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import ssl
+from dataclasses import dataclass
 
 from failsafe.adapters.smtp_wire import SmtpWire, TlsFault, Transcript, WireFault
 from failsafe.adapters.sockets import CannotLook, ConnectFailed, Deadline, connect, look_up
+from failsafe.mail.replies import Reply, Stage, classify
 from failsafe.mail.tlsa import ShownCertificate
+from failsafe.model import ProbeClass
 
 LOOK_UP_SECONDS = 5.0
 CONNECT_SECONDS = 10.0
@@ -17,8 +21,25 @@ COMMAND_SECONDS = 15.0
 WHOLE_SECONDS = 45.0
 
 
-def certificate_of(exchange: str, helo: str, port: int = 25) -> tuple[ShownCertificate | None, str]:
-    """What the exchange shows, whoever signed it, and why nothing could be seen. One polite session: EHLO, STARTTLS, EHLO, QUIT. Never raises."""
+@dataclass(frozen=True, slots=True)
+class CertificateSight:
+    """`error`: why nothing could be seen. `seen`: how the session went, where the exchange answered; it may have refused this prober itself."""
+
+    shown: ShownCertificate | None = None
+    error: str = ""
+    seen: ProbeClass | None = None
+
+
+class _Refused(WireFault):
+    """What the exchange said stops the session."""
+
+    def __init__(self, text: str, seen: ProbeClass) -> None:
+        super().__init__(text)
+        self.seen = seen
+
+
+def certificate_of(exchange: str, helo: str, port: int = 25) -> CertificateSight:
+    """What the exchange shows, whoever signed it. One polite session: EHLO, STARTTLS, EHLO, QUIT. Never raises."""
     whole = Deadline(WHOLE_SECONDS)
     error = f"{exchange} has no address"
     try:
@@ -29,28 +50,28 @@ def certificate_of(exchange: str, helo: str, port: int = 25) -> tuple[ShownCerti
                 error = str(fault)
                 continue
             try:
-                return _ask(wire, exchange, helo), ""
+                return CertificateSight(_ask(wire, exchange, helo), seen=ProbeClass.UP)
             except (WireFault, TlsFault, UnicodeError) as fault:
-                return None, f"{exchange}: {fault}"
+                seen = fault.seen if isinstance(fault, _Refused) else None
+                return CertificateSight(error=f"{exchange}: {fault}", seen=seen)
             finally:
                 wire.close()
     except CannotLook as fault:
         error = str(fault)
-    return None, error
+    return CertificateSight(error=error)
 
 
 def _ask(wire: SmtpWire, exchange: str, helo: str) -> ShownCertificate:
     """Raises WireFault, TlsFault."""
     greeting = wire.read_reply(GREETING_SECONDS)
-    hello = wire.command(f"EHLO {helo}", COMMAND_SECONDS) if greeting.good else greeting
+    if not greeting.good:
+        raise _leave(wire, Stage.GREETING, greeting, "STARTTLS is not offered")
+    hello = wire.command(f"EHLO {helo}", COMMAND_SECONDS)
     if not hello.good or not hello.offers("STARTTLS"):
-        if greeting.code != 421:
-            wire.command("QUIT", COMMAND_SECONDS)
-        raise WireFault(f"STARTTLS is not offered ({hello.said})")
+        raise _leave(wire, Stage.EHLO, hello, "STARTTLS is not offered")
     answer = wire.command("STARTTLS", COMMAND_SECONDS)
     if answer.code != 220:
-        wire.command("QUIT", COMMAND_SECONDS)
-        raise WireFault(f"STARTTLS is refused: {answer.said}")
+        raise _leave(wire, Stage.STARTTLS, answer, "STARTTLS is refused")
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     wire.start_tls(context, exchange, COMMAND_SECONDS)
@@ -58,6 +79,14 @@ def _ask(wire: SmtpWire, exchange: str, helo: str) -> ShownCertificate:
     wire.command(f"EHLO {helo}", COMMAND_SECONDS)
     wire.command("QUIT", COMMAND_SECONDS)
     return shown_certificate(shown)
+
+
+def _leave(wire: SmtpWire, stage: Stage, decisive: Reply, what: str) -> _Refused:
+    """Says goodbye, unless the server hangs up by itself; how it takes that decides nothing."""
+    if decisive.code != 421:
+        with contextlib.suppress(WireFault):
+            wire.command("QUIT", COMMAND_SECONDS)
+    return _Refused(f"{what} ({decisive.said})", classify(stage, decisive).seen)
 
 
 def shown_certificate(der: bytes) -> ShownCertificate:

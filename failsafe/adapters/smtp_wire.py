@@ -20,6 +20,7 @@ LINE_BYTES = 4096  # RFC 5321 4.5.3.1.5 allows 512; real servers pass that
 REPLY_LINES = 100
 SESSION_BYTES = 64 * 1024
 TRANSCRIPT_CHARACTERS = 4096
+TEASER = 220  # postscreen begins its greeting with "220-", waits, and then may still refuse this client with another code
 
 
 class WireFault(Exception):
@@ -88,6 +89,8 @@ class SmtpWire:
             except ReplyFault as fault:
                 words = self._transcript.without_secrets(str(fault))
                 raise (NotMail if _WEB.match(raw) else WireFault)(words) from None
+            if first == TEASER and code >= 400:
+                first, lines = code, []
             first = first or code
             if code != first:
                 raise WireFault(f"one reply with two codes: {first} and {code}")

@@ -7,8 +7,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from failsafe.adapters.sockets import Deadline
-from failsafe.adapters.turns import turn
 from failsafe.app import App
 from failsafe.checkup.homecoming import look_at_delivery
 from failsafe.checkup.provider import look_at_provider
@@ -21,10 +19,8 @@ from failsafe.failover.doctor import DomainCheckup, Exchange
 from failsafe.failover.doctor_provider import WRITE_PROOF
 from failsafe.failover.doctor_vantages import BanCheckup, VantageCheckup
 from failsafe.failover_drills import last_drill
-from failsafe.looks.exchanges import note_exchange, refused_until
+from failsafe.looks.exchanges import LeftAlone, ask_in_turn
 from failsafe.model import Axis
-
-LONGEST_WAIT = 120.0  # seconds, for the other domains of a secondary
 
 
 def look_at_domain(
@@ -83,19 +79,8 @@ def ask_exchange(app: App, name: str, asking: Asking, now: datetime, *, port: in
 
     Domains with one secondary ask it one after the other, so that the first refusal is the last. Raises StoreError.
     """
-    with turn(f"doctor {name}", Deadline(LONGEST_WAIT)) as mine:
-        until = refused_until(app.duties.all(), name, now)
-        if until is None and mine:
-            seen = _exchange(name, asking, port)
-            if seen.seen is not None:
-                note_exchange(app, name, seen.seen, now)
-            return seen
-    why = (
-        "it is busy with another domain"
-        if until is None
-        else f"it refused this machine, and is left alone until {until:%Y-%m-%d %H:%M} UTC"
-    )
-    return replace(_exchange(name), text=why)
+    asked = ask_in_turn(app, name, now, lambda: _exchange(name, asking, port), lambda exchange: exchange.seen)
+    return replace(_exchange(name), text=str(asked)) if isinstance(asked, LeftAlone) else asked
 
 
 def _exchange(name: str, asking: Asking | None = None, port: int = 25) -> Exchange:

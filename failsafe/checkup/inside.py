@@ -10,11 +10,10 @@ from failsafe.errors import FailsafeError
 from failsafe.failover.delivery import CANARY, INSIDE
 from failsafe.failover.doctor_delivery import log_names_canaries
 from failsafe.failover.doctor_inside import InsideCheckup, Shown
-from failsafe.failover.rounds import quiet_until
 from failsafe.failover.vitals import Vitals
+from failsafe.looks.exchanges import LeftAlone, ask_in_turn
 from failsafe.looks.here import inbound_addresses
 from failsafe.looks.inside import can_look_inside, read_vitals
-from failsafe.model import Axis
 
 LATELY = timedelta(days=1)
 
@@ -69,13 +68,15 @@ def _shown(app: App, server: str, now: datetime) -> tuple[Shown | None, str]:
     probe = app.config.probe.get(server)
     if probe is None:
         return None, "no probe is configured"
-    history = app.history.newest(server, "here", Axis.INBOUND)
     targets = inbound_addresses(app, server)
-    if not targets or quiet_until(history, now) is not None:
-        return None, "the server refuses this machine, which keeps quiet for some days" if targets else "no exchange is known"
+    if not targets:
+        return None, "no exchange is known"
     from failsafe.adapters.smtp import Patience, SmtpProbe
 
     patience = Patience(look_up=10, connect=10, greeting=20, command=15, whole=45)
     ca_file = None if probe.ca_file is None else str(probe.ca_file)
-    sight = SmtpProbe(server, targets[:1], None, probe.helo, patience=patience, ca_file=ca_file).look()
+    look = SmtpProbe(server, targets[:1], None, probe.helo, patience=patience, ca_file=ca_file).look
+    sight = ask_in_turn(app, targets[0], now, look, lambda sight: sight.seen, server=server)
+    if isinstance(sight, LeftAlone):
+        return None, str(sight)
     return Shown(targets[0], sight.tls, sight.certificate_until), ""

@@ -9,9 +9,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from failsafe.app import App
 from failsafe.dns_ports import Lookups
@@ -26,9 +26,12 @@ from failsafe.failover.domain_checks.published import Published, SecondaryNeeds
 from failsafe.failover.domain_checks.registration import Registration, parse_registration, servers_for
 from failsafe.failover.domain_checks.spf import read_spf
 from failsafe.failover.domain_checks.tls_rpt import TlsRptSeen
-from failsafe.looks.exchanges import refused_until
+from failsafe.looks.exchanges import LeftAlone, ask_in_turn
 from failsafe.model import Side
 from failsafe.secondaries.known import provider_of
+
+if TYPE_CHECKING:
+    from failsafe.adapters.certificates import CertificateSight
 
 Kept = TypeVar("Kept")
 
@@ -74,9 +77,8 @@ def look_at_published(app: App, domain: str, zone: str, lookups: Lookups, now: d
         signed = pool.submit(_signed, app, domain, zone, "MX", domain, registry, lookups)
         helo = None if app.config.probe.get(table.server) is None else app.config.probe[table.server].helo
         sides = [*((name, Side.PRIMARY) for name in table.primary), *((name, Side.SECONDARY) for name in table.secondary)]
-        duties = app.duties.all()
-        welcome = {name for name, _side in sides if may_speak and refused_until(duties, name, now) is None}
-        tlsa = [pool.submit(_tlsa, name, side, lookups, helo if name in welcome else None) for name, side in sides]
+        speaking = Speaking(app, table.server, helo if may_speak else None, now)
+        tlsa = [pool.submit(_tlsa, name, side, lookups, speaking) for name, side in sides]
         return Published(
             delegation=delegation.result(),
             signed=signed.result(),
@@ -133,9 +135,27 @@ def _signed(app: App, domain: str, zone: str, kind: str, name: str, registry: De
     return signing_of(zone, name, kind, servers, lookups)
 
 
-def _tlsa(exchange: str, side: Side, lookups: Lookups, helo: str | None) -> ExchangeTlsa:
+@dataclass(frozen=True, slots=True)
+class Speaking:
+    """How the exchanges of a domain are asked for their certificates. `helo` None: not at all. `server`: whose exchanges the primary's are."""
+
+    app: App
+    server: str
+    helo: str | None
+    now: datetime
+
+    def ask(self, exchange: str, side: Side, port: int = 25) -> CertificateSight | LeftAlone:
+        from failsafe.adapters.certificates import CertificateSight, certificate_of
+
+        if self.helo is None:
+            return CertificateSight(error="no SMTP was spoken: [probe] has no helo, or a server refuses this machine")
+        ask = functools.partial(certificate_of, exchange, self.helo, port)
+        server = self.server if side is Side.PRIMARY else ""
+        return ask_in_turn(self.app, exchange, self.now, ask, lambda sight: sight.seen, server=server)
+
+
+def _tlsa(exchange: str, side: Side, lookups: Lookups, speaking: Speaking) -> ExchangeTlsa:
     """Speaks SMTP only where there are TLSA records to compare with."""
-    from failsafe.adapters.certificates import certificate_of
     from failsafe.adapters.zone_chain import delegation_of, signing_of
 
     place = f"_25._tcp.{exchange}"
@@ -149,11 +169,10 @@ def _tlsa(exchange: str, side: Side, lookups: Lookups, helo: str | None) -> Exch
         signed = signing_of(zone, found.aliases[-1] if found.aliases else place, "TLSA", servers.names, lookups)
     if signed.signing not in (Signing.SECURE, Signing.UNKNOWN):
         return ExchangeTlsa(exchange, side, found.records, signed=signed, shown_error="not asked")
-    if helo is None:
-        why = "no SMTP was spoken: [probe] has no helo, or a server refuses this machine"
-        return ExchangeTlsa(exchange, side, found.records, signed=signed, shown_error=why)
-    shown, error = certificate_of(exchange, helo)
-    return ExchangeTlsa(exchange, side, found.records, signed=signed, shown=shown, shown_error=error)
+    sight = speaking.ask(exchange, side)
+    if isinstance(sight, LeftAlone):
+        return ExchangeTlsa(exchange, side, found.records, signed=signed, shown_error=f"no SMTP was spoken: {sight}")
+    return ExchangeTlsa(exchange, side, found.records, signed=signed, shown=sight.shown, shown_error=sight.error)
 
 
 def _zone_of(name: str, lookups: Lookups) -> str:

@@ -11,19 +11,19 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from failsafe.adapters.way import DIRECT, Way
 from failsafe.app import App
 from failsafe.errors import ArchiveError
 from failsafe.failover.doctor_secondary import RecipientsAsked
-from failsafe.looks.exchanges import REFUSING, note_exchange, refused_until
+from failsafe.looks.exchanges import REFUSING, LeftAlone, ask_in_turn
 from failsafe.looks.look import HERE
 from failsafe.mail.recipients import recipients_of
 
 ASK_AGAIN = timedelta(hours=20)  # at most daily
 ASK_OTHERS = timedelta(hours=1)  # sooner, where they are not those of the last time
-LEFT_ALONE = "it refuses this prober, and is left alone for some days"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +107,10 @@ class _Asking:
 
         asked = RecipientsAsked(self.now, self.exchanges[0], vantage=place, error="it has no exchange")
         for exchange in self.exchanges:
-            if refused_until(self.app.duties.all(), exchange, self.now, place) is not None:
-                return RecipientsAsked(self.now, exchange, vantage=place, error=LEFT_ALONE)
-            sight = ask_recipients(exchange, self.addresses, helo or self.helo, port=self.port, way=way)
-            note_exchange(self.app, exchange, sight.seen, self.now, place)
+            ask = partial(ask_recipients, exchange, self.addresses, helo or self.helo, port=self.port, way=way)
+            sight = ask_in_turn(self.app, exchange, self.now, ask, lambda sight: sight.seen, vantage=place)
+            if isinstance(sight, LeftAlone):
+                return RecipientsAsked(self.now, exchange, vantage=place, error=str(sight))
             decided = bool(sight.accepted or sight.refused)
             error = "" if decided else sight.error or "it decided nothing"
             asked = RecipientsAsked(

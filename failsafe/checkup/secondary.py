@@ -7,6 +7,7 @@ from datetime import datetime
 from failsafe.app import App
 from failsafe.checkup.recipients import ask_secondary, recipients_here
 from failsafe.config.homecomings import Account, CatchAll, Homecoming
+from failsafe.config.secondaries import secondary_of
 from failsafe.dns_ports import Lookups
 from failsafe.failover.doctor_secondary import HomecomingLogin, SecondaryCheckup
 from failsafe.model import ProbeClass
@@ -48,15 +49,15 @@ def _texts(provider: SecondaryProvider | None, domain: str, lookups: Lookups) ->
 
 def _logins(app: App, domain: str, home: Homecoming, now: datetime) -> tuple[HomecomingLogin, ...]:
     from failsafe.adapters.imap_room import RoomSight, look_at_room
-    from failsafe.homecoming_logins import LoginMemory
+    from failsafe.logins import LoginMemory
 
-    memory, found = LoginMemory(app, domain), list[HomecomingLogin]()
+    memory, found = LoginMemory(app, secondary_of(domain), home.endpoint()), list[HomecomingLogin]()
     logins: list[Account | CatchAll] = [*home.accounts, *([home.catch_all] if home.catch_all is not None else [])]
     memory.forget_others({login.user for login in logins}, now)
     for login in logins[:MOST_LOGINS]:
-        at = memory.refused_at(login.user, login.password_file, now)
-        if at is not None:
-            sight = RoomSight(ProbeClass.UNKNOWN, f"login refused on {at:%Y-%m-%d}, and not tried again since")
+        held = memory.held(login.user, login.password_file, now)
+        if held:
+            sight = RoomSight(ProbeClass.UNKNOWN, held)
         else:
             sight = look_at_room(home.endpoint(), login.user, login.password_file)
             if sight.seen is ProbeClass.UP or sight.login_refused:

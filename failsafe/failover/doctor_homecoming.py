@@ -46,7 +46,7 @@ def judge_delivery(name: str, seen: DeliveryCheckup) -> Finding:
             else f"{where} has no deliver: mail is gathered, and does not come home"
         )
         return Finding("homecoming-deliver", SKIPPED, name, text, f"add deliver to {where}")
-    mend = f"check the credential that deliver of {where} names; nothing was written with it"
+    mend = f"check the credential that deliver of {where} names; nothing was written with it. A refused login is tried again when its file changes, or after eight days"
     bad = [login for login in seen.logins if login.seen is not ProbeClass.UP]
     if seen.error or bad:
         told = seen.error or "; ".join(f"{login.user}: {login.text}" for login in bad[:NAMED])

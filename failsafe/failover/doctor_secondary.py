@@ -93,7 +93,7 @@ def _judge_imap(name: str, seen: SecondaryCheckup) -> Finding:
         )
         text = f"no homecoming is configured: mail that lands at the secondary stays there until a person fetches it{kept}"
         return Finding("secondary-imap", SKIPPED, name, text, f'add [domain."{name}".homecoming]')
-    mend = f'check host, port, user and password_file in [domain."{name}".homecoming], and certificate_sha256 where a fingerprint is told; the login is tried again when the file changes, or after a day'
+    mend = f'check host, port, user and password_file in [domain."{name}".homecoming], and certificate_sha256 where a fingerprint is told; the login is tried again when the file changes, or after eight days'
     bad = [login for login in seen.logins if login.seen is not None and login.seen is not ProbeClass.UP]
     if bad:
         told = "; ".join(f"{login.user}: {login.text}" for login in bad[:NAMED])

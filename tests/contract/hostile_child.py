@@ -102,7 +102,7 @@ LOOKS: dict[str, Look] = {
     "submission": lambda port, _: Submission(place(port, "none"), "me", PASSWORD, whole=SECONDS).send("a@x.example", "b@y.example", b"x\r\n"),
     "submission with TLS": lambda port, _: Submission(place(port, "implicit"), "me", PASSWORD, whole=SECONDS).send("a@x.example", "b@y.example", b"x\r\n"),
     "recipients": lambda port, _: ask_recipients("127.0.0.1", ["a@x.example"], "nas.example.net", port=port).error,
-    "certificate": lambda port, _: certificate_of("127.0.0.1", "nas.example.net", port)[1],
+    "certificate": lambda port, _: certificate_of("127.0.0.1", "nas.example.net", port).error,
     "monitor": lambda port, _: HttpVantage("vps", "kuma", f"http://127.0.0.1:{port}/", UP, seconds=SECONDS).probe(NOW).text,
     "monitor with TLS": lambda port, _: HttpVantage("vps", "kuma", f"https://127.0.0.1:{port}/", UP, seconds=SECONDS).probe(NOW).text,
     "robot": lambda port, folder: UptimeRobot("vps", "robot", "1", folder / "password", url=f"http://127.0.0.1:{port}", seconds=SECONDS).probe(NOW).text,

@@ -24,6 +24,8 @@ class Sshd:
 
     folder: Path
     program: str
+    inside: tuple[str, ...] = ()  # words before the program, which put it into surroundings of its own
+    log_to: tuple[str, ...] = ("-e",)  # its own output; () is the system's log
     port: int = field(init=False)
     user: str = field(init=False)
     server: subprocess.Popen[bytes] | None = None
@@ -73,7 +75,8 @@ class Sshd:
 
     def start(self) -> None:
         with (self.folder / "log").open("ab") as log:
-            self.server = subprocess.Popen([self.program, "-f", str(self.folder / "config"), "-D", "-e"], stdout=log, stderr=log)
+            words = [*self.inside, self.program, "-f", str(self.folder / "config"), "-D", *self.log_to]
+            self.server = subprocess.Popen(words, stdout=log, stderr=log)
         wait_until(lambda: answers(self.port), 20, "sshd answers")
 
     def stop(self) -> None:
@@ -130,14 +133,14 @@ def make_key(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def running(folder: Path) -> Iterator[Sshd]:
+def running(folder: Path, *, inside: tuple[str, ...] = (), log_to: tuple[str, ...] = ("-e",)) -> Iterator[Sshd]:
     """One that runs, until the end of the `with`; the test is skipped where there is none."""
     program = shutil.which("sshd", path="/usr/sbin:/usr/bin")
     if program is None:
         pytest.skip("sshd is not installed (Debian: openssh-server)")
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)
-    sshd = Sshd(folder, program)
+    sshd = Sshd(folder, program, inside, log_to)
     sshd.start()
     try:
         yield sshd

@@ -55,12 +55,12 @@ class Submission:
 
 @contextmanager
 def running(
-    listeners: Mapping[str, tuple[str, ...]] = PORTS, *, prepare: Callable[[Path], None] = lambda _folder: None
+    listeners: Mapping[str, tuple[str, ...]] = PORTS, *, prepare: Callable[[Path], None] = lambda _folder: None, more: str = ""
 ) -> Iterator[Submission]:
-    """`prepare` is called with Postfix's folder before it starts."""
+    """`prepare` is called with Postfix's folder before it starts; `more` are further settings of Dovecot."""
     _require("/usr/sbin/postfix")
     auth = dovecot.free_port()
-    with dovecot.running([KNOWN_GOOD], more=AUTH.format(port=auth)) as logins:
+    with dovecot.running([KNOWN_GOOD], more=AUTH.format(port=auth) + more) as logins:
         folder = Path(tempfile.mkdtemp(prefix="failsafe-submission-"))
         folder.chmod(0o755)
         server = Submission(folder, logins, auth, listeners)

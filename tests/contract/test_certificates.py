@@ -9,6 +9,7 @@ import pytest
 
 from failsafe.adapters.certificates import certificate_of, dkim_key_bits
 from failsafe.mail.tlsa import fitting, parse_tlsa, record_for
+from failsafe.model import ProbeClass
 from tests.contract.mail_servers import Postfix, free_port, postfix
 from tests.support import wait_until
 
@@ -25,15 +26,15 @@ ED25519, RSA_OF_512 = (
 def test_what_is_shown_is_seen_also_where_nobody_should_believe_it(postfix: Postfix, listener: str, file: str) -> None:
     host, _, port = postfix.target(listener).partition(":")
 
-    shown, error = certificate_of(host, HELO, int(port))
+    sight = certificate_of(host, HELO, int(port))
 
     pem = getattr(postfix.certificates, file).read_text()
     wanted = ssl.PEM_cert_to_DER_cert(pem[pem.index("-----BEGIN CERT") :])
-    assert error == ""
-    assert shown is not None
-    assert shown.whole == wanted
-    assert fitting([parse_tlsa(f"3 0 1 {hashlib.sha256(wanted).hexdigest()}")], shown)
-    assert fitting([record_for(shown)], shown)
+    assert (sight.error, sight.seen) == ("", ProbeClass.UP)
+    assert sight.shown is not None
+    assert sight.shown.whole == wanted
+    assert fitting([parse_tlsa(f"3 0 1 {hashlib.sha256(wanted).hexdigest()}")], sight.shown)
+    assert fitting([record_for(sight.shown)], sight.shown)
 
 
 def test_the_session_is_a_whole_polite_one(postfix: Postfix) -> None:
@@ -48,8 +49,8 @@ def test_the_session_is_a_whole_polite_one(postfix: Postfix) -> None:
 def test_a_server_without_starttls_and_one_that_is_not_there_are_told_apart(postfix: Postfix) -> None:
     host, _, port = postfix.target("no-tls").partition(":")
 
-    assert "STARTTLS is not offered" in certificate_of(host, HELO, int(port))[1]
-    assert "refused" in certificate_of("127.0.0.1", HELO, free_port())[1]
+    assert "STARTTLS is not offered" in certificate_of(host, HELO, int(port)).error
+    assert "refused" in certificate_of("127.0.0.1", HELO, free_port()).error
 
 
 def test_keys_of_dkim_are_measured_and_what_is_none_says_why() -> None:

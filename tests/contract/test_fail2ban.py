@@ -3,120 +3,93 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import re
-import shutil
 import smtplib
 import socket
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from failsafe.adapters.imap_probe import ImapProbe
-from failsafe.adapters.smtp import SmtpProbe
-from failsafe.adapters.submission_probe import Login, SubmissionProbe
+from failsafe.app import App
+from failsafe.checkup.server import look_at_server
+from failsafe.config.load import parse_config
+from failsafe.errors import MailError
 from failsafe.failover.health import EvidenceRun
-from failsafe.failover.rounds import asks_for_recipient, quiet_until
-from failsafe.model import Endpoint, Evidence, ProbeClass
+from failsafe.failover.rounds import asks_for_recipient
+from failsafe.model import ProbeClass
 from tests.contract import fail2ban
-from tests.contract.mail_servers import KNOWN_GOOD, PASSWORD, Postfix
-from tests.contract.submission import PORTS, Submission, running
+from tests.contract.sessions import LOOKS_OF, NOW, Look, World, one_machine
 from tests.support import wait_until
 
-LOOKS = 2000 if os.environ.get("FAILSAFE_ALL") else 100  # of each probe
 AT_ONCE = 4
-NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
-HELO = "nas.example.net"
 NAIVE = "127.0.66.6"  # where the naive checks come from
 MARKER = "203.0.113.9"  # whose failure ends a log: what stands before it has been read then
 POSTFIX_MODES = ("normal", "more", "extra", "aggressive")
-# name -> (log, filter)
+# name -> (log, filter). docker-mailserver's jails are dovecot (normal), postfix (extra) and postfix-sasl (auth); its fourth, custom, reads no log.
 FILTERS = {
-    **{f"postfix-{mode}": ("mail.log", f"postfix[mode={mode}]") for mode in POSTFIX_MODES},
+    **{f"postfix-{mode}": ("mail.log", f"postfix[mode={mode}]") for mode in (*POSTFIX_MODES, "auth")},
     **{f"dovecot-{mode}": ("dovecot.log", f"dovecot[mode={mode}]") for mode in ("normal", "aggressive")},
+    **{f"sshd-{mode}": ("auth.log", f"sshd[mode={mode}]") for mode in ("normal", "ddos", "extra", "aggressive")},
 }
-NONE = dict.fromkeys(FILTERS, 0)
-LISTENERS = {
-    **PORTS,
-    "no-tls": ("smtpd_tls_security_level=none",),
-    "greylisting": (
-        "smtpd_recipient_restrictions=check_recipient_access static:{{450 4.2.0 Greylisted, come back later}}",
-        "smtpd_error_sleep_time=0",  # a second for each error, which nobody here would learn from
-    ),
-    "lying": (
-        "smtpd_recipient_restrictions=check_recipient_access static:{{550 5.1.1 User unknown}}",
-        "smtpd_error_sleep_time=0",
-    ),
-    "other-name": ("smtpd_tls_chain_files={folder}/other-name.pem",),
-}
-BLOCKING = {
-    "good": ("smtpd_client_restrictions=reject_rbl_client dnsbl.test",),
-    "screen": ("service=postscreen", "postscreen_cache_map=", "postscreen_dnsbl_sites=dnsbl.test", "postscreen_dnsbl_action=enforce"),
-}  # fmt: skip
-BLOCK_LIST = """\
-server:
-    interface: 127.0.53.77@53
-    do-ip6: no
-    do-daemonize: no
-    access-control: 127.0.0.0/8 allow
-    username: ""
-    chroot: ""
-    directory: "{folder}"
-    pidfile: ""
-    use-syslog: no
-    module-config: "iterator"
-    local-zone: "test." static
-    local-data: "1.0.0.127.dnsbl.test. A 127.0.0.2"
-    local-zone: "." refuse
-"""
+# Each filter counts one of these.
 FAILURES = {
-    "mail.log": "{when:%b %d %H:%M:%S} vm postfix/smtpd[1]: NOQUEUE: reject: RCPT from unknown[{marker}]: 550 5.1.1 <a@example.test>: Recipient address rejected: User unknown in virtual mailbox table; from=<> to=<a@example.test> proto=ESMTP helo=<x>\n",
-    "dovecot.log": "{when:%b %d %H:%M:%S} imap-login: Info: Disconnected (auth failed, 1 attempts in 2 secs): user=<a>, method=PLAIN, rip={marker}, lip=127.0.0.1, TLS, session=<x>\n",
+    "mail.log": (
+        "{when:%b %d %H:%M:%S} vm postfix/smtpd[1]: NOQUEUE: reject: RCPT from unknown[{marker}]: 550 5.1.1 <a@example.test>: Recipient address rejected: User unknown in virtual mailbox table; from=<> to=<a@example.test> proto=ESMTP helo=<x>\n",
+        "{when:%b %d %H:%M:%S} vm postfix/smtpd[1]: warning: unknown[{marker}]: SASL PLAIN authentication failed: x\n",
+    ),
+    "dovecot.log": (
+        "{when:%b %d %H:%M:%S} imap-login: Info: Disconnected (auth failed, 1 attempts in 2 secs): user=<a>, method=PLAIN, rip={marker}, lip=127.0.0.1, TLS, session=<x>\n",
+    ),
+    "auth.log": ("{when:%b %d %H:%M:%S} vm sshd[1]: Failed password for root from {marker} port 1 ssh2\n",),
 }
 
 
 @dataclass(frozen=True)
-class World:
-    mail: Submission
+class Watched:
+    machine: World
     jails: fail2ban.Fail2ban
-    password_file: str
-
-    def sender(self, listener: str) -> SmtpProbe:
-        authority = str(self.mail.postfix.certificates.authority)
-        return SmtpProbe("vps", [self.mail.postfix.target(listener)], KNOWN_GOOD, HELO, ca_file=authority)
 
 
-def counted(folder: Path, *, postfix: str = "", dovecot: str = "") -> dict[str, int]:
-    """How many lines of these logs each filter counts, by fail2ban's own tool. One more stands at the end, so that a filter that reads nothing is found out."""
+def counted(folder: Path, **logs: str) -> dict[str, int]:
+    """How many lines of these logs (mail, dovecot, auth) each of their filters counts, by fail2ban's own tool; those that count none are left out.
+
+    More that must be counted stand at the end, so that a filter that reads nothing is found out.
+    """
     when = datetime.now().astimezone()  # noqa: TID251 - lines of a log have the machine's own time
-    for name, text in (("mail.log", postfix), ("dovecot.log", dovecot)):
-        (folder / name).write_text(f"{text.rstrip()}\n" + FAILURES[name].format(when=when, marker=MARKER))
+    for name, text in logs.items():
+        last = "".join(line.format(when=when, marker=MARKER) for line in FAILURES[f"{name}.log"])
+        (folder / f"{name}.log").write_text(f"{text.rstrip()}\n{last}")
+    chosen = {name: each for name, each in FILTERS.items() if each[0].removesuffix(".log") in logs}
     with ThreadPoolExecutor(2) as pool:
-        found = pool.map(lambda each: matches(folder / each[0], each[1]), FILTERS.values())
-        return {name: count - 1 for name, count in zip(FILTERS, found, strict=True)}
+        found = pool.map(lambda each: fail2ban.matches(folder / each[0], each[1]), chosen.values())
+        return {name: count - known for (name, count) in zip(chosen, found, strict=True) if count != (known := _markers(name))}
+
+
+def _markers(name: str) -> int:
+    """How many of FAILURES a filter counts: a wrong password is one of Postfix's stricter ones."""
+    return 2 if name in ("postfix-extra", "postfix-aggressive") else 1
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    password = tmp_path_factory.mktemp("fail2ban") / "password"
-    password.touch(0o600)
-    password.write_text(PASSWORD)
-    with running(LISTENERS) as mail:
-        postfix = mail.postfix.folder / "mail.log"
+def watched() -> Iterator[Watched]:
+    with one_machine() as machine:
+        postfix = machine.mail.postfix
+        log = postfix.folder / "mail.log"
         jails = [
-            fail2ban.Jail("aggressive", "postfix[mode=aggressive]", postfix, (mail.postfix.ports["good"],)),
-            fail2ban.Jail("extra", "postfix[mode=extra]", postfix, (mail.postfix.ports["no-tls"],)),
+            fail2ban.Jail("aggressive", "postfix[mode=aggressive]", log, (postfix.ports["good"],)),
+            fail2ban.Jail("extra", "postfix[mode=extra]", log, (postfix.ports["no-tls"],)),
         ]
         with fail2ban.running(jails) as server:
-            yield World(mail, server, str(password))
+            yield Watched(machine, server)
+
+
+@pytest.fixture(scope="module")
+def world(watched: Watched) -> World:
+    return watched.machine
 
 
 def connect_and_leave(port: int) -> None:
@@ -135,17 +108,18 @@ def ask_for_nobody(port: int) -> None:
     ("check", "jail", "listener"), [(connect_and_leave, "aggressive", "good"), (ask_for_nobody, "extra", "no-tls")]
 )
 def test_a_naive_check_beside_it_is_banned_and_the_probe_is_not(
-    world: World, check: Callable[[int], None], jail: str, listener: str
+    watched: Watched, check: Callable[[int], None], jail: str, listener: str
 ) -> None:
+    world = watched.machine
     port = world.mail.postfix.ports[listener]
     for _ in range(6):
         with contextlib.suppress(OSError):  # the ban may come before the last goodbye
             check(port)
-    wait_until(lambda: NAIVE in world.jails.banned(jail), 30, "the naive check is banned", every=0.3)
+    wait_until(lambda: NAIVE in watched.jails.banned(jail), 30, "the naive check is banned", every=0.3)
 
     wait_until(lambda: is_shut_out(port), 30, "the ban is carried out")  # fail2ban lists an address before it has acted
     assert world.sender(listener).probe(NOW).seen is ProbeClass.UP
-    assert "127.0.0.1" not in world.jails.banned(jail)
+    assert "127.0.0.1" not in watched.jails.banned(jail)
 
 
 def is_shut_out(port: int) -> bool:
@@ -156,48 +130,34 @@ def is_shut_out(port: int) -> bool:
     return False
 
 
-def looks_of(world: World) -> dict[str, tuple[Callable[[datetime], Evidence], ProbeClass]]:
-    """Every way in which a server is looked at, with what is seen of one that is well."""
-    login = Login(KNOWN_GOOD, world.password_file)
-    mailbox = world.mail.dovecot
-    starttls = Endpoint("localhost", mailbox.plain, "starttls", mailbox.endpoint.ca_file)
-    up = ProbeClass.UP
-    return {
-        "inbound": (world.sender("good").probe, up),
-        "inbound without TLS": (world.sender("no-tls").probe, up),
-        "inbound past postscreen": (world.sender("postscreen").probe, up),
-        "inbound, greylisted": (world.sender("greylisting").probe, ProbeClass.GREYLISTED),
-        "submission with STARTTLS": (SubmissionProbe("vps", [world.mail.place("submission")], login, HELO).probe, up),
-        "submission with TLS": (SubmissionProbe("vps", [world.mail.place("submissions")], login, HELO).probe, up),
-        "IMAP with TLS": (ImapProbe("vps", mailbox.endpoint, KNOWN_GOOD, world.password_file).probe, up),
-        "IMAP with STARTTLS": (ImapProbe("vps", starttls, KNOWN_GOOD, world.password_file).probe, up),
-    }
-
-
 @pytest.mark.timeout(2400)
-def test_no_filter_counts_a_single_line_of_all_the_probes(world: World, tmp_path: Path) -> None:
-    postfix, dovecot = len(world.mail.log()), len(world.mail.dovecot_log())
-    wrong: list[Evidence] = []
+def test_no_filter_counts_a_single_line_of_all_that_is_held_with_servers_that_are_well(world: World, tmp_path: Path) -> None:
+    logs = ("mail.log", "dovecot.log", "auth.log")
+    began = {name: len(world.log(name)) for name in logs}
+    wrong: list[str] = []
 
-    def look_often(probe: Callable[[datetime], Evidence], expected: ProbeClass) -> None:
-        wrong.extend(evidence for _ in range(LOOKS) if (evidence := probe(NOW)).seen is not expected)
+    def look_often(name: str, look: Look) -> None:
+        hold = look.begin(world)
+        seen = (hold() for _ in range(look.times // look.batch))
+        wrong.extend(f"{name}: {instead}" for instead in seen if instead)
 
-    looks = looks_of(world)
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for done in [pool.submit(look_often, *each) for each in looks.values()]:
+        for done in [pool.submit(look_often, *each) for each in LOOKS_OF.items()]:
             done.result()
-    assert not wrong, f"{len(wrong)}: {wrong[0].text}\n{wrong[0].transcript}"
+    assert not wrong, f"{len(wrong)}: {wrong[0]}"
 
-    senders = sum(not name.startswith("IMAP") for name in looks)
-    said = wait_until(
-        lambda: text if (text := world.mail.log()[postfix:]).count("quit=1") >= LOOKS * senders else "",
-        60,
-        "Postfix has logged it",
-    )
-    read = wait_until(
-        lambda: text if (text := world.mail.dovecot_log()[dovecot:]).count("Logged out") >= LOOKS * 2 else "", 60, "Dovecot has"
-    )
-    assert counted(tmp_path, postfix=said, dovecot=read) == NONE
+    said = {}
+    for log in logs:
+        of_it = [look for look in LOOKS_OF.values() if look.log == log]
+        wanted, mark = sum(look.times for look in of_it), of_it[0].marked
+        said[log.removesuffix(".log")] = wait_until(
+            lambda log=log, wanted=wanted, mark=mark: (
+                text if (text := world.log(log)[began[log] :]).count(mark) >= wanted else ""
+            ),  # type: ignore[misc]
+            60,
+            f"all of it is in {log}",
+        )
+    assert counted(tmp_path, **said) == {}
 
 
 def test_a_bad_certificate_is_counted_once_by_the_strictest_filter_and_by_no_other(world: World, tmp_path: Path) -> None:
@@ -205,7 +165,7 @@ def test_a_bad_certificate_is_counted_once_by_the_strictest_filter_and_by_no_oth
     looks = [probe.probe(NOW) for _ in range(20)]
 
     assert {look.seen for look in looks} == {ProbeClass.UP}
-    assert counted(tmp_path, postfix=log_of(world, "other-name", 20)) == {**NONE, "postfix-aggressive": 1}
+    assert counted(tmp_path, mail=log_of(world, "other-name", 20)) == {"postfix-aggressive": 1}
 
 
 def test_a_recipient_that_is_refused_all_week_is_counted_five_times(world: World, tmp_path: Path) -> None:
@@ -223,8 +183,40 @@ def test_a_recipient_that_is_refused_all_week_is_counted_five_times(world: World
         assert evidence.seen is ProbeClass.LYING
 
     assert asks == 5
-    counts = counted(tmp_path, postfix=log_of(world, "lying", looks))
-    assert counts == {**NONE, **{f"postfix-{mode}": 5 for mode in POSTFIX_MODES}}
+    counts = counted(tmp_path, mail=log_of(world, "lying", looks))
+    assert counts == {f"postfix-{mode}": 5 for mode in POSTFIX_MODES}
+
+
+def test_a_master_password_that_is_wrong_is_counted_twice_in_a_week_of_pulls_and_doctors(world: World, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong"
+    wrong.touch(0o600)
+    wrong.write_text("not the password")
+    box = world.mail.dovecot
+    mailboxes = [f"user{number}@example.test" for number in range(10)]
+    text = f"""
+[controller]
+id = "nas"
+state_dir = "{tmp_path}/state"
+[mail_server.vps]
+layout = "imap"
+imap = {{ host = "localhost", port = {box.port}, tls = "implicit", ca_file = "{box.endpoint.ca_file}", master_user = "admin", password_file = "{wrong}" }}
+mailboxes = {mailboxes}
+"""
+    app = App(parse_config(text.encode(), "failsafe.toml"), tmp_path / "failsafe.toml")
+    began = len(world.mail.dovecot_log())
+    for _day in range(7):
+        assert len(look_at_server(app, "vps").closed) == 10
+        source = app.mail_source("vps")
+        assert source is not None
+        for mailbox in mailboxes:  # as a pull does
+            with pytest.raises(MailError):
+                source.open(mailbox)
+    app.store.close()
+
+    said = wait_until(
+        lambda: text if (text := world.mail.dovecot_log()[began:]).count("auth failed") >= 2 else "", 30, "it is in the log"
+    )
+    assert counted(tmp_path, dovecot=said) == {"dovecot-normal": 2, "dovecot-aggressive": 2}
 
 
 def log_of(world: World, listener: str, sessions: int) -> str:
@@ -233,58 +225,3 @@ def log_of(world: World, listener: str, sessions: int) -> str:
     return wait_until(
         lambda: log if (log := postfix.log_of(listener)).count("quit=1") >= sessions else "", 30, "it is in the log"
     )
-
-
-# -- on a block list ------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def blocking() -> Iterator[Postfix]:
-    """A Postfix whose own resolver knows a block list, with this machine on it; smtpd asks it at one port, postscreen at another."""
-    if fail2ban.missing_fail2ban():
-        pytest.skip(fail2ban.missing_fail2ban())
-    folder = Path(tempfile.mkdtemp(prefix="failsafe-blocking-"))
-    folder.chmod(0o755)
-    server = Postfix(folder, BLOCKING)
-    (folder / "unbound.conf").write_text(BLOCK_LIST.format(folder=folder))
-    (folder / "resolv.conf").write_text("nameserver 127.0.53.77\noptions timeout:2 attempts:2\n")
-    server.inside = ("unshare", "-m", "sh", "-c", 'mount --bind "$0" /etc/resolv.conf && exec "$@"', str(folder / "resolv.conf"))
-    with ExitStack() as stack:
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        log = stack.enter_context((folder / "unbound.log").open("wb"))
-        words = ["unbound", "-d", "-c", str(folder / "unbound.conf")]
-        stack.callback(stack.enter_context(subprocess.Popen(words, stdout=log, stderr=log)).terminate)
-        stack.callback(server.stop)
-        server.start()
-        yield server
-
-
-@pytest.mark.parametrize("listener", ["good", "screen"])
-def test_a_prober_on_a_block_list_stops_before_the_thresholds(blocking: Postfix, listener: str) -> None:
-    """Two weeks of minutes, looked at when rounds.py lets it; in truth it takes a second, so all of it lies within fail2ban's week."""
-    probe = SmtpProbe("vps", [blocking.target(listener)], KNOWN_GOOD, HELO, ca_file=str(blocking.certificates.authority))
-    history: list[EvidenceRun] = []
-    for minute in range(14 * 24 * 60):
-        at = NOW + minute * MINUTE
-        if quiet_until(history, at) is None:
-            history.append(EvidenceRun.of(probe.probe(at)))
-
-    def logged() -> str:
-        text = blocking.log_of(listener)
-        return text if text.count("blocked using") >= len(history) else ""
-
-    log = blocking.folder / f"{listener}.log"
-    log.write_text(wait_until(logged, 30, "every refusal is in the log") + "\n")
-    assert {run.evidence.seen for run in history} == {ProbeClass.PROBE_BLOCKED}, history[0].evidence.text
-    assert len(history) == 4
-    for mode in POSTFIX_MODES:
-        assert 1 <= matches(log, f"postfix[mode={mode}]") < 6, mode
-
-
-def matches(log: Path, chosen: str) -> int:
-    """How many lines fail2ban's own tool counts."""
-    words = ["fail2ban-regex", "--usedns=no", "--print-no-missed", str(log), chosen]
-    outcome = subprocess.run(words, capture_output=True, text=True, timeout=1200, check=False)
-    found = re.search(r"(\d+) matched", outcome.stdout)
-    assert found, outcome.stdout + outcome.stderr
-    return int(found[1])

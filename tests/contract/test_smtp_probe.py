@@ -289,6 +289,19 @@ def test_a_broken_server_is_down_and_the_probe_ends(script: Callable[[Talk], Non
         assert server.faults == []
 
 
+def test_a_refusal_after_the_first_line_of_a_greeting_is_a_refusal_of_this_client_and_no_broken_server() -> None:
+    """postscreen says "220-" at once, and 521 when it drops whom a block list knows."""
+
+    def drops(talk: Talk) -> None:
+        talk.say("220-please wait", "521 5.7.1 Service unavailable; client [127.0.0.1] blocked using dnsbl.test")
+
+    with ScriptedServer(drops) as server:
+        sight = look(server.target, patience=SHORT)
+
+    assert sight.seen is ProbeClass.PROBE_BLOCKED
+    assert "521 5.7.1" in sight.text
+
+
 def test_a_web_server_in_the_way_says_nothing_about_mail() -> None:
     def portal(talk: Talk) -> None:
         talk.say("HTTP/1.1 302 Found", "Location: http://login.hotel.example/", "")

@@ -12,7 +12,6 @@ from failsafe.backup.inventory import Inventory
 from failsafe.config.load import load_config
 from failsafe.errors import UsageError
 from failsafe.homecoming_begin import begin_of_homecoming
-from failsafe.homecoming_logins import LOGIN_AGAIN, LoginMemory
 from failsafe.homecomings import gather, gathered
 from failsafe.kits.gather import _server
 from failsafe.maintenance import view_server
@@ -93,20 +92,6 @@ def test_the_begin_of_a_homecoming_never_moves_to_a_later_time(app: App) -> None
     first = begin_of_homecoming(app, "example.org")
     assert begin_of_homecoming(app, "example.org") == first
     assert (app.clock.now() - first).total_seconds() >= 3600
-
-
-def test_a_refused_login_is_left_alone_for_a_day_or_until_its_file_changes(app: App, tmp_path: Path) -> None:
-    file = tmp_path / "password"
-    file.write_text("wrong")
-    LoginMemory(app, "example.org").note("ann", file, NOW, refused=True)
-    memory = LoginMemory(app, "example.org")
-    assert memory.refused_at("ann", file, NOW) == NOW
-    assert memory.refused_at("bob", file, NOW) is None
-    assert memory.refused_at("ann", file, NOW + LOGIN_AGAIN) is None
-    file.write_text("another")
-    assert memory.refused_at("ann", file, NOW) is None
-    memory.note("ann", file, NOW, refused=False)
-    assert app.duties.all()["homecoming-login:example.org"].details == {"refused": {}}
 
 
 def test_the_kit_says_how_its_mail_is_restored(app: App) -> None:
