@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from failsafe.app import App
 from failsafe.errors import FailsafeError, HostKeyError
 from failsafe.failover.facts import PrimaryCheck, PrimaryProof
-from failsafe.model import Axis, Verdict
+from failsafe.mail.replies import Stage
+from failsafe.model import Axis, ProbeClass, Verdict
 
 if TYPE_CHECKING:
     from failsafe.backup.protocol import MailboxFacts, ServerSession
@@ -36,6 +37,9 @@ def _certificate(app: App, domain: str) -> PrimaryCheck:
 
     table = app.domain(domain)
     probe = app.config.probe.get(table.server)
+    refused = _turned_away(app, table.server)
+    if refused:  # each try may count for a ban, and this proof is tried every two minutes
+        return _check("tls", ok=False, text=f"its certificate cannot be seen from here: {refused}")
     targets = (
         [str(target) for target in probe.smtp] if probe is not None and probe.smtp else [f"{name}:25" for name in table.primary]
     )
@@ -47,6 +51,15 @@ def _certificate(app: App, domain: str) -> PrimaryCheck:
     return _check(
         "tls", ok=False, text=f"{targets[0]} does not show a valid certificate in its own name: {sight.tls or sight.text}"
     )
+
+
+def _turned_away(app: App, server: str) -> str:
+    """What the look at port 25 was told, where the server refuses this machine before TLS can begin; "" where it does not."""
+    newest = app.history.newest(server, "here", Axis.INBOUND)
+    if not newest or newest[-1].evidence.seen not in (ProbeClass.PROBE_BLOCKED, ProbeClass.BANNED):
+        return ""
+    text = newest[-1].evidence.text
+    return text if any(f" at {stage}: " in text for stage in (Stage.GREETING, Stage.EHLO)) else ""
 
 
 def _access(app: App, domain: str, now: datetime) -> Iterator[PrimaryCheck]:

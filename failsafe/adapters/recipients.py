@@ -11,7 +11,7 @@ from failsafe.adapters.smtp_wire import SmtpWire, TlsFault, Transcript, WireFaul
 from failsafe.adapters.sockets import CannotLook, ConnectFailed, Deadline, own_name
 from failsafe.adapters.turns import turn
 from failsafe.adapters.way import DIRECT, Way
-from failsafe.mail.replies import Reply, Stage, classify, printable
+from failsafe.mail.replies import Reply, Stage, classify, is_counted, printable
 from failsafe.model import ProbeClass
 
 MOST_ASKED = 200  # in one session; Postfix takes 1000
@@ -33,12 +33,19 @@ class RecipientsSight:
     accepted: list[str] = field(default_factory=list)
     refused: list[tuple[str, str]] = field(default_factory=list)  # address, what was said
     undecided: list[str] = field(default_factory=list)
+    counted: int = 0  # refusals that fail2ban may count
 
 
 def ask_recipients(
-    host: str, addresses: Sequence[str], helo: str | None, *, port: int = 25, way: Way = DIRECT
+    host: str,
+    addresses: Sequence[str],
+    helo: str | None,
+    *,
+    port: int = 25,
+    way: Way = DIRECT,
+    most_refused: int = REFUSALS,
 ) -> RecipientsSight:
-    """Never raises for anything that a server or a network can do; WayLost is told as what could not be looked at."""
+    """Ends after `most_refused` refusals. Never raises for anything that a server or a network can do; WayLost is told as what could not be looked at."""
     whole = Deadline(WHOLE_SECONDS)
     try:
         places = way.look_up(host, port, whole.sooner(10))
@@ -57,22 +64,22 @@ def ask_recipients(
                 continue
             wire = SmtpWire(connection, Transcript(), whole)
             try:
-                return _Asking(wire, helo or own_name(way.own_ip(connection)), host).ask(addresses)
+                return _Asking(wire, helo or own_name(way.own_ip(connection)), host, most_refused).ask(addresses)
             finally:
                 wire.close()
     return RecipientsSight(ProbeClass.DOWN, printable("; ".join(errors)), undecided=list(addresses))
 
 
 class _Asking:
-    def __init__(self, wire: SmtpWire, helo: str, host: str) -> None:
-        self._wire, self._helo, self._host = wire, helo, host
+    def __init__(self, wire: SmtpWire, helo: str, host: str, most_refused: int) -> None:
+        self._wire, self._helo, self._host, self._most_refused = wire, helo, host, most_refused
 
     def ask(self, addresses: Sequence[str]) -> RecipientsSight:
         sight, left = RecipientsSight(), list(addresses)
         try:
             stopped = self._begin()
             if stopped is None:
-                while left and len(sight.accepted) + len(sight.undecided) < MOST_ASKED and len(sight.refused) < REFUSALS:
+                while left and len(sight.accepted) + len(sight.undecided) < MOST_ASKED and self._may_go_on(sight):
                     if not self._ask_one(left.pop(0), sight):
                         break
             else:
@@ -88,6 +95,9 @@ class _Asking:
         sight.undecided += left
         return sight
 
+    def _may_go_on(self, sight: RecipientsSight) -> bool:
+        return max(len(sight.refused), sight.counted) < self._most_refused
+
     def _ask_one(self, address: str, sight: RecipientsSight) -> bool:
         """False where nothing more is to be asked: it is we who are refused, or the session is over."""
         try:
@@ -96,6 +106,7 @@ class _Asking:
             sight.undecided.append(address)
             return isinstance(error, UnicodeEncodeError)
         judged = classify(Stage.RCPT, reply)
+        sight.counted += is_counted(judged.text)
         if judged.seen in _TAKEN:
             sight.accepted.append(address)
         elif judged.seen is ProbeClass.LYING:

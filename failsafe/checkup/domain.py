@@ -20,7 +20,10 @@ from failsafe.failover.doctor_provider import WRITE_PROOF
 from failsafe.failover.doctor_vantages import BanCheckup, VantageCheckup
 from failsafe.failover_drills import last_drill
 from failsafe.looks.exchanges import LeftAlone, ask_in_turn
-from failsafe.model import Axis
+from failsafe.looks.refused import RATIONED, RefusedRecipients
+from failsafe.mail.replies import is_counted
+from failsafe.model import Axis, ProbeClass
+from failsafe.secondaries.known import provider_of
 
 
 def look_at_domain(
@@ -40,10 +43,12 @@ def look_at_domain(
     helo = None if probe is None else probe.helo
     ca_file = None if probe is None or probe.ca_file is None else str(probe.ca_file)
     written = [flip.outcome_at for flip in domains.journal.flips(name, now - WRITE_PROOF) if flip.outcome_at is not None]
+    asking = Asking(table.server, of_this_domain, helo, ca_file, rationed=provider_of(table.secondary) is None)
     exchanges = {
         **{each: _exchange(each) for each in table.primary},
-        **{each: ask_exchange(app, each, Asking(table.server, of_this_domain, helo, ca_file), now) for each in table.secondary},
+        **{each: ask_exchange(app, each, asking, now) for each in table.secondary},
     }
+    refuses = asking.rationed and any(exchanges[each].seen is ProbeClass.LYING for each in table.secondary)
     views = domains.views(name, now)
     may_speak = not any(view.blocked for view in views)
     inbound = tuple(view for view in views if view.axis is Axis.INBOUND)
@@ -58,7 +63,7 @@ def look_at_domain(
         drill=last_drill(app, name),
         provider=look_at_provider(app, name, facts.policy.zone, now, prove=name in prove),
         published=look_at_published(app, name, facts.policy.zone, lookups, now, may_speak=may_speak),
-        secondary=look_at_secondary(app, name, lookups, now),
+        secondary=look_at_secondary(app, name, lookups, now, refuses=refuses),
         delivery=look_at_delivery(app, name),
         watch=VantageCheckup(vantages_of(app.config, table.server), inbound, bans[table.server].result()),
     )
@@ -72,6 +77,7 @@ class Asking:
     recipient: str | None
     helo: str | None
     ca_file: str | None
+    rationed: bool = False  # refusals: a server of one's own may ban for them
 
 
 def ask_exchange(app: App, name: str, asking: Asking, now: datetime, *, port: int = 25) -> Exchange:
@@ -79,8 +85,19 @@ def ask_exchange(app: App, name: str, asking: Asking, now: datetime, *, port: in
 
     Domains with one secondary ask it one after the other, so that the first refusal is the last. Raises StoreError.
     """
+    rations = RefusedRecipients(app, name) if asking.rationed and asking.recipient is not None else None
+    if rations is not None and rations.left(now) <= 0:
+        told = rations.told(asking.recipient or "")
+        if told is not None:
+            at, seen, text = told
+            return replace(_exchange(name), seen=seen, text=f"{text} (said on {at:%Y-%m-%d}; {RATIONED})")
+        rations, asking = None, replace(asking, recipient=None)
     asked = ask_in_turn(app, name, now, lambda: _exchange(name, asking, port), lambda exchange: exchange.seen)
-    return replace(_exchange(name), text=str(asked)) if isinstance(asked, LeftAlone) else asked
+    if isinstance(asked, LeftAlone):
+        return replace(_exchange(name), text=str(asked))
+    if rations is not None and asked.seen is not None and is_counted(asked.text):
+        rations.note(1, now, (asking.recipient or "", asked.seen, asked.text))
+    return asked
 
 
 def _exchange(name: str, asking: Asking | None = None, port: int = 25) -> Exchange:

@@ -14,6 +14,7 @@ from failsafe.failover.vitals import Vitals
 from failsafe.looks.exchanges import LeftAlone, ask_in_turn
 from failsafe.looks.here import inbound_addresses
 from failsafe.looks.inside import can_look_inside, read_vitals
+from failsafe.model import Axis
 
 LATELY = timedelta(days=1)
 
@@ -75,8 +76,10 @@ def _shown(app: App, server: str, now: datetime) -> tuple[Shown | None, str]:
 
     patience = Patience(look_up=10, connect=10, greeting=20, command=15, whole=45)
     ca_file = None if probe.ca_file is None else str(probe.ca_file)
-    look = SmtpProbe(server, targets[:1], None, probe.helo, patience=patience, ca_file=ca_file).look
-    sight = ask_in_turn(app, targets[0], now, look, lambda sight: sight.seen, server=server)
+    asking = SmtpProbe(server, targets[:1], None, probe.helo, patience=patience, ca_file=ca_file)
+    for run in app.history.newest(server, "here", Axis.INBOUND):
+        asking.remember(run.evidence.text)  # TLS that was broken just now is not broken off once more
+    sight = ask_in_turn(app, targets[0], now, asking.look, lambda sight: sight.seen, server=server)
     if isinstance(sight, LeftAlone):
         return None, str(sight)
     return Shown(targets[0], sight.tls, sight.certificate_until), ""

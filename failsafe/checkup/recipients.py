@@ -20,10 +20,15 @@ from failsafe.errors import ArchiveError
 from failsafe.failover.doctor_secondary import RecipientsAsked
 from failsafe.looks.exchanges import REFUSING, LeftAlone, ask_in_turn
 from failsafe.looks.look import HERE
+from failsafe.looks.refused import RATIONED, RefusedRecipients
 from failsafe.mail.recipients import recipients_of
+from failsafe.secondaries.known import provider_of
 
 ASK_AGAIN = timedelta(hours=20)  # at most daily
 ASK_OTHERS = timedelta(hours=1)  # sooner, where they are not those of the last time
+# A secondary that is no known provider may be a server of one's own, whose fail2ban counts refusals: five in a week, together with what is asked besides.
+REFUSED_AGAIN = timedelta(hours=47)
+FIRST_REFUSED, AGAIN_REFUSED = 2, 1  # so many end the session
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +67,18 @@ def ask_secondary(app: App, domain: str, wanted: Recipients, now: datetime, *, p
     """
     table, duty = app.domain(domain), f"recipients:{domain}"
     last = app.duties.all().get(duty)
-    if last is not None and last.ended_at is not None and last.details.get("secondary") == list(table.secondary):
+    rationed = provider_of(table.secondary) is None
+    is_known = last is not None and last.details.get("secondary") == list(table.secondary)
+    refused_before = last is not None and is_known and bool(last.details.get("refused"))
+    if last is not None and last.ended_at is not None and is_known:
         rest = ASK_AGAIN if last.details.get("mark") == wanted.mark else ASK_OTHERS
+        if rationed and refused_before:
+            rest = REFUSED_AGAIN
         if timedelta(0) <= now - last.ended_at < rest:
             return _remembered(last.details, last.ended_at)
     probe = app.config.probe.get(table.server)
-    asking = _Asking(app, table.secondary, wanted.addresses, None if probe is None else probe.helo, now, port)
+    risk = (AGAIN_REFUSED if refused_before else FIRST_REFUSED) if rationed else None
+    asking = _Asking(app, table.secondary, wanted.addresses, None if probe is None else probe.helo, now, port, risk)
     asked = asking.ask_from(HERE, DIRECT)
     if asked.error:
         asked = next((there for there in _elsewhere(app, table.server, asking) if not there.error), asked)
@@ -100,17 +111,25 @@ class _Asking:
     helo: str | None
     now: datetime
     port: int
+    risk: int | None  # refusals, where they are rationed
 
     def ask_from(self, place: str, way: Way, helo: str | None = None) -> RecipientsAsked:
         """One that refuses the prober there is left alone, and ends it: the others of a secondary are its provider's too."""
-        from failsafe.adapters.recipients import ask_recipients
+        from failsafe.adapters.recipients import REFUSALS, ask_recipients
 
         asked = RecipientsAsked(self.now, self.exchanges[0], vantage=place, error="it has no exchange")
         for exchange in self.exchanges:
-            ask = partial(ask_recipients, exchange, self.addresses, helo or self.helo, port=self.port, way=way)
+            rations = None if self.risk is None else RefusedRecipients(self.app, exchange, place)
+            most = REFUSALS if rations is None or self.risk is None else min(self.risk, rations.left(self.now))
+            if most <= 0:
+                return RecipientsAsked(self.now, exchange, vantage=place, error=RATIONED)
+            addresses, whom = self.addresses, helo or self.helo
+            ask = partial(ask_recipients, exchange, addresses, whom, port=self.port, way=way, most_refused=most)
             sight = ask_in_turn(self.app, exchange, self.now, ask, lambda sight: sight.seen, vantage=place)
             if isinstance(sight, LeftAlone):
                 return RecipientsAsked(self.now, exchange, vantage=place, error=str(sight))
+            if rations is not None and sight.counted:
+                rations.note(sight.counted, self.now)
             decided = bool(sight.accepted or sight.refused)
             error = "" if decided else sight.error or "it decided nothing"
             asked = RecipientsAsked(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from failsafe.app import App
-from failsafe.checkup.recipients import ask_secondary, recipients_here
+from failsafe.checkup.recipients import Recipients, ask_secondary, recipients_here
 from failsafe.config.homecomings import Account, CatchAll, Homecoming
 from failsafe.config.secondaries import secondary_of
 from failsafe.dns_ports import Lookups
@@ -17,12 +17,12 @@ from failsafe.secondaries.provider import SecondaryProvider
 MOST_LOGINS = 20  # in one run
 
 
-def look_at_secondary(app: App, domain: str, lookups: Lookups, now: datetime) -> SecondaryCheckup:
-    """Raises StoreError."""
+def look_at_secondary(app: App, domain: str, lookups: Lookups, now: datetime, *, refuses: bool = False) -> SecondaryCheckup:
+    """`refuses`: it has just refused the recipient that it was tried with, so the others are not risked too. Raises StoreError."""
     table = app.domain(domain)
     provider = provider_of(table.secondary)
     texts, texts_error = _texts(provider, domain, lookups)
-    wanted = recipients_here(app, domain)
+    wanted = Recipients(unknown="it refuses mail for the domain already") if refuses else recipients_here(app, domain)
     asked = None if wanted.unknown else ask_secondary(app, domain, wanted, now)
     return SecondaryCheckup(
         provider=provider,

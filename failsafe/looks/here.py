@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from failsafe.adapters.way import DIRECT, Way
 from failsafe.app import App
+from failsafe.failover.delivery import INSIDE, INSIDE_ROUNDS
 from failsafe.looks.look import HERE, Look
 from failsafe.looks.sparing import sparing
 from failsafe.model import Axis, ProbeClass
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 
 OTHERS_TRIED = 2  # exchanges of the secondary
 ACCESS_EVERY_ROUNDS = 5  # people's access moves no MX: one IMAP login in five rounds is enough, and spares the server's log
+# Looks that log in: vantage, axis, rounds between two, what they see where they were let in, how a person knows it.
+_AT_LEAST_IN = frozenset({ProbeClass.UP, ProbeClass.DEGRADED, ProbeClass.DOWN})
+LOGINS = (
+    (HERE, Axis.ACCESS, ACCESS_EVERY_ROUNDS, frozenset({ProbeClass.UP}), "IMAP, with a login"),
+    (INSIDE, Axis.HOST, INSIDE_ROUNDS, _AT_LEAST_IN, "SSH, with a login"),
+)
 
 
 def inbound_addresses(app: App, server: str) -> list[str]:
@@ -53,11 +60,14 @@ def side_doors(app: App, server: str) -> list[Door]:
     return [imap, Door("465", host, 465), *ssh]
 
 
-def _seen_by_imap(app: App, server: str, now: datetime) -> bool:
-    """Whether the look at people's access has just logged in: then nobody need knock at the server's doors."""
-    runs = app.history.newest(server, HERE, Axis.ACCESS)
-    lately = app.config.probe[server].every * ACCESS_EVERY_ROUNDS * 2
-    return bool(runs) and runs[-1].evidence.seen is ProbeClass.UP and timedelta(0) <= now - runs[-1].last_at <= lately
+def stands(app: App, server: str, now: datetime) -> str:
+    """How somebody has just logged in there: then nobody need knock at its doors, which strict filters count. "" where nobody has."""
+    for vantage, axis, rounds, seen, told in LOGINS:
+        newest = next(iter(app.history.newest(server, vantage, axis)), None)
+        is_in = newest is not None and newest.evidence.seen in seen
+        if newest is not None and is_in and timedelta(0) <= now - newest.last_at <= app.config.probe[server].every * rounds * 2:
+            return told
+    return ""
 
 
 def inbound(app: App, server: str) -> Iterator[Look]:
@@ -84,7 +94,7 @@ def inbound(app: App, server: str) -> Iterator[Look]:
             side_doors(app, server),
             table.every,
             refusals=KeptRefusals(app),
-            stands=partial(_seen_by_imap, app, server),
+            stands=partial(stands, app, server),
             banned=partial(banned_now, app, server),
         )
         look = InboundLook(probe, around, sparing(app, probe, server))

@@ -36,7 +36,7 @@ class Door:
 class Surroundings:
     """Of one mail server, seen from one vantage. `others`: each asks an exchange of a secondary, by name, without a recipient.
 
-    `refusals`: which of them refused this prober, and are left alone. `stands` says whether somebody has just seen the server living; `banned` how it bans us, "" if it does not or nobody can say.
+    `refusals`: which of them refused this prober, and are left alone. `stands` says how somebody has just logged in at the server, "" where nobody has; `banned` how it bans us, "" if it does not or nobody can say.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Surroundings:
         *,
         way: Way = DIRECT,
         refusals: Refusals | None = None,
-        stands: Callable[[datetime], bool] = lambda _now: False,
+        stands: Callable[[datetime], str] = lambda _now: "",
         banned: Callable[[], str] = lambda: "",
     ) -> None:
         self._others, self._doors, self._way = dict(others), tuple(doors), way
@@ -104,8 +104,9 @@ class Surroundings:
 
     def _knock(self, now: datetime) -> tuple[tuple[str, bool], ...]:
         """The doors one after the other, until one opens."""
-        if self._stands(now):
-            return (("IMAP, with a login", True),)
+        told = self._stands(now)
+        if told:
+            return ((told, True),)
         if self._open is not None and self._open[1].left > 0:
             return ((self._open[0], True),)
         self._open, tried = None, []

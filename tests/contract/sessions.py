@@ -60,6 +60,7 @@ LISTENERS = {
         "smtpd_error_sleep_time=0",
     ),
     "other-name": ("smtpd_tls_chain_files={folder}/other-name.pem",),
+    "expired": ("smtpd_tls_chain_files={folder}/expired.pem",),
     "recipients": (),  # its own, as each of these: a server has one session of ours at a time, and the table is to be quick
     "certificate": (),
     "elsewhere": (),

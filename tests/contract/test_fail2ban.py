@@ -14,13 +14,16 @@ from pathlib import Path
 import pytest
 
 from failsafe.app import App
+from failsafe.checkup.inside import look_at_inside
 from failsafe.checkup.server import look_at_server
 from failsafe.config.load import parse_config
 from failsafe.errors import MailError
 from failsafe.failover.health import EvidenceRun
 from failsafe.failover.rounds import asks_for_recipient
+from failsafe.looks.here import inbound
 from failsafe.model import ProbeClass
 from tests.contract import fail2ban
+from tests.contract.configs import PROBED, domain_table
 from tests.contract.sessions import LOOKS_OF, NOW, Look, World, one_machine
 from tests.support import wait_until
 
@@ -130,7 +133,7 @@ def is_shut_out(port: int) -> bool:
     return False
 
 
-@pytest.mark.timeout(2400)
+@pytest.mark.timeout(5400)
 def test_no_filter_counts_a_single_line_of_all_that_is_held_with_servers_that_are_well(world: World, tmp_path: Path) -> None:
     logs = ("mail.log", "dovecot.log", "auth.log")
     began = {name: len(world.log(name)) for name in logs}
@@ -166,6 +169,21 @@ def test_a_bad_certificate_is_counted_once_by_the_strictest_filter_and_by_no_oth
 
     assert {look.seen for look in looks} == {ProbeClass.UP}
     assert counted(tmp_path, mail=log_of(world, "other-name", 20)) == {"postfix-aggressive": 1}
+
+
+def test_a_doctor_adds_no_broken_handshake_to_those_of_the_look(world: World, tmp_path: Path) -> None:
+    target = world.mail.postfix.target("expired")
+    text = PROBED.format(folder=tmp_path, line=1, smtp=1, every="60s").replace("127.0.0.1:1", target)
+    text += f'ca_file = "{world.mail.postfix.certificates.authority}"' + domain_table("example.org")
+    app = App(parse_config(text.encode(), "failsafe.toml"), tmp_path / "failsafe.toml")
+    app.history.record(next(inbound(app, "vps")).see(NOW), MINUTE)
+    for day in range(7):
+        seen = look_at_inside(app, "vps", NOW + timedelta(days=day))
+        assert seen.shown is not None
+        assert "expired" in seen.shown.tls
+    app.store.close()
+
+    assert counted(tmp_path, mail=log_of(world, "expired", 8)) == {"postfix-aggressive": 1}
 
 
 def test_a_recipient_that_is_refused_all_week_is_counted_five_times(world: World, tmp_path: Path) -> None:

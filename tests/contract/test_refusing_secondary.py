@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -129,6 +130,51 @@ helo = "vps2.example.net"
     assert [(asked.vantage, asked.accepted, asked.error) for asked in (first, again)] == [("vps2", 1, "")] * 2
     assert helos == ["EHLO nas.example.org", "EHLO vps2.example.net", "EHLO vps2.example.net"], "who was refused is left alone"
     app.store.close()
+
+
+def rcpts(server: ScriptedServer) -> int:
+    return sum(line.startswith("RCPT") for talk in server.talks for line in talk.heard)
+
+
+def test_a_secondary_of_ones_own_refuses_recipients_five_times_in_a_week_at_most(app: App) -> None:
+    """A doctor twice a day, for a month; docker-mailserver's fail2ban there would ban this machine at the sixth."""
+    many = Recipients(tuple(f"user{number}@example.org" for number in range(20)))
+    at: list[datetime] = []
+    with saying("550 5.1.1 User unknown") as server:
+        for hours in range(0, 30 * 24, 12):
+            now = NOW + timedelta(hours=hours)
+            seen = ask_exchange(app, EXCHANGE, replace(ASKING, rationed=True), now, port=server.port)
+            assert seen.seen is ProbeClass.LYING, "also while it is not asked"
+            ask_secondary(app, "example.org", many, now, port=server.port)
+            at += [now] * (rcpts(server) - len(at))
+
+    assert max(sum(begin <= each < begin + timedelta(days=7) for each in at) for begin in at) == 5
+    assert at[-1] > NOW + timedelta(days=20), "it is asked again and again, all the same"
+
+
+def test_recipients_that_were_refused_are_asked_for_again_in_two_days_one_at_a_time(app: App) -> None:
+    many = Recipients(tuple(f"user{number}@example.org" for number in range(20)))
+    with saying("550 5.1.1 User unknown") as server:
+        first = ask_secondary(app, "example.org", many, NOW, port=server.port)
+        later = ask_secondary(app, "example.org", many, NOW + timedelta(hours=46), port=server.port)
+        again = ask_secondary(app, "example.org", many, NOW + timedelta(hours=48), port=server.port)
+        asked = rcpts(server)
+    with saying("250 ok") as server:
+        mended = ask_secondary(app, "example.org", many, NOW + timedelta(hours=96), port=server.port)
+
+    assert (len(first.refused), len(first.undecided)) == (2, 18)
+    assert later == first
+    assert (len(again.refused), asked) == (1, 3)
+    assert (mended.accepted, mended.refused) == (20, ())
+
+
+def test_a_known_provider_is_asked_daily_and_told_of_five(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("failsafe.checkup.recipients.provider_of", lambda _names: object())
+    many = Recipients(tuple(f"user{number}@example.org" for number in range(20)))
+    with saying("550 5.1.1 User unknown") as server:
+        asked = [ask_secondary(app, "example.org", many, NOW + timedelta(days=day), port=server.port) for day in range(3)]
+
+    assert [len(each.refused) for each in asked] == [5, 5, 5]
 
 
 def test_where_every_place_is_refused_none_asks_again_for_days(app: App) -> None:

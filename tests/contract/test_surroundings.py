@@ -123,7 +123,7 @@ def test_where_port_25_is_blocked_an_open_door_is_knocked_at_once_and_the_port_l
 
 def test_where_port_25_is_blocked_a_login_just_made_spares_the_doors() -> None:
     with counting() as (door, knocks):
-        around = Surroundings(others(nobody()), [door], EVERY, stands=lambda _now: True)
+        around = Surroundings(others(nobody()), [door], EVERY, stands=lambda _now: "SSH, with a login")
         evidence = InboundLook(probe_of(nobody()), around).see(NOW)
 
     assert (evidence.seen, knocks) == (ProbeClass.UNKNOWN, [])
