@@ -182,6 +182,7 @@ class Sign(StrEnum):
     LOGIN_REFUSED = "login-refused"  # it is not tried again before the password changes, or a week has passed
     REFUSED_FOR_NOW = "refused-for-now"  # of probe-blocked: with a 4xx, which may be a name server's bad minute
     SAYS_BANNED = "says-banned"  # of banned: the server's own words, not what its list of bans or its silence told
+    TURNED_AWAY = "turned-away"  # of probe-blocked and banned: before TLS could begin
     COUNTED = "counted"  # the recipient was refused with a code that fail2ban's filter for Postfix may count
     BAD_CERTIFICATE = "bad-certificate"  # one that does not verify was shown
     BROKEN_TLS = "broken-tls"  # STARTTLS is offered and does not work

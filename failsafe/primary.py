@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from failsafe.app import App
 from failsafe.errors import FailsafeError, HostKeyError
 from failsafe.failover.facts import PrimaryCheck, PrimaryProof
-from failsafe.mail.replies import Stage
-from failsafe.model import Axis, ProbeClass, Verdict
+from failsafe.model import Axis, Sign, Verdict
 
 if TYPE_CHECKING:
     from failsafe.backup.protocol import MailboxFacts, ServerSession
@@ -56,10 +55,7 @@ def _certificate(app: App, domain: str) -> PrimaryCheck:
 def _turned_away(app: App, server: str) -> str:
     """What the look at port 25 was told, where the server refuses this machine before TLS can begin; "" where it does not."""
     newest = app.history.newest(server, "here", Axis.INBOUND)
-    if not newest or newest[-1].evidence.seen not in (ProbeClass.PROBE_BLOCKED, ProbeClass.BANNED):
-        return ""
-    text = newest[-1].evidence.text
-    return text if any(f" at {stage}: " in text for stage in (Stage.GREETING, Stage.EHLO)) else ""
+    return newest[-1].evidence.text if newest and Sign.TURNED_AWAY in newest[-1].evidence.signs else ""
 
 
 def _access(app: App, domain: str, now: datetime) -> Iterator[PrimaryCheck]:

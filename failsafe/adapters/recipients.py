@@ -11,8 +11,8 @@ from failsafe.adapters.smtp_wire import SmtpWire, TlsFault, Transcript, WireFaul
 from failsafe.adapters.sockets import CannotLook, ConnectFailed, Deadline, own_name
 from failsafe.adapters.turns import turn
 from failsafe.adapters.way import DIRECT, Way
-from failsafe.mail.replies import Reply, Stage, classify, is_counted, printable
-from failsafe.model import ProbeClass
+from failsafe.mail.replies import Reply, Stage, classify, printable
+from failsafe.model import ProbeClass, Sign
 
 MOST_ASKED = 200  # in one session; Postfix takes 1000
 REFUSALS = (
@@ -106,7 +106,7 @@ class _Asking:
             sight.undecided.append(address)
             return isinstance(error, UnicodeEncodeError)
         judged = classify(Stage.RCPT, reply)
-        sight.counted += is_counted(judged.text)
+        sight.counted += Sign.COUNTED in judged.signs
         if judged.seen in _TAKEN:
             sight.accepted.append(address)
         elif judged.seen is ProbeClass.LYING:

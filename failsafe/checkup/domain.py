@@ -21,8 +21,7 @@ from failsafe.failover.doctor_vantages import BanCheckup, VantageCheckup
 from failsafe.failover_drills import last_drill
 from failsafe.looks.exchanges import LeftAlone, ask_in_turn
 from failsafe.looks.refused import RATIONED, RefusedRecipients
-from failsafe.mail.replies import is_counted
-from failsafe.model import Axis, ProbeClass
+from failsafe.model import Axis, ProbeClass, Sign
 from failsafe.secondaries.known import provider_of
 
 
@@ -95,7 +94,7 @@ def ask_exchange(app: App, name: str, asking: Asking, now: datetime, *, port: in
     asked = ask_in_turn(app, name, now, lambda: _exchange(name, asking, port), lambda exchange: exchange.seen)
     if isinstance(asked, LeftAlone):
         return replace(_exchange(name), text=str(asked))
-    if rations is not None and asked.seen is not None and is_counted(asked.text):
+    if rations is not None and asked.seen is not None and asked.counted:
         rations.note(1, now, (asking.recipient or "", asked.seen, asked.text))
     return asked
 
@@ -114,4 +113,4 @@ def _exchange(name: str, asking: Asking | None = None, port: int = 25) -> Exchan
     look = SmtpProbe(
         asking.server, [f"{name}:{port}"], asking.recipient, asking.helo, patience=patience, ca_file=asking.ca_file
     ).look()
-    return Exchange(name, sight.addresses, sight.alias_of, sight.error, look.seen, look.text)
+    return Exchange(name, sight.addresses, sight.alias_of, sight.error, look.seen, look.text, counted=Sign.COUNTED in look.signs)

@@ -78,7 +78,7 @@ def _shown(app: App, server: str, now: datetime) -> tuple[Shown | None, str]:
     ca_file = None if probe.ca_file is None else str(probe.ca_file)
     asking = SmtpProbe(server, targets[:1], None, probe.helo, patience=patience, ca_file=ca_file)
     for run in app.history.newest(server, "here", Axis.INBOUND):
-        asking.remember(run.evidence.text)  # TLS that was broken just now is not broken off once more
+        asking.remember(run.evidence)  # TLS that was broken just now is not broken off once more
     sight = ask_in_turn(app, targets[0], now, asking.look, lambda sight: sight.seen, server=server)
     if isinstance(sight, LeftAlone):
         return None, str(sight)

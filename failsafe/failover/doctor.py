@@ -61,7 +61,8 @@ CODES: dict[str, tuple[bool, str]] = {
 class Exchange:
     """One exchange as a sender sees it. `seen` is None where nobody spoke SMTP with it; then `text` says why.
 
-    `unknown`: it has no address because our resolver gave no answer, which says nothing about the name.
+    `unknown`: it has no address because our resolver gave no answer, which says nothing about the name. `counted`: it refused the recipient in a way
+    that fail2ban may count.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Exchange:
     seen: ProbeClass | None = None
     text: str = ""
     unknown: bool = False
+    counted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,10 +141,14 @@ def classify(stage: Stage, reply: Reply) -> Judged:
         return Judged(ProbeClass.DOWN, f"an answer out of order at {stage}: {reply.said}")
     if says_banned(reply):
         text = f"this prober is banned, the server says at {stage}: {reply.said}"
-        return Judged(ProbeClass.BANNED, text, frozenset({Sign.SAYS_BANNED}))
+        return Judged(ProbeClass.BANNED, text, frozenset({Sign.SAYS_BANNED}) | _turned_away(stage))
     if blames_client(reply):
         for_now = frozenset({Sign.REFUSED_FOR_NOW} if reply.code < 500 else ())
-        return Judged(ProbeClass.PROBE_BLOCKED, f"this prober is refused, not the mail, at {stage}: {reply.said}", for_now)
+        return Judged(
+            ProbeClass.PROBE_BLOCKED,
+            f"this prober is refused, not the mail, at {stage}: {reply.said}",
+            for_now | _turned_away(stage),
+        )
     if reply.code < 500:
         return temporary(stage, reply)
     if stage is Stage.RCPT:
@@ -159,6 +163,10 @@ def temporary(stage: Stage, reply: Reply) -> Judged:
     if stage is Stage.RCPT and is_greylisting(reply):
         return Judged(ProbeClass.GREYLISTED, f"the recipient is accepted after a wait (greylisting): {reply.said}")
     return Judged(ProbeClass.DEGRADED, f"mail is put off at {stage}: {reply.said}", _counted(stage, reply))
+
+
+def _turned_away(stage: Stage) -> frozenset[Sign]:
+    return frozenset({Sign.TURNED_AWAY} if stage in (Stage.GREETING, Stage.EHLO) else ())
 
 
 def _counted(stage: Stage, reply: Reply) -> frozenset[Sign]:

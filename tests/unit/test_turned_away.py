@@ -27,7 +27,7 @@ def test_it_is_not_asked_for_its_certificate_where_it_shows_none_to_us(tmp_path:
     judged = classify(stage, OURS)
     assert judged.seen is ProbeClass.PROBE_BLOCKED
     with ScriptedServer(polite) as server, configured(tmp_path, port=server.port, more=domain_table("example.org")) as app:
-        remember(app, Axis.INBOUND, judged.seen, judged.text, NOW)
+        remember(app, Axis.INBOUND, judged.seen, judged.text, NOW, *judged.signs)
 
         found = {check.code: check for check in prove_primary(app, "example.org", NOW).checks}
 
