@@ -5,11 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
-import ssl
 from dataclasses import dataclass
 
 from failsafe.adapters.smtp_wire import SmtpWire, TlsFault, Transcript, WireFault
-from failsafe.adapters.sockets import CannotLook, ConnectFailed, Deadline, connect, look_up
+from failsafe.adapters.sockets import CannotLook, ConnectFailed, Deadline, any_certificate, connect, look_up
 from failsafe.mail.replies import Reply, Stage, classify
 from failsafe.mail.tlsa import ShownCertificate
 from failsafe.model import ProbeClass
@@ -72,9 +71,7 @@ def _ask(wire: SmtpWire, exchange: str, helo: str) -> ShownCertificate:
     answer = wire.command("STARTTLS", COMMAND_SECONDS)
     if answer.code != 220:
         raise _leave(wire, Stage.STARTTLS, answer, "STARTTLS is refused")
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    wire.start_tls(context, exchange, COMMAND_SECONDS)
+    wire.start_tls(any_certificate(), exchange, COMMAND_SECONDS)
     shown = wire.certificate()
     wire.command(f"EHLO {helo}", COMMAND_SECONDS)
     wire.command("QUIT", COMMAND_SECONDS)

@@ -19,7 +19,7 @@ from imapclient import IMAPClient, SocketTimeout, imap4, tls
 
 from failsafe.adapters.imap_answers import broke_off
 from failsafe.adapters.pace import Pace
-from failsafe.adapters.sockets import cut_after
+from failsafe.adapters.sockets import CannotLook, any_certificate, cut_after, verifying_context
 from failsafe.errors import ExternalError, MailError
 from failsafe.model import Body, Endpoint
 from failsafe.ports import Channel
@@ -252,9 +252,10 @@ def connect(endpoint: Endpoint, meter: Meter) -> IMAPClient:
         return _connect_pinned(
             endpoint, meter, frozenset({endpoint.certificate_sha256}), "it is not the one in certificate_sha256"
         )
-    context = ssl.create_default_context()
-    if endpoint.ca_file is not None:
-        context.load_verify_locations(cafile=endpoint.ca_file)
+    try:
+        context = verifying_context(endpoint.ca_file)
+    except CannotLook as error:
+        raise MailError(str(error), mend="correct ca_file", transient=False) from error
     try:
         return _connect(endpoint, meter, context)
     except ssl.SSLCertVerificationError as error:
@@ -264,9 +265,7 @@ def connect(endpoint: Endpoint, meter: Meter) -> IMAPClient:
 
 def _connect_pinned(endpoint: Endpoint, meter: Meter, known: frozenset[str], why: str) -> IMAPClient:
     """Nothing is said to a server whose certificate is none of `known` (SHA-256)."""
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    client = _connect(endpoint, meter, context)
+    client = _connect(endpoint, meter, any_certificate())
     shown = client.socket().getpeercert(binary_form=True) or b""
     fingerprint = hashlib.sha256(shown).hexdigest()
     if fingerprint in known:

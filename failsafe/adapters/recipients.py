@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from failsafe.adapters.smtp_wire import SmtpWire, TlsFault, Transcript, WireFault
-from failsafe.adapters.sockets import CannotLook, ConnectFailed, Deadline, own_name
+from failsafe.adapters.sockets import CannotLook, ConnectFailed, Deadline, any_certificate, own_name
 from failsafe.adapters.turns import turn
 from failsafe.adapters.way import DIRECT, Way
 from failsafe.mail.replies import Reply, Stage, classify, printable
@@ -128,7 +127,7 @@ class _Asking:
             return Stage.EHLO, hello
         if hello.offers("STARTTLS") and self._say("STARTTLS").code == 220:
             try:
-                self._wire.start_tls(_any_certificate(), self._host, COMMAND_SECONDS)
+                self._wire.start_tls(any_certificate(), self._host, COMMAND_SECONDS)
             except TlsFault as fault:
                 raise WireFault(f"STARTTLS is offered and does not work: {fault}") from fault
             hello = self._say(f"EHLO {self._helo}")
@@ -139,10 +138,3 @@ class _Asking:
 
     def _say(self, command: str) -> Reply:
         return self._wire.command(command, COMMAND_SECONDS)
-
-
-def _any_certificate() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context

@@ -24,6 +24,7 @@ from failsafe.adapters.sockets import (
     CannotLook,
     ConnectFailed,
     Deadline,
+    any_certificate,
     own_name,
     split_address,
     verifying_context,
@@ -217,7 +218,7 @@ class SmtpProbe:
         if first is not remembered:
             self._tls_faults.keep(course.address, first)
         fault = printable(str(first))
-        second = self._attempt(course, _any_certificate() if first.certificate else None)
+        second = self._attempt(course, any_certificate() if first.certificate else None)
         if isinstance(second, TlsFault):
             second = self._attempt(course, None)
         assert isinstance(second, SmtpSight)
@@ -351,11 +352,3 @@ def _combined(sights: Sequence[SmtpSight]) -> SmtpSight:
         tls_fault=last.tls_fault or next((sight.tls_fault for sight in sights if sight.tls_fault), ""),
     )
     return replace(last, text="; ".join([last.text, *(f"before that: {text}" for text in others)])) if others else last
-
-
-def _any_certificate() -> ssl.SSLContext:
-    """Encrypts to whoever answers, as senders without MTA-STS and DANE do; only after a verified attempt failed."""
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context

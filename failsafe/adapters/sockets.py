@@ -131,6 +131,13 @@ def _verifying_context(ca_file: str | None, _changed: int, _hour: int) -> ssl.SS
     return context
 
 
+def any_certificate() -> ssl.SSLContext:
+    """Encrypts to whoever answers, and checks nothing; so it need not read the system's authorities."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
 @contextlib.contextmanager
 def cut_after(connection: socket.socket, seconds: float) -> Iterator[None]:
     """For a TLS handshake: ends the connection below it after `seconds`. Raises TimeoutError where it did, and something broke by that.
