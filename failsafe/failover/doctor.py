@@ -29,6 +29,7 @@ from failsafe.failover.health import VantageView
 from failsafe.failover.zone import describe, mx_layout_fault
 from failsafe.model import Axis, Finding, FlipKind, MxSet, ProbeClass, Severity, Side, Verdict
 
+HERE = "here"  # the vantage that the secondary is asked from
 TTL_HIGH = 600  # seconds; a flip reaches careful senders only after that long
 DRILL_VALID = timedelta(days=180)  # a rehearsal older than this is due again
 FAIL, WARN, OK, SKIPPED = Severity.FAIL, Severity.WARN, Severity.OK, Severity.SKIPPED
@@ -282,8 +283,8 @@ def _judge_accepts(seen: DomainCheckup, secondaries: list[Exchange]) -> Finding:
 
 
 def _port_25_works(seen: DomainCheckup) -> bool:
-    """Proved by the primary itself, where the probe goes to its port 25."""
-    return any(view.axis is Axis.INBOUND and view.verdict is Verdict.UP for view in seen.views)
+    """Proved by the primary itself, where the probe goes to its port 25. What another place sees says nothing of this machine's line."""
+    return any(view.vantage == HERE and view.axis is Axis.INBOUND and view.verdict is Verdict.UP for view in seen.views)
 
 
 def _judge_identity(seen: DomainCheckup) -> list[Finding]:

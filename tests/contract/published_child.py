@@ -18,7 +18,7 @@ from failsafe.app import App
 from failsafe.checkup.run import Diagnosis, run_checkup
 from failsafe.config.load import parse_config
 from failsafe.model import Axis, Evidence, ProbeClass
-from tests.contract.published_world import AWAY, BOOTSTRAP, HOSTING, OTHER_PRIMARY, PRIMARY, SECRET, WORLD, Web, ip, world
+from tests.contract.published_world import AWAY, BOOTSTRAP, HOSTING, PRIMARY, SECRET, SERVERS, WORLD, Web, ip, world
 from tests.contract.sshd import Sshd, running
 
 CONFIG = """
@@ -73,7 +73,7 @@ def main(folder: Path) -> None:
         found["bound"] = told(run_checkup(make_app(folder, sshd, ("good.org",))))
         set_postfix("smtp_bind_address =")
         few = make_app(folder, sshd, ("good.org", "unlisted.org", "listed.org", "onprimary.org"))
-        for address in (PRIMARY, OTHER_PRIMARY):
+        for address in (PRIMARY, SERVERS["listed"].address):
             ip("address", "del", f"{address}/32", "dev", "lo")
         found["primary_dead"] = told(run_checkup(few))
         found["registry_asked_again"] = [each for each in Web.asked[asked:] if each.startswith("registry")]
@@ -85,9 +85,10 @@ def main(folder: Path) -> None:
 
 
 def make_app(folder: Path, sshd: Sshd, names: Iterable[str]) -> App:
-    """The first server is reached over SSH, the second one's mail lies here."""
+    """The first server is reached over SSH, the mail of the others lies here."""
     text = CONFIG.format(folder=folder, bootstrap=BOOTSTRAP, hosting=HOSTING)
-    text += SERVER.format("vps", folder / "mail", OVER_SSH.format(sshd)) + SERVER.format("vps2", folder / "mail", "")
+    text += SERVER.format("vps", folder / "mail", OVER_SSH.format(sshd))
+    text += "".join(SERVER.format(name, folder / "mail", "") for name in SERVERS)
     text += "".join(DOMAIN.format(name=name, server=WORLD[name].server, away=AWAY) for name in names)
     return App(parse_config(text.encode(), "test.toml"), folder / "failsafe.toml")
 

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -30,10 +31,12 @@ from tests.lab.pki import Authority
 from tests.support import wait_until
 
 RESOLVER, HOSTING, ABOVE, NOBODY, SECOND = "127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"
-PRIMARY, SECONDARY, OTHER_PRIMARY, WEB = "198.51.100.7", "198.51.100.8", "198.51.100.9", "198.51.100.80"
+PRIMARY, SECONDARY, LISTED, NAMELESS, ASTRAY = (f"198.51.100.{last}" for last in (7, 8, 9, 10, 11))
+WEB = "198.51.100.80"
 SECRET = base64.b64encode(b"0" * 32).decode()
 AWAY = "mx.away.example"
 POLICY = "version: STSv1\nmode: enforce\nmx: mail.{domain}\nmx: mx.away.example\nmax_age: 604800\n"
+REGISTRIES = ("org", "xyz")
 BOOTSTRAP = "https://registry.example/dns.json"
 
 
@@ -56,6 +59,15 @@ class Planted:
     mail: str = PRIMARY
 
 
+@dataclass(frozen=True)
+class PlantedServer:
+    """A mail server of one domain, and what it should be found to have."""
+
+    domain: str
+    address: str
+    found: Mapping[str, str]
+
+
 def without(word: str) -> Callable[[str], str]:
     return lambda text: "\n".join(line for line in text.splitlines() if word not in line)
 
@@ -72,6 +84,16 @@ def also(line: str) -> Callable[[str], str]:
     return lambda text: f"{text}\n{line}"
 
 
+def in_days(days: int) -> str:
+    return (datetime.now(UTC) + timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")  # noqa: TID251 - it ends by everybody's clock
+
+
+SERVERS: Mapping[str, PlantedServer] = {
+    "listed": PlantedServer("listed.org", LISTED, {"dnsbl": "fail"}),
+    "nameless": PlantedServer("nameless.org", NAMELESS, {"ptr": "fail"}),
+    "astray": PlantedServer("astray.org", ASTRAY, {"ptr": "fail"}),
+}
+
 WORLD: Mapping[str, Planted] = {
     "good.org": Planted(),
     "unsigned.org": Planted({"dane": "warn"}, signed=False, ds="none"),
@@ -79,6 +101,7 @@ WORLD: Mapping[str, Planted] = {
     "half.org": Planted({"dnssec": "fail", "dane": "fail"}, also(f"@ IN NS ns2\nns2 IN A {SECOND}"), second=True),
     "stale.org": Planted({"dane": "fail"}, lambda text: re.sub(r"TLSA 3 1 1 \w+", f"TLSA 3 1 1 {'00' * 32}", text)),
     "moved.org": Planted({"ns-delegation": "fail"}, served_by="elsewhere"),
+    "lonely.org": Planted({"ns-delegation": "warn"}, also(f"@ IN NS ns2\nns2 IN A {HOSTING}")),
     "unlisted.org": Planted({"mta-sts": "fail"}, policy=POLICY.replace("mx: mx.away.example\n", "")),
     "badcert.org": Planted({"mta-sts": "warn"}, policy_name="mta-sts.other.org"),
     "redirect.org": Planted({"mta-sts": "warn"}, policy_status=301),
@@ -94,7 +117,10 @@ WORLD: Mapping[str, Planted] = {
         {"mx-target": "fail", "mx-layout": "fail"}, instead("@ IN MX 10 mail.proxied.org.", "@ IN MX 10 _dc-mx.4f.proxied.org.")
     ),
     "alias.org": Planted({"mx-target": "fail"}, instead(f"mail IN A {PRIMARY}", "mail IN CNAME host\nhost IN A 198.51.100.7")),
-    "listed.org": Planted(server="vps2", mail=OTHER_PRIMARY),
+    "expiring.org": Planted({"domain-expiry": "warn"}, ends=in_days(20)),
+    "revoked.org": Planted({"dkim": "fail"}, lambda text: re.sub(r'p=\w[^"]{100,}" "[^"]+"', 'p="', text)),
+    "mistrusted.xyz": Planted({"tld-reputation": "warn"}),
+    **{each.domain: Planted(server=name, mail=each.address) for name, each in SERVERS.items()},
 }
 
 
@@ -118,13 +144,14 @@ _smtp._tls IN TXT "v=TLSRPTv1; rua=mailto:reports@away.example"
 
 
 def above_text(key: str) -> dict[str, str]:
-    """The zones above and beside, but for the delegations of `org`."""
+    """The zones above and beside, but for the delegations of the registries."""
     head = "$TTL 60\n@ IN SOA ns.above.example. hostmaster.above.example. 1 3600 900 86400 60\n@ IN NS ns.above.example.\n"
     return {
-        ".": f"{head}example. IN NS ns.above.example.\nns.above.example. IN A {ABOVE}\norg. IN NS ns.above.example.\n"
-        "arpa. IN NS ns.above.example.\n",
-        "org": head,
-        "arpa": f"{head}7.100.51.198.in-addr IN PTR mail.good.org.\n",
+        ".": f"{head}ns.above.example. IN A {ABOVE}\n"
+        + "".join(f"{name}. IN NS ns.above.example.\n" for name in ("example", "arpa", *REGISTRIES)),
+        **dict.fromkeys(REGISTRIES, head),
+        "arpa": f"{head}7.100.51.198.in-addr IN PTR mail.good.org.\n9.100.51.198.in-addr IN PTR mail.listed.org.\n"
+        "11.100.51.198.in-addr IN PTR mail.good.org.\n",
         "example": f"""{head}ns.above IN A {ABOVE}
 mx.away IN A {SECONDARY}
 registry IN A {WEB}
@@ -272,7 +299,7 @@ class Web(BaseHTTPRequestHandler):
     def _registry(self) -> None:
         if self.path == "/dns.json":
             return self._answer(
-                200, "application/json", json.dumps({"services": [[["org"], ["https://registry.example/rdap/"]]]})
+                200, "application/json", json.dumps({"services": [[list(REGISTRIES), ["https://registry.example/rdap/"]]]})
             )
         planted = WORLD.get(self.path.removeprefix("/rdap/domain/"))
         if planted is None:
@@ -311,8 +338,8 @@ def web_context(folder: Path, authority: Authority) -> ssl.SSLContext:
     return first
 
 
-def server_context(folder: Path, authority: Authority, name: str) -> ssl.SSLContext:
-    certificate, key = authority.issue([name], WEB)
+def server_context(folder: Path, authority: Authority, name: str, *others: str) -> ssl.SSLContext:
+    certificate, key = authority.issue([name, *others], WEB)
     file = folder / f"{name}.pem"
     file.write_text(certificate + key)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -390,7 +417,7 @@ def world(folder: Path) -> Iterator[None]:
     from failsafe.mail.tlsa import record_for
 
     ip("link", "set", "lo", "up")
-    for address in (PRIMARY, SECONDARY, OTHER_PRIMARY, WEB):
+    for address in (PRIMARY, SECONDARY, LISTED, NAMELESS, ASTRAY, WEB):
         ip("address", "add", f"{address}/32", "dev", "lo")
     (folder / "resolv.conf").write_text(f"nameserver {RESOLVER}\noptions timeout:1 attempts:1\n")
     subprocess.run(["mount", "--bind", str(folder / "resolv.conf"), "/etc/resolv.conf"], check=True)
@@ -399,7 +426,7 @@ def world(folder: Path) -> Iterator[None]:
     os.environ["SSL_CERT_FILE"] = str(folder / "authority.pem")
     public = rsa.generate_private_key(65537, 2048).public_key()
     key = base64.b64encode(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).decode()
-    Smtp.context = server_context(folder, authority, "mail.good.org")
+    Smtp.context = server_context(folder, authority, "mail.good.org", *(f"mail.{each.domain}" for each in SERVERS.values()))
     shown = shown_certificate(
         ssl.PEM_cert_to_DER_cert((folder / "mail.good.org.pem").read_text().partition("-----BEGIN PRIV")[0])
     )
@@ -426,13 +453,14 @@ def world(folder: Path) -> Iterator[None]:
 
 
 def with_delegations(zones: dict[str, str]) -> dict[str, str]:
-    rows = []
+    rows: dict[str, list[str]] = {name: [] for name in REGISTRIES}
     for domain, planted in WORLD.items():
-        name, place = domain.partition(".")[0], NOBODY if planted.served_by == "elsewhere" else HOSTING
+        name, _, registry = domain.partition(".")
+        place = NOBODY if planted.served_by == "elsewhere" else HOSTING
         server = "ns9" if planted.served_by == "elsewhere" else "ns1"
-        rows += [f"{name} IN NS {server}.{domain}.", f"{server}.{domain}. IN A {place}"]
+        rows[registry] += [f"{name} IN NS {server}.{domain}.", f"{server}.{domain}. IN A {place}"]
         if planted.second:
-            rows += [f"{name} IN NS ns2.{domain}.", f"ns2.{domain}. IN A {SECOND}"]
+            rows[registry] += [f"{name} IN NS ns2.{domain}.", f"ns2.{domain}. IN A {SECOND}"]
         if planted.ds != "none":
-            rows.append(f"{name} IN DS {ds_of('good.org' if planted.ds == 'foreign' else domain)}")
-    return zones | {"org": zones["org"] + "\n".join(rows) + "\n"}
+            rows[registry].append(f"{name} IN DS {ds_of('good.org' if planted.ds == 'foreign' else domain)}")
+    return zones | {registry: zones[registry] + "\n".join(lines) + "\n" for registry, lines in rows.items()}

@@ -54,6 +54,7 @@ class CloudflareServer:
         self.token_owner, self.token_ends = "user", ""  # "user", "account" or "nobody" (that may be asked)
         self.zones_beside: tuple[str, ...] = ()  # that the token sees, too
         self.tells_zones = True  # a token without Zone Read is told of none, its own neither
+        self.zone = next(iter(sets), "example.org")
         self.records: dict[str, Record] = {}
         self._chance = random.Random(7)
         self._ticks = 0
@@ -95,7 +96,7 @@ class CloudflareServer:
             if self.token_owner == "nobody":
                 raise RefusedError(403, 9109, "Unauthorized to access requested resource")
             owner = {"id": ACCOUNT_ID, "name": "home"}
-            result: dict[str, Any] = {"id": ZONE_ID, "name": "example.org", "account": owner, "name_servers": ["NS1.example.org"]}
+            result: dict[str, Any] = {"id": ZONE_ID, "name": self.zone, "account": owner, "name_servers": [f"NS1.{self.zone}"]}
         elif asked.get(path) != self.token_owner:
             raise RefusedError(401, 1000, "Invalid API Token")
         else:
@@ -105,7 +106,7 @@ class CloudflareServer:
 
     def zones(self) -> dict[str, Any]:
         """What the token was made for."""
-        names = {ZONE_ID: "example.org", **{f"{number:032x}": name for number, name in enumerate(self.zones_beside)}}
+        names = {ZONE_ID: self.zone, **{f"{number:032x}": name for number, name in enumerate(self.zones_beside)}}
         result = [{"id": zone_id, "name": name} for zone_id, name in names.items()] if self.tells_zones else []
         return {"success": True, "errors": [], "messages": [], "result": result, "result_info": {"page": 1, "count": len(result)}}
 

@@ -1,21 +1,23 @@
-"""A good world for the doctor: the lab with everything as it should be, faults that are planted in it one at a time, and a doctor that looks quickly."""
+"""A good world for the doctor: the lab with everything as it should be, and a doctor that looks quickly. What is planted in it is in plants.py."""
 
 import base64
 import json
 import select
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from failsafe.backup.serverside import program
-from tests.lab import nameservers
-from tests.lab.controller import CONFIG, Controller, configuration
+from failsafe.mail.canary import HEADER
+from tests.contract.restics import put_empty_repository
+from tests.fakes.cloudflare_server import TOKEN, ZONE_ID
+from tests.lab import clouds
+from tests.lab.controller import CONFIG, SECRETS, STATE, Controller, configuration
 from tests.lab.lab import Lab
-from tests.lab.mailhost import MailHost
 from tests.lab.names import (
     ADDRESSES,
     ALICE,
@@ -24,20 +26,26 @@ from tests.lab.names import (
     CA_FILE,
     DOMAIN,
     ENVIRONMENT,
+    NAS_KNOWN_HOSTS,
+    NAS_SSH_KEY,
     PASSWORDS,
     PROBE,
     PYTHON,
     REPOSITORY,
+    SENDER_DOMAIN,
     TSIG_ALGORITHM,
     TSIG_FILE,
     TSIG_NAME,
     TTL,
     VMAIL_ROOT,
 )
+from tests.lab.sender import ACCOUNT, ACCOUNT_PASSWORD
+from tests.lab.services import RELOAD_POSTFIX
 from tests.lab.world import HERE
 from tests.support import wait_until
 
-HOMECOMING = f"""
+MAILBOXES = (ALICE, BOB, PROBE)
+MORE = f"""
 [domain."{DOMAIN}".homecoming]
 host = "{ADDRESSES["secondary"]}"
 port = 993
@@ -47,26 +55,55 @@ accounts = [
   {{ mailbox = "{BOB}", user = "{BOB}", password_file = "/etc/failsafe/bob.password" }},
   {{ mailbox = "{PROBE}", user = "{PROBE}", password_file = "/etc/failsafe/probe.password" }},
 ]
+deliver = {{ host = "{ADDRESSES["primary"]}", port = 993, ca_file = "{CA_FILE}", accounts_file = "/etc/failsafe/primary.accounts" }}
+
+[vantage.vps2]
+kind = "ssh"
+ssh = "root@{ADDRESSES["sender"]}"
+ssh_key = "{NAS_SSH_KEY}"
+known_hosts = "{NAS_KNOWN_HOSTS}"
+helo = "mail.{SENDER_DOMAIN}"
+
+[canary.vps]
+smtp = "mail.{SENDER_DOMAIN}:587"
+ca_file = "{CA_FILE}"
+user = "{ACCOUNT}"
+password_file = "/etc/failsafe/canary.password"
+from = "{ACCOUNT}"
+to = "{PROBE}"
+
 [notify]
 urls_file = "/etc/failsafe/notify.urls"
 [doctor]
 domain_lists = []
 """
-SECRETS = {
+OWN_SECRETS = {
     "alice.password": PASSWORDS[ALICE],
     "bob.password": PASSWORDS[BOB],
+    **{f"primary.{number}": PASSWORDS[mailbox] for number, mailbox in enumerate(MAILBOXES)},
+    "primary.accounts": "\n".join(f"{mailbox}:/etc/failsafe/primary.{number}" for number, mailbox in enumerate(MAILBOXES)),
+    "canary.password": ACCOUNT_PASSWORD,
+    "cloudflare.token": TOKEN,
+    "s3.environment": "AWS_ACCESS_KEY_ID=OWNERKEY\nAWS_SECRET_ACCESS_KEY=ownersecretownersecret",
     "notify.urls": f"json://{ADDRESSES['sender']}:8099/",
     "kit.passphrase": "a passphrase that nobody guesses",
 }
+EXTRA_PATHS = '"/etc/postfix", "/etc/dovecot"'
+KNOT = f'provider = "rfc2136"\nserver = "{AUTHORITATIVE}:53"\nkey_name = "{TSIG_NAME}"\nkey_file = "{TSIG_FILE}"\n'  # as it is configured
+CLOUDFLARE = (
+    f'provider = "cloudflare"\nzone_id = "{ZONE_ID}"\ntoken_file = "/etc/failsafe/cloudflare.token"\nbase_url = "{{url}}"\n'
+)
+BUCKET = '\n[repository.offsite]\nurl = "{url}"\npassword_file = "/etc/failsafe/repository.password"\nenvironment_file = "/etc/failsafe/s3.environment"\n'
 PROTON = ("mail.protonmail.ch", "mailsec.protonmail.ch")
 PROGRAM = "/usr/local/lib/failsafe-server.py"
 SETTINGS = "/etc/failsafe-server.json"
 PERMITTED = {
     "root": VMAIL_ROOT,
-    "files": ["/etc/postfix", "/etc/dovecot"],
+    "files": ["/etc/postfix", "/etc/dovecot", "/etc/rspamd"],
     "commands": {"packages.txt": "dpkg-query -W -f '${Package}\\n' postfix"},
 }
 KEYS = "/root/.ssh/authorized_keys"
+BOOK = f"{STATE}/canary/vps.json"
 
 
 def _dkim_record() -> str:
@@ -79,13 +116,18 @@ def _dkim_record() -> str:
 
 
 class Clinic(Controller):
-    """Findings are compared by code, severity and subject; what is good or was not tried is nobody's fault."""
+    """Findings are compared by code, severity and subject; what is good or was not tried is nobody's fault.
+
+    `asking`: how the doctor is asked, see tools/doctor_tool.py.
+    """
 
     def __init__(self, lab: Lab) -> None:
         super().__init__(lab)
+        self.asking = "examine"
         self._doctor: subprocess.Popen[str] | None = None
-        text = configuration(repositories={"nas": "/srv/backup/nas"}, probe_every="1h", extra=HOMECOMING)
+        text = configuration(repositories={"nas": "/srv/backup/nas"}, probe_every="1h", quorum=2, extra=MORE)
         text = text.replace('every = "1s"\n', 'every = "1s"\nkeep = { within = "30d", daily = 30 }\n')
+        text = text.replace(EXTRA_PATHS, f'{EXTRA_PATHS}, "/etc/rspamd"')
         self.text = text.replace(
             'strategy = "on-demand"\n',
             'strategy = "on-demand"\ndkim_selectors = ["mail"]\nsecondary_spf = []\nsecondary_dkim = []\n',
@@ -95,25 +137,35 @@ class Clinic(Controller):
 
     def open(self) -> None:
         """Everything that the doctor asks for, done for real."""
-        for host in (self.lab.primary, self.lab.secondary):
-            host.write("/etc/postfix/virtual", f"info@{DOMAIN} {ALICE}\n")
-            host.sh("postconf -e 'virtual_alias_maps = texthash:/etc/postfix/virtual'; postfix reload")
-        for mailbox in (ALICE, BOB, PROBE):
-            self.lab.primary.seed(mailbox, messages=2)
-        self.forget_names()
-        self.update(SPF, DKIM, DMARC, TLS_RPT)
-        self.install_helper()
+        self.furnish()
         self.forget()
-        for name, secret in SECRETS.items():
-            self.nas.write(f"/etc/failsafe/{name}", secret + "\n", 0o600)
+        put_empty_repository(self.nas.path(clouds.REPOSITORY), SECRETS["repository.password"])
         self.configure(repositories={"nas": "/srv/backup/nas"})
+        for name, secret in OWN_SECRETS.items():
+            self.nas.write(f"/etc/failsafe/{name}", secret + "\n", 0o600)
         self.write_config(self.text)
         self.verb("backup", "vps")
         self.verb("verify", "--repository", "nas")
         self.verb("drill", "restore", "--repository", "nas")
         self.verb("drill", "failover", DOMAIN)
-        self._ask("look")
+        self.ask("look")
+        wait_until(self.has_canary, 30, "the first canary has arrived")
+        self.ask("look canary")
         self.verb("kit", "--output", "/srv/kit.html", "--passphrase-file", "/etc/failsafe/kit.passphrase")
+
+    def furnish(self) -> None:
+        """What the other hosts have: mail, aliases, records, the program on the primary, a third party's submission."""
+        primary, sender = self.lab.primary, self.lab.sender
+        for host in (primary, self.lab.secondary):
+            host.write("/etc/postfix/virtual", f"info@{DOMAIN} {ALICE}\n")
+            host.sh(f"postconf -e 'virtual_alias_maps = texthash:/etc/postfix/virtual'; {RELOAD_POSTFIX}")
+        for mailbox in MAILBOXES:
+            primary.seed(mailbox, messages=2)
+        primary.write("/etc/rspamd/local.d/greylist.conf", "enabled = false;\n")
+        sender.open_submission(*self.lab.authority.issue([f"mail.{SENDER_DOMAIN}"], sender.address))
+        self.forget_names()
+        self.update(SPF, DKIM, DMARC, TLS_RPT)
+        self.install_helper()
 
     def forget_names(self) -> None:
         """The resolver remembers nothing, so that a change of the zone is seen at once; and a provider's exchanges lead to the secondary."""
@@ -132,19 +184,27 @@ class Clinic(Controller):
         key = primary.read(KEYS).strip()
         primary.write(KEYS, f'restrict,command="python3 {PROGRAM}" {key}\n', 0o600)
 
+    def has_canary(self) -> bool:
+        """Whether one lies in the probe's mailbox at the primary and was not found there yet."""
+        user, domain = PROBE.split("@")
+        letters = self.lab.primary.disk(f"{VMAIL_ROOT}/{domain}/{user}/new").iterdir()
+        return any(HEADER.encode() in letter.read_bytes() for letter in letters)
+
     def close(self) -> None:
         doctor, self._doctor = self._doctor, None
         if doctor is not None:
             doctor.kill()
             doctor.communicate()
+        super().close()
 
     # -- the doctor ------------------------------------------------------------------------------------------------------
 
     def examine(self) -> list[dict[str, Any]]:
         """All findings of one whole run."""
-        return list(self._ask("examine")["findings"])
+        return list(self.ask(self.asking)["findings"])
 
-    def _ask(self, what: str) -> Any:
+    def ask(self, what: str) -> Any:
+        """See tools/doctor_tool.py."""
         if self._doctor is None or self._doctor.poll() is not None:
             argv = self.nas.argv(PYTHON, HERE / "tools" / "doctor_tool.py", CONFIG)
             self._doctor = subprocess.Popen(
@@ -157,7 +217,7 @@ class Clinic(Controller):
         assert ready, f"the doctor on the NAS gave no answer within {PATIENCE} s"
         return json.loads(self._doctor.stdout.readline())
 
-    # -- what faults are planted with ------------------------------------------------------------------------------------
+    # -- another configuration, other files, other records, another past ---------------------------------------------------
 
     def write_config(self, text: str) -> None:
         self.nas.write(CONFIG, text, 0o600)
@@ -217,26 +277,29 @@ class Clinic(Controller):
 
     @contextmanager
     def remembered(self, *statements: str) -> Iterator[None]:
-        """Other rows in the database, as time or another run would have left them."""
-        self._ask("keep")
+        """Other rows in the database, as time or another run would have left them; and those that come meanwhile are forgotten."""
+        self.ask("keep")
         try:
             for statement in statements:
-                self._ask(f"do {statement}")
+                self.ask(f"do {statement}")
             yield
         finally:
-            self._ask("put back")
+            self.ask("put back")
+
+    # -- asked outside of the lab ------------------------------------------------------------------------------------------
 
     @contextmanager
-    def small_disk(self, host: Any, folder: str, megabytes: int) -> Iterator[None]:
-        """The folder's content on a real file system of that size."""
-        host.sh(
-            f"mkdir -p /mnt/small; mount -t tmpfs -o size={megabytes}m,mode=755 tmpfs /mnt/small; cp -a {folder}/. /mnt/small/; "
-            f"chown --reference={folder} /mnt/small; chmod --reference={folder} /mnt/small; mount --bind /mnt/small {folder}"
-        )
-        try:
+    def at_cloudflare(self, **facts: Any) -> Iterator[None]:
+        """The domain's zone is written at Cloudflare, of which these facts are true."""
+        url = self.ask(f"cloudflare {json.dumps(facts)}")["url"]
+        with self.configured((KNOT, CLOUDFLARE.format(url=url))):
             yield
-        finally:
-            host.sh(f"umount {folder}; umount /mnt/small")
+
+    @contextmanager
+    def in_a_bucket(self, kind: str) -> Iterator[None]:
+        """A second repository lies in a bucket of this kind."""
+        with self.configured(more=BUCKET.format(url=self.ask(f"bucket {kind}")["url"])):
+            yield
 
 
 PATIENCE = 150  # seconds
@@ -251,54 +314,3 @@ DKIM = f"add mail._domainkey.{DOMAIN}. {TTL} TXT {_dkim_record()}"
 TLS_RPT = f'add _smtp._tls.{DOMAIN}. {TTL} TXT "v=TLSRPTv1; rua=mailto:reports@elsewhere.example"'
 A1 = f"add mx1.{DOMAIN}. {TTL} A {ADDRESSES['primary']}"
 A2 = f"add mx2.{DOMAIN}. {TTL} A {ADDRESSES['secondary']}"
-
-
-@contextmanager
-def refusing(host: MailHost, reply: str) -> Iterator[None]:
-    """Every recipient is answered with this."""
-    host.write("/etc/postfix/replies", f"/./ {reply}\n")
-    host.sh("postconf -e 'smtpd_recipient_restrictions = check_recipient_access regexp:/etc/postfix/replies'; postfix reload")
-    try:
-        yield
-    finally:
-        host.sh("postconf -X smtpd_recipient_restrictions; postfix reload")
-
-
-@contextmanager
-def stopped(host: Any, service: str) -> Iterator[None]:
-    host.kill_service(service)
-    try:
-        yield
-    finally:
-        host.start(service)
-
-
-@contextmanager
-def shell(host: Any, plant: str, undo: str) -> Iterator[None]:
-    host.sh(plant)
-    try:
-        yield
-    finally:
-        host.sh(undo)
-
-
-@contextmanager
-def together(*plants: AbstractContextManager[object]) -> Iterator[None]:
-    """One fault that takes more than one step."""
-    with ExitStack() as stack:
-        for plant in plants:
-            stack.enter_context(plant)
-        yield
-
-
-@contextmanager
-def stale_name_server(clinic: Clinic) -> Iterator[None]:
-    """The only name server that is asked still gives MX records of before."""
-    clinic.update(NO_MX, f"add {DOMAIN}. {TTL} MX 20 mx1.{DOMAIN}.")
-    nameservers.install(clinic.lab.sender, clinic.nas)
-    clinic.update(NO_MX, MX)
-    try:
-        with clinic.configured((f'nameservers = ["{AUTHORITATIVE}:53"]', f'nameservers = ["{ADDRESSES["sender"]}:53"]')):
-            yield
-    finally:
-        clinic.lab.sender.kill_service("knot-secondary")

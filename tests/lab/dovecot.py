@@ -13,6 +13,7 @@ mail_uid = vmail
 mail_gid = vmail
 first_valid_uid = 5000
 mail_max_userip_connections = 100
+auth_failure_delay = 0 secs
 namespace inbox {
   inbox = yes
   separator = /
@@ -37,6 +38,11 @@ SPEECH_2_3 = """\
 ssl_cert = </etc/lab/mx.pem
 ssl_key = </etc/lab/mx.key
 mail_location = {store}:{root}/%d/%n{layout}
+service anvil {{
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
+}}
 passdb {{
   driver = passwd-file
   args = scheme=PLAIN username_format=%u /etc/dovecot/users
@@ -62,6 +68,32 @@ userdb passwd-file {{
 }}
 """
 
+QUOTA_2_3 = """\
+mail_plugins = quota
+protocol imap {{
+  mail_plugins = quota imap_quota
+}}
+plugin {{
+  quota = count:User quota
+  quota_vsizes = yes
+  quota_rule = *:storage={kib}K
+}}
+"""
+
+QUOTA_2_4 = """\
+mail_plugins {{
+  quota = yes
+}}
+protocol imap {{
+  mail_plugins {{
+    imap_quota = yes
+  }}
+}}
+quota_storage_size = {kib}K
+quota "User quota" {{
+}}
+"""
+
 
 @functools.cache
 def version() -> tuple[int, int]:
@@ -83,6 +115,11 @@ def configuration(layout: str) -> str:
     layout = "fs" if layout == "mdbox" else layout  # the only one that dbox has
     head = "dovecot_config_version = 2.4.0\ndovecot_storage_version = 2.4.0\n"
     return head + COMMON + SPEECH_2_4.format(root=VMAIL_ROOT, store=store, layout=layout)
+
+
+def quota(kib: int) -> str:
+    """What is added to the configuration so that no mailbox may hold more, and clients are told."""
+    return (QUOTA_2_3 if version() < (2, 4) else QUOTA_2_4).format(kib=kib)
 
 
 def users_file(passwords: dict[str, str], uid: int) -> str:

@@ -36,6 +36,7 @@ class Lab:
         """`layout`: how both Dovecots lay folders on disk, "maildir++" or "fs"."""
         self.layout = layout
         self._cuts: set[tuple[str, str]] = set()
+        self.authority = Authority()
         self.world = World({name: _addresses(name) for name in ADDRESSES})
         self.primary = MailHost(self.world, "primary")
         self.secondary = MailHost(self.world, "secondary")
@@ -71,7 +72,7 @@ class Lab:
             host.forget()
 
     def _install(self) -> None:
-        authority = Authority()
+        authority = self.authority
         nas_key, nas_public = ssh_key_pair()
         host_keys = {name: ssh_key_pair() for name in ADDRESSES}
         secret = base64.b64encode(os.urandom(32)).decode()

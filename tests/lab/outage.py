@@ -16,6 +16,7 @@ from tests.lab.job import Job
 from tests.lab.lab import Lab
 from tests.lab.mailhost import MailHost
 from tests.lab.names import ALICE, BOB, CA_FILE, DOMAIN, MX_NAMES, PASSWORDS, PROBE, PYTHON, VMAIL_ROOT, VMAIL_UID
+from tests.lab.services import RELOAD_POSTFIX
 from tests.lab.world import HERE
 from tests.support import wait_until
 
@@ -114,7 +115,7 @@ class Outage:
         _put_people(self.lab.primary, masters=True)
         _put_people(self.lab.secondary, catch_all=self.catch_all)
         # Postfix gives mail of its own machine a Message-ID where there is none; these letters come from elsewhere.
-        self.lab.sender.sh("postconf -e local_header_rewrite_clients=; postfix reload")
+        self.lab.sender.sh(f"postconf -e local_header_rewrite_clients=; {RELOAD_POSTFIX}")
         for name in (*PEOPLE, CATCHER):
             self.controller.nas.write(f"/etc/failsafe/{name}.password", SECRETS[name] + "\n", 0o600)
         self.controller.nas.write("/etc/failsafe/master.password", MASTER_PASSWORD + "\n", 0o600)
@@ -234,7 +235,7 @@ def _put_people(host: MailHost, *, masters: bool = False, catch_all: bool = Fals
     host.sh(f"""
         postconf -e 'virtual_alias_maps = texthash:/etc/postfix/virtual' \
             'virtual_mailbox_maps = {"static:x" if catch_all else "texthash:/etc/postfix/mailboxes"}' enable_original_recipient=yes
-        rm -rf {VMAIL_ROOT}/*; postfix reload
+        rm -rf {VMAIL_ROOT}/*; {RELOAD_POSTFIX}
     """)
     host.kill_service("dovecot")
     host.start("dovecot")

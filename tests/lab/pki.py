@@ -30,12 +30,12 @@ class Authority:
         """The authority's certificate."""
         return self._certificate.public_bytes(serialization.Encoding.PEM).decode()
 
-    def issue(self, names: list[str], address: str) -> tuple[str, str]:
-        """A server certificate for these names and this IP address, and its private key, both as PEM."""
+    def issue(self, names: list[str], address: str, lifetime: timedelta = LIFETIME) -> tuple[str, str]:
+        """A server certificate for these names and this IP address, and its private key, both as PEM. `lifetime`: from now; below zero it has ended."""
         key = ec.generate_private_key(ec.SECP256R1())
         subjects = [x509.DNSName(name) for name in names]
         certificate = (
-            _begin(_common_name(names[0]), self._name, key.public_key())
+            _begin(_common_name(names[0]), self._name, key.public_key(), lifetime)
             .add_extension(
                 x509.SubjectAlternativeName([*subjects, x509.IPAddress(ipaddress.ip_address(address))]),
                 critical=False,
@@ -53,7 +53,9 @@ def _common_name(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
-def _begin(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+def _begin(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, lifetime: timedelta = LIFETIME
+) -> x509.CertificateBuilder:
     now = datetime.now(UTC)  # noqa: TID251 - a certificate is valid from the machine's own now
     return (
         x509.CertificateBuilder()
@@ -61,8 +63,8 @@ def _begin(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + LIFETIME)
+        .not_valid_before(min(now, now + lifetime) - timedelta(hours=1))
+        .not_valid_after(now + lifetime)
     )
 
 

@@ -2,9 +2,11 @@
 
 import json
 
-from tests.lab import postfix
+from tests.lab import dovecot, postfix
 from tests.lab.host import Host
-from tests.lab.names import ALICE, CA_FILE, PYTHON, SENDER_DOMAIN
+from tests.lab.mailhost import MASTER
+from tests.lab.names import ALICE, CA_FILE, PYTHON, SENDER_DOMAIN, VMAIL_ROOT, VMAIL_UID
+from tests.lab.services import RELOAD_POSTFIX
 from tests.lab.world import HERE
 
 # A stock Postfix tries again after 300 s, and lets a conversation that died half-way hold a place in its queue for 2 to 10 minutes;
@@ -29,6 +31,13 @@ queue_run_delay = 3s
 minimal_backoff_time = 3s
 maximal_backoff_time = 6s
 """
+SUBMISSION = """\
+smtpd_tls_cert_file = /etc/lab/mx.pem
+smtpd_tls_key_file = /etc/lab/mx.key
+smtpd_sasl_type = dovecot
+smtpd_sasl_path = private/auth
+"""
+ACCOUNT, ACCOUNT_PASSWORD = f"someone@{SENDER_DOMAIN}", "someone-password"
 
 
 class Sender(Host):
@@ -38,6 +47,22 @@ class Sender(Host):
         """Write the configuration and start Postfix and sshd."""
         postfix.install(self, f"mail.{SENDER_DOMAIN}", MAIN)
         self.enable("postfix", "sshd")
+
+    def open_submission(self, certificate: str, key: str) -> None:
+        """From now on ACCOUNT may hand mail in, as at any provider's: ports 587 and 465, with TLS and a login."""
+        user = f"vmail:x:{VMAIL_UID}:{VMAIL_UID}::{VMAIL_ROOT}:/usr/sbin/nologin"
+        self.sh(
+            f"sed -i '/^vmail:/d' /etc/passwd /etc/group; echo '{user}' >>/etc/passwd; echo 'vmail:x:{VMAIL_UID}:' >>/etc/group"
+        )
+        self.write("/etc/lab/mx.pem", certificate)
+        self.write("/etc/lab/mx.key", key, 0o600)
+        self.sh("rm -rf /etc/dovecot")
+        self.write("/etc/dovecot/users", dovecot.users_file({ACCOUNT: ACCOUNT_PASSWORD}, VMAIL_UID), 0o640, "root:dovecot")
+        self.write("/etc/dovecot/dovecot.conf", dovecot.configuration("maildir++"))
+        self.write("/etc/postfix/main.cf", self.read("/etc/postfix/main.cf") + SUBMISSION)
+        self.write("/etc/postfix/master.cf", self.read("/etc/postfix/master.cf") + MASTER)
+        self.enable("dovecot")
+        self.sh(RELOAD_POSTFIX)
 
     def send(self, messages: int, tag: str, to: str = ALICE, size: int = 500) -> list[str]:
         """Hand messages to this host's own Postfix, which delivers them in its own time.

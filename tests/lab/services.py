@@ -15,11 +15,15 @@ class Service:
     """`ADDRESS/PORT` pairs that must accept a TCP connection before the service counts as started."""
 
 
+# Postfix reads no file that was written less than two seconds ago: it waits.
+AGED = "touch -d '1 minute ago' /etc/postfix/*"
+RELOAD_POSTFIX = f"{AGED}; postfix reload"
+
 SERVICES = {
     "sshd": Service("/usr/sbin/sshd -E /var/log/sshd.log", "/run/sshd.pid", ("127.0.0.1/22",)),
     # A process id file that a killed Dovecot left behind may name a process of today.
     "dovecot": Service("rm -rf /run/dovecot; dovecot", "/run/dovecot/master.pid", ("127.0.0.1/993",)),
-    "postfix": Service("postfix start", "/var/spool/postfix/pid/master.pid", ("127.0.0.1/25",)),
+    "postfix": Service(f"{AGED}; postfix start", "/var/spool/postfix/pid/master.pid", ("127.0.0.1/25",)),
     "knot": Service("install -d -o knot -g knot /run/knot; knotd -d", "/run/knot/knot.pid", (f"{AUTHORITATIVE}/53",)),
     "knot-secondary": Service("install -d -o knot -g knot /run/knot; knotd -d", "/run/knot/knot.pid", ("127.0.0.1/53",)),
     "unbound": Service("unbound -c /etc/unbound/unbound.conf", "/run/unbound.pid", (f"{RESOLVER}/53",)),

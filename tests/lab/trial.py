@@ -15,6 +15,7 @@ from tests.lab.job import Job
 from tests.lab.lab import Lab
 from tests.lab.mailhost import MailHost
 from tests.lab.names import ADDRESSES, AUTHORITATIVE, DOMAIN, MX_PRIMARY, PYTHON, REPOSITORY
+from tests.lab.services import RELOAD_POSTFIX
 from tests.lab.world import HERE
 from tests.support import wait_until
 
@@ -171,8 +172,10 @@ def stopped(job: Job) -> bool:
 def answering(primary: MailHost, reply: str) -> Iterator[None]:
     """The primary answers this to every recipient from outside."""
     primary.write("/etc/postfix/replies", f"/./ {reply}\n")
-    primary.sh("postconf -e 'smtpd_recipient_restrictions = check_recipient_access regexp:/etc/postfix/replies'; postfix reload")
+    primary.sh(
+        f"postconf -e 'smtpd_recipient_restrictions = check_recipient_access regexp:/etc/postfix/replies'; {RELOAD_POSTFIX}"
+    )
     try:
         yield
     finally:
-        primary.sh("postconf -X smtpd_recipient_restrictions; postfix reload")
+        primary.sh(f"postconf -X smtpd_recipient_restrictions; {RELOAD_POSTFIX}")

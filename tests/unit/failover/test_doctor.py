@@ -214,6 +214,15 @@ def test_an_unreachable_secondary_blocks_only_where_port_25_is_known_to_work() -
     assert finding(replace(silent, views=()), "secondary-accepts").severity is Severity.SKIPPED
 
 
+def test_that_another_place_reaches_port_25_says_nothing_of_our_own_line() -> None:
+    silent = with_secondary(seen=ProbeClass.DOWN, text="timed out")
+    blocked = place("here", Verdict.UNKNOWN, f"the server answers elsewhere (993): {BLOCKED}")
+    seen = replace(silent, views=(blocked, place("vps2", Verdict.UP)))
+    found = finding(seen, "secondary-accepts")
+
+    assert (found.severity, is_ready(judge_domain(seen, NOW))) == (Severity.SKIPPED, True), found.text
+
+
 def test_a_dead_primary_blocks_nothing() -> None:
     down = VantageView("here", Verdict.DOWN, NOW, NOW, ("timed out",), Axis.INBOUND)
     dead = replace(WELL, views=(down,), facts=replace(FACTS, views=(down,), zone=reading(PEACE, None, PEACE)))
