@@ -18,7 +18,7 @@ from failsafe.app import App
 from failsafe.checkup.run import Diagnosis, run_checkup
 from failsafe.config.load import parse_config
 from failsafe.model import Axis, Evidence, ProbeClass
-from tests.contract.published_world import AWAY, BOOTSTRAP, HOSTING, PRIMARY, SECRET, SERVERS, WORLD, Web, ip, world
+from tests.contract.published_world import AWAY, BOOTSTRAP, HOSTING, PRIMARY, SECRET, SERVERS, UNWANTED, WORLD, Web, ip, world
 from tests.contract.sshd import Sshd, running
 
 CONFIG = """
@@ -69,7 +69,7 @@ def main(folder: Path) -> None:
         note_a_greeting(app)
         found["whole"] = told(run_checkup(app))
         asked = len(Web.asked)
-        set_postfix(f"smtp_bind_address = {OTHER_PRIMARY}")
+        set_postfix(f"smtp_bind_address = {UNWANTED}")
         found["bound"] = told(run_checkup(make_app(folder, sshd, ("good.org",))))
         set_postfix("smtp_bind_address =")
         few = make_app(folder, sshd, ("good.org", "unlisted.org", "listed.org", "onprimary.org"))

@@ -31,7 +31,7 @@ from tests.lab.pki import Authority
 from tests.support import wait_until
 
 RESOLVER, HOSTING, ABOVE, NOBODY, SECOND = "127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"
-PRIMARY, SECONDARY, LISTED, NAMELESS, ASTRAY = (f"198.51.100.{last}" for last in (7, 8, 9, 10, 11))
+PRIMARY, SECONDARY, LISTED, NAMELESS, ASTRAY, UNWANTED = (f"198.51.100.{last}" for last in (7, 8, 9, 10, 11, 12))
 WEB = "198.51.100.80"
 SECRET = base64.b64encode(b"0" * 32).decode()
 AWAY = "mx.away.example"
@@ -159,6 +159,7 @@ _spf.away IN TXT "v=spf1 ip4:{SECONDARY} -all"
 away1.dkim.away IN TXT "v=DKIM1; k=rsa; p={key[:200]}" "{key[200:]}"
 2.0.0.127.bl IN A 127.0.0.2
 9.100.51.198.bl IN A 127.0.0.4
+12.100.51.198.bl IN A 127.0.0.4
 test.dbl IN A 127.0.1.2
 listed.org.dbl IN A 127.0.1.2
 *.uncivil IN A 127.0.0.1

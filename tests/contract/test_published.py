@@ -97,9 +97,9 @@ def test_a_server_that_sends_from_another_address_than_it_receives_at_is_judged_
 
     assert of_the_server == {"ptr": "fail", "helo": "warn", "dnsbl": "fail"}
     assert of_the_domain == {"spf": "warn"}
-    assert "198.51.100.9 has no name (PTR)" in text_of(bound, "vps", "ptr")
-    assert "it sends as mail.good.org, which leads to 198.51.100.7 and not to 198.51.100.9" in text_of(bound, "vps", "helo")
-    assert "mail leaves from 198.51.100.9, which may not send" in text_of(bound, "good.org", "spf")
+    assert "198.51.100.12 has no name (PTR)" in text_of(bound, "vps", "ptr")
+    assert "it sends as mail.good.org, which leads to 198.51.100.7 and not to 198.51.100.12" in text_of(bound, "vps", "helo")
+    assert "mail leaves from 198.51.100.12, which may not send" in text_of(bound, "good.org", "spf")
 
 
 def test_a_primary_that_is_wholly_dead_leaves_every_domain_as_ready_as_it_was(found: dict[str, Any]) -> None:
