@@ -149,7 +149,7 @@ class Clinic(Controller):
         self.verb("drill", "restore", "--repository", "nas")
         self.verb("drill", "failover", DOMAIN)
         self.ask("look")
-        wait_until(self.has_canary, 30, "the first canary has arrived")
+        wait_until(self.has_canary, 120, "the first canary has arrived")
         self.ask("look canary")
         self.verb("kit", "--output", "/srv/kit.html", "--passphrase-file", "/etc/failsafe/kit.passphrase")
 

@@ -10,7 +10,7 @@ from tests.lab import dovecot, nameservers
 from tests.lab.clinic import BOOK, MX, NO_MX, Clinic
 from tests.lab.host import Host
 from tests.lab.mailhost import MailHost
-from tests.lab.names import ADDRESSES, ALICE, AUTHORITATIVE, DOMAIN, MX_NAMES, TTL
+from tests.lab.names import ADDRESSES, ALICE, AUTHORITATIVE, DOMAIN, MX_NAMES, PYTHON, TTL
 from tests.lab.services import RELOAD_POSTFIX
 from tests.support import wait_until
 
@@ -29,6 +29,16 @@ logpath = /var/log/mail.log
 """
 UNDONE = {"banip": "unbanip", "delignoreip": "addignoreip"}
 STRANGERS = 1001  # letters: more than the doctor calls few
+COPY = """
+import os, pathlib, shutil, sys, time
+(letter,) = (file for file in pathlib.Path("/var/spool/postfix/deferred").rglob("*") if file.is_file())
+info = letter.stat()
+for number in range(int(sys.argv[1])):
+    copy = letter.with_name(f"{letter.name[0]}{number:07X}")
+    shutil.copy2(letter, copy)
+    os.chown(copy, info.st_uid, info.st_gid)
+    os.utime(copy, (time.time() + 3600,) * 2)  # when it is tried again
+"""
 
 
 @contextmanager
@@ -133,8 +143,8 @@ def undelivered(primary: MailHost) -> Iterator[None]:
     """The server's own delivery is dead, and a letter waits for it."""
     with postfix(primary, "virtual_transport", "lmtp:unix:private/nobody"):
         primary.sh(f"printf 'Subject: hello\\n\\nhello\\n' | sendmail -f someone@elsewhere.example {ALICE}")
-        wait_until(lambda: "delay_reason" in primary.sh("postqueue -j").stdout, 20, "the letter was put off")
         try:
+            wait_until(lambda: "delay_reason" in primary.sh("postqueue -j").stdout, 60, "the letter was put off")
             yield
         finally:
             primary.sh("postsuper -d ALL")
@@ -142,10 +152,12 @@ def undelivered(primary: MailHost) -> Iterator[None]:
 
 @contextmanager
 def spam(primary: MailHost) -> Iterator[None]:
-    """Somebody sends a thousand letters to the world through it."""
+    """A thousand letters to the world wait in its queue: copies of one, since to send as many takes too long."""
     with postfix(primary, "defer_transports", "smtp"):
-        primary.sh(f"smtp-source -s 10 -m {STRANGERS} -f {ALICE} -t nobody@elsewhere.example 127.0.0.1:25")
+        primary.sh(f"printf 'Subject: pills\n\npills\n' | sendmail -f {ALICE} nobody@elsewhere.example")
         try:
+            wait_until(lambda: "delay_reason" in primary.sh("postqueue -j").stdout, 60, "the letter was put off")
+            primary.run(PYTHON, "-c", COPY, str(STRANGERS))
             yield
         finally:
             primary.sh("postsuper -d ALL")
