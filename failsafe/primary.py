@@ -132,10 +132,14 @@ def _mail(app: App, server: str, found: dict[str, bool]) -> Iterator[PrimaryChec
     try:
         generation = archive.generation()
     except ArchiveError:
-        text = "there is no backup yet to compare with"
-        if not any(found.values()):  # so it is with one that was installed anew and given another name in the configuration
-            text += ", and no mailbox on it holds any mail: nothing shows that it is the server that people left"
-        yield _check("accounts", ok=any(found.values()), text=text)
+        text, others = "there is no backup yet to compare with", _archives_of_nobody(app)
+        new = bool(others) and not any(found.values())  # one that was installed anew, and given another name in the configuration
+        if new:
+            text += (
+                f", but one of {', '.join(others[:NAMED])}, which no domain names any more; and no mailbox here holds any mail: "
+                "nothing shows that this is the server that people left"
+            )
+        yield _check("accounts", ok=not new, text=text)
         return
 
     def held(mailbox: str) -> bool:
@@ -158,6 +162,15 @@ def _mail(app: App, server: str, found: dict[str, bool]) -> Iterator[PrimaryChec
         not empty,
         f"nothing in {', '.join(empty[:NAMED])}: the mail store looks rebuilt" if empty else "the mail store looks sane",
     )
+
+
+def _archives_of_nobody(app: App) -> list[str]:
+    """Servers of which there is an archive here, and that are no domain's primary or secondary now."""
+    from failsafe.backup.archive.layout import GENERATIONS
+
+    used = {app.staging_folder(table.server) for table in app.config.domain.values()}
+    used |= {app.staging_folder(name) for name in app.config.archived if name not in app.config.mail_server}
+    return sorted(each.parent.name for each in (app.state_dir / "staging").glob(f"*/{GENERATIONS}") if each.parent not in used)
 
 
 def _machine(vitals: dict[str, object]) -> Iterator[PrimaryCheck]:

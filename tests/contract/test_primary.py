@@ -105,12 +105,15 @@ def test_a_server_of_which_there_is_no_backup_is_proved_by_mail_that_it_holds(tm
     stack = DockerMailserver(tmp_path)
     stack.build()
     world = World(stack, configure(tmp_path, f'layout = "docker-mailserver"\npath = "{stack.path}"'))
-    assert world.faults() == {}
     for mailbox in (ANNA, BOB):
         emptied(stack.folder(mailbox))
+    assert world.faults() == {}, "nothing was ever backed up"
+    (world.app.state_dir / "staging" / "old-vps" / "generations").mkdir(parents=True)
     faults = world.faults()
     assert list(faults) == ["accounts"], "as of a new server that was given a new name in the configuration"
-    assert "no mailbox on it holds any mail" in faults["accounts"]
+    assert "old-vps" in faults["accounts"]
+    stack.put(ANNA, "", "a.host:2,S")
+    assert world.faults() == {}
 
 
 def test_a_server_with_another_host_key_is_not_ours(tmp_path: Path, sshd: Sshd) -> None:
