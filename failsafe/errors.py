@@ -119,7 +119,11 @@ class HostKeyError(SshError):
 
 
 class ServerSideError(ExternalError):
-    """The program on the mail server answered with an error."""
+    """The program on the mail server answered with an error. `number`: the errno of its system's, 0 if it is none; None where it did not say."""
+
+    def __init__(self, message: str, *, mend: str = "", transient: bool = True, number: int | None = None) -> None:
+        super().__init__(message, mend=mend, transient=transient)
+        self.number = number
 
 
 class ResticError(ExternalError):

@@ -16,6 +16,8 @@ from failsafe.errors import ProcessError
 LEAST = timedelta(minutes=30)
 SLOWEST = 500_000  # bytes a second that even a busy NAS writes and reads back
 KEPT = 1000  # problems
+STOPPED = 3  # its code where the disk ended it
+EARLY = "stopped early: "
 
 
 def rebuild(archive: Path, target: Path, mailboxes: Sequence[str], *, generation: int | None, size: int) -> Rebuilt:
@@ -37,6 +39,12 @@ def rebuild(archive: Path, target: Path, mailboxes: Sequence[str], *, generation
     finished = run(Command(argv, base_environment(), cwd=archive, deadline=deadline), on_stderr=listen)
     if finished.ending is not Ending.ITSELF:
         raise ProcessError(f"rebuild.py took longer than {deadline.total_seconds():.0f} s and was ended")
-    if finished.code not in (0, 1) and not problems:
+    if finished.code not in (0, 1, STOPPED) and not problems:
         problems.append("; ".join(finished.stderr[-3:]) or f"it ended with code {finished.code}")
-    return Rebuilt(finished.code, tuple(problems), tuple(notes))
+    return Rebuilt(finished.code, tuple(problems), tuple(notes), _stopped(finished.code, problems))
+
+
+def _stopped(code: int | None, problems: Sequence[str]) -> str:
+    """In its words. The rebuild.py of an archive that an earlier version made has no code for it, and says it in them alone."""
+    said = next((problem for problem in problems if problem.startswith(EARLY)), EARLY + "the disk ended it")
+    return said if code == STOPPED or (code == 1 and said.startswith(f"{EARLY}[Errno")) else ""

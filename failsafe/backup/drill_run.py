@@ -37,7 +37,6 @@ from failsafe.model import Result, SnapshotInfo
 from failsafe.ports import Clock, Progress, Repository
 
 RESERVE = 64 << 20  # bytes of disk that a drill leaves free, and that its own lists and indexes may take
-STOPPED = "stopped early: [Errno"  # rebuild.py's word for what the disk did to it
 REBUILD_SAID = 20  # problems of rebuild.py that are told; the comparison names each message
 
 
@@ -269,10 +268,9 @@ class _Drill:
 
 def _demand_end(said: Rebuilt) -> None:
     """Raises ExternalError where the disk ended it, which says nothing about the mail."""
-    stopped = next((problem for problem in said.problems if problem.startswith(STOPPED)), "")
-    if stopped:
+    if said.stopped:
         mend = "make room on the disk that holds controller.state_dir, or look at it; the drill is made again"
-        raise ExternalError(f"rebuild.py {stopped}", mend=mend)
+        raise ExternalError(f"rebuild.py {said.stopped}", mend=mend)
 
 
 def _size_of(fetcher: Fetcher, manifest: MailboxManifest) -> MailboxSize:

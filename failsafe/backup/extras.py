@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO
@@ -208,7 +209,9 @@ def _is_fresh(before: FileRef | None, file: FileFacts, every: int) -> bool:
 
 
 def _is_absent(error: ServerSideError) -> bool:
-    return "No such file or directory" in str(error)
+    if error.number is None:  # of an older program, which says it in words alone
+        return "No such file or directory" in str(error)
+    return error.number == errno.ENOENT
 
 
 def _join(top: str, path: str) -> str:

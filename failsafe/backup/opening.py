@@ -54,11 +54,12 @@ class MailOpener(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """What the archive's own rebuild.py said. `code` 0: everything was there and right."""
+    """What the archive's own rebuild.py said. `code` 0: everything was there and right. `stopped`: what the disk did to it, "" if nothing."""
 
     code: int
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    stopped: str = ""
 
 
 class Rebuilder(Protocol):

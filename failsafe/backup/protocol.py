@@ -263,7 +263,9 @@ class ServerSession(Questions):
             if kind == b"X":
                 while self._asked:
                     self._asked -= self._frames.next()[0] in (b"X", b"E")
-                raise ServerSideError(f"{self.host.name}: {parse_object(data).get('error', 'no reason given')}")
+                said = parse_object(data)
+                number = said.get("errno") if isinstance(said.get("errno"), int) else None
+                raise ServerSideError(f"{self.host.name}: {said.get('error', 'no reason given')}", number=number)
             yield kind, data
 
     def _hello(self) -> dict[str, Any]:

@@ -376,11 +376,13 @@ def main(given: list[str] | None = None) -> int:
         say("rebuild.py: %s" % error)
         return 2
     say("generation %d of %s, made at %s, result %s" % tuple(generation[key] for key in ("number", "server", "at", "result")))
+    stopped = False
     try:
         rebuild(source, generation, options, report)
         os.sync()
     except (Damage, OSError) as error:  # such as a full disk: what is listed below it is not all there is
         report.problem("stopped early: %s" % error)
+        stopped = isinstance(error, OSError)
     for note in report.notes:
         say("note: %s" % shown(note))
     for problem in report.problems:
@@ -389,7 +391,7 @@ def main(given: list[str] | None = None) -> int:
         say("PROBLEM: and %d more" % report.more)
     total = len(report.problems) + report.more
     say("%d messages (%.1f MB) and %d files written, %d problems" % (report.messages, report.bytes / 1e6, report.files, total))
-    return 1 if total else 0
+    return 3 if stopped else 1 if total else 0
 
 
 if __name__ == "__main__":

@@ -197,7 +197,8 @@ def refuse(frames, error):
     where = text(name) if isinstance(name, bytes) else name
     known = isinstance(error, (OSError, Refusal, ValueError, IndexError, KeyError))
     words = reason(error) if known else "the request makes no sense (%s)" % type(error).__name__
-    frames.say(b"X", {"error": f"{words}: {where}" if where else words})
+    number = getattr(error, "errno", None) if isinstance(error, OSError) else None
+    frames.say(b"X", {"error": f"{words}: {where}" if where else words, "errno": number or 0})
 
 
 def serve(sent):

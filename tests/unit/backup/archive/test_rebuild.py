@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import resource
 import subprocess
 import sys
 from dataclasses import replace
@@ -18,11 +19,13 @@ from tests.unit.backup.archive.sample import ANNA, AT, BERT, WORLD, Folder, Mail
 World = dict[str, tuple[str, tuple[Folder, ...]]]
 
 
-def rebuild(folder: Path, dest: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def rebuild(folder: Path, dest: Path, *options: str, largest: int = -1) -> subprocess.CompletedProcess[str]:
+    """`largest`: bytes that a file may have there."""
     command = [sys.executable, "-I", "-S", str(folder / "rebuild.py"), str(dest), *options]
     return subprocess.run(
-        command, capture_output=True, text=True, errors="replace", check=False, timeout=120, env={"PATH": "/usr/bin"}
-    )
+        command, capture_output=True, text=True, errors="replace", check=False, timeout=120, env={"PATH": "/usr/bin"},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest)),
+    )  # fmt: skip
 
 
 def archive_of(tmp_path: Path, world: World, **changes: object) -> Path:
@@ -284,3 +287,12 @@ def test_the_rebuilt_files_are_private(tmp_path: Path) -> None:
     modes = {path.stat().st_mode & 0o077 for path in (tmp_path / "out/example.org").rglob("*") if path.name != "subscriptions"}
     assert modes == {0}
     assert (tmp_path / "out/example.org").stat().st_mode & 0o077 == 0
+
+
+def test_what_the_disk_ended_has_a_code_of_its_own(tmp_path: Path) -> None:
+    archive = archive_of(tmp_path, WORLD)
+
+    ended = rebuild(archive, tmp_path / "out", largest=10)
+
+    assert ended.returncode == 3, ended.stderr
+    assert "PROBLEM: stopped early: [Errno 27]" in ended.stderr
