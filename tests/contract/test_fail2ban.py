@@ -24,6 +24,7 @@ from failsafe.looks.here import inbound
 from failsafe.model import ProbeClass
 from tests.contract import fail2ban
 from tests.contract.configs import PROBED, domain_table
+from tests.contract.mail_servers import KNOWN_GOOD
 from tests.contract.sessions import LOOKS_OF, NOW, Look, World, one_machine
 from tests.support import wait_until
 
@@ -173,7 +174,11 @@ def test_a_bad_certificate_is_counted_once_by_the_strictest_filter_and_by_no_oth
 
 def test_a_doctor_adds_no_broken_handshake_to_those_of_the_look(world: World, tmp_path: Path) -> None:
     target = world.mail.postfix.target("expired")
-    text = PROBED.format(folder=tmp_path, line=1, smtp=1, every="60s").replace("127.0.0.1:1", target)
+    text = (
+        PROBED.format(folder=tmp_path, line=1, smtp=1, every="60s")
+        .replace("127.0.0.1:1", target)
+        .replace("failsafe-probe@example.org", KNOWN_GOOD)
+    )
     text += f'ca_file = "{world.mail.postfix.certificates.authority}"' + domain_table("example.org")
     app = App(parse_config(text.encode(), "failsafe.toml"), tmp_path / "failsafe.toml")
     app.history.record(next(inbound(app, "vps")).see(NOW), MINUTE)
