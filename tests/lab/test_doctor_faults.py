@@ -13,7 +13,8 @@ from tests.lab.doctor_faults import FAIL, FAULTS, NOT_PLANTED, WARN, WELL, Fault
 from tests.lab.lab import Lab
 from tests.lab.severities import sayable
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]  # making the good world takes half a minute, and ten times that on a starved machine
+# Making the good world takes half a minute, and ten times that on a starved machine.
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
 NOT_THERE = {"sources", "overdue", "bucket-lock", "bucket-delete", "bucket-contents"}  # only where there is a fault, or a bucket
 NOT_LOOKED_AT = {
