@@ -26,6 +26,9 @@ def each(phase: str) -> pytest.MarkDecorator:
 
 @each("read")
 def test_an_answer_that_cannot_be_trusted_is_never_an_empty_set_and_nothing_is_written_on_it(api: Api, fault: str) -> None:
+    api.zone.apply(change())
+    api.zone.apply(change(OUTAGE, PEACE))  # so that there is a lock record, where the provider has one
+    written = api.server.writes
     api.zone.read(ZONE, ZONE)
     for attempt in (lambda: api.zone.read(ZONE, ZONE), lambda: api.zone.apply(change())):
         api.server.read_faults.append(fault)
@@ -34,7 +37,7 @@ def test_an_answer_that_cannot_be_trusted_is_never_an_empty_set_and_nothing_is_w
         assert not isinstance(caught.value, OutcomeUnknown)
         assert not api.server.read_faults
         assert not any(secret in str(caught.value) for secret in api.secrets)
-    assert api.server.writes == 0
+    assert api.server.writes == written
 
 
 @each("committed")
