@@ -343,6 +343,14 @@ def test_answers_for_other_messages_that_have_no_uid_are_not_taken_for_ours() ->
         box.close()
 
 
+def selected(server: ScriptedServer) -> ImapSource:
+    """A session with a folder open, as far as our side knows."""
+    meter = Meter()
+    box = ImapSource(connect(Endpoint("127.0.0.1", server.port, "none"), meter), meter, "test")
+    box._client._imap.state = "SELECTED"
+    return box
+
+
 def test_a_server_with_object_ids_says_which_messages_are_the_same() -> None:
     def script(talk: Talk) -> None:
         talk.say("* PREAUTH [CAPABILITY IMAP4rev1 OBJECTID] hello")
@@ -356,9 +364,7 @@ def test_a_server_with_object_ids_says_which_messages_are_the_same() -> None:
             talk.say(f"{tag} OK done")
 
     with ScriptedServer(script) as server:
-        meter = Meter()
-        box = ImapSource(connect(Endpoint("127.0.0.1", server.port, "none"), meter), meter, "test")
-        box._client._imap.state = "SELECTED"
+        box = selected(server)
         (one,) = box.facts([7])
         assert (one.uid, one.identity, one.certain) == (7, "M6d99ac3275bb4e", True)
         box.close()
@@ -383,9 +389,7 @@ def test_a_server_that_gives_less_at_once_than_is_asked_for_gives_the_whole_mess
             talk.say(f"{tag} OK done")
 
     with ScriptedServer(script) as server:
-        meter = Meter()
-        box = ImapSource(connect(Endpoint("127.0.0.1", server.port, "none"), meter), meter, "test")
-        box._client._imap.state = "SELECTED"
+        box = selected(server)
         for told in (len(content), len(content) + 1000):
             ((uid, pieces),) = box.bodies([(7, told)])
             assert (uid, b"".join(pieces).decode()) == (7, content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -27,10 +28,16 @@ from tests.unit.daemon.test_watch import CONFIG, DOMAIN
 from tests.unit.failover.world import NOW, Scene
 
 
-def test_a_store_that_the_last_backup_did_not_believe_guards_the_way_home(tmp_path: Path) -> None:
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[App]:
     file = tmp_path / "failsafe.toml"
     file.write_text(CONFIG.format(folder=tmp_path, port=free_port(), recipient="probe@example.test"))
-    app = App(load_config(file), file)
+    made = App(load_config(file), file)
+    yield made
+    made.store.close()
+
+
+def test_a_store_that_the_last_backup_did_not_believe_guards_the_way_home(app: App) -> None:
     now = app.clock.now()
     domains = Domains(app, app.leases.acquire("nas", now), now)
     record = domains.journal.load(DOMAIN, now)
@@ -44,13 +51,9 @@ def test_a_store_that_the_last_backup_did_not_believe_guards_the_way_home(tmp_pa
     assert "store-suspect" not in codes()
     assert "store-suspect" in codes({"code": "store-rebuilt", "text": "the mail store is empty"})
     assert "store-suspect" not in codes({"code": "repository-unknown", "text": "another repository"})
-    app.store.close()
 
 
-def test_a_proof_of_life_noted_by_a_clock_years_ahead_gives_way_to_the_next_one(tmp_path: Path) -> None:
-    file = tmp_path / "failsafe.toml"
-    file.write_text(CONFIG.format(folder=tmp_path, port=free_port(), recipient="probe@example.test"))
-    app = App(load_config(file), file)
+def test_a_proof_of_life_noted_by_a_clock_years_ahead_gives_way_to_the_next_one(app: App) -> None:
     now = app.clock.now()
     domains = Domains(app, app.leases.acquire("nas", now), now)
     record = domains.journal.load(DOMAIN, now)
@@ -61,13 +64,9 @@ def test_a_proof_of_life_noted_by_a_clock_years_ahead_gives_way_to_the_next_one(
     assert domains.gather(DOMAIN, now).proof_of_life_at == now - timedelta(minutes=1)
     domains.note_alive("vps", now - timedelta(minutes=2), now)
     assert domains.gather(DOMAIN, now).proof_of_life_at == now - timedelta(minutes=1)
-    app.store.close()
 
 
-def test_a_doctor_that_looked_through_a_dead_line_of_ours_does_not_stand_in_the_way(tmp_path: Path) -> None:
-    file = tmp_path / "failsafe.toml"
-    file.write_text(CONFIG.format(folder=tmp_path, port=free_port(), recipient="probe@example.test"))
-    app = App(load_config(file), file)
+def test_a_doctor_that_looked_through_a_dead_line_of_ours_does_not_stand_in_the_way(app: App) -> None:
     now = app.clock.now()
     domains = Domains(app, None, now)
 
@@ -84,7 +83,6 @@ def test_a_doctor_that_looked_through_a_dead_line_of_ours_does_not_stand_in_the_
     assert (at, [found.severity for found in findings]) == (now - timedelta(hours=1), ["ok"])
     app.duties.add_doctor_run(DoctorRun(now, [finding("own-line", "ok", "controller"), unresolved], {}))
     assert [found.code for found in domains._doctor(DOMAIN, None)[1]] == ["own-line", "secondary-resolves"]
-    app.store.close()
 
 
 class Slow(Domains):
@@ -123,10 +121,7 @@ def test_who_does_not_lead_does_not_even_try() -> None:
     assert slow(None, timedelta(0)).decide_and_act(DOMAIN, NOW).ending is None
 
 
-def test_what_was_proved_by_a_clock_that_was_set_back_since_is_looked_at_anew(tmp_path: Path) -> None:
-    file = tmp_path / "failsafe.toml"
-    file.write_text(CONFIG.format(folder=tmp_path, port=free_port(), recipient="probe@example.test"))
-    app = App(load_config(file), file)
+def test_what_was_proved_by_a_clock_that_was_set_back_since_is_looked_at_anew(app: App) -> None:
     now = app.clock.now()
     domains = Domains(app, app.leases.acquire("nas", now), now)
     ahead = now + timedelta(days=400)
@@ -134,13 +129,9 @@ def test_what_was_proved_by_a_clock_that_was_set_back_since_is_looked_at_anew(tm
     assert domains.gather(DOMAIN, ahead).primary is not None
     assert domains.gather(DOMAIN, now).primary is None
     assert domains._may_recheck(DOMAIN, now)
-    app.store.close()
 
 
-def test_a_zone_that_an_ill_resolver_named_is_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "failsafe.toml"
-    file.write_text(CONFIG.format(folder=tmp_path, port=free_port(), recipient="probe@example.test"))
-    app = App(load_config(file), file)
+def test_a_zone_that_an_ill_resolver_named_is_asked_for_again(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     app.clock = FakeClock(NOW)  # type: ignore[assignment]
     domains = Domains(app, None, NOW)
     said: list[str | DnsError] = ["wrong.test", "example.test", DnsError("no answer")]
