@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.contract.conftest import answers, free_port, make_key
+from tests.contract.conftest import answers, make_key
+from tests.ports import free_port
 from tests.support import AS_ON_A_SERVER, wait_until
 
 PIPE = 1 << 20  # bytes that wait in the kernel between two sockets

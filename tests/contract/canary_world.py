@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.mail_servers import POSTFIX_ALONE, POSTFIX_PROGRAMS, answers, free_port, make_certificates
+from tests.contract.mail_servers import POSTFIX_ALONE, POSTFIX_PROGRAMS, answers, make_certificates
+from tests.ports import free_port
 from tests.support import wait_until
 
 PROBE = "failsafe-probe@example.org"

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.contract.sshd import Sshd, answers, free_port, make_key, running
+from tests.contract.sshd import Sshd, answers, make_key, running
 
-__all__ = ["Sshd", "answers", "free_port", "make_key", "sshd"]
+__all__ = ["Sshd", "answers", "make_key", "sshd"]
 
 
 @pytest.fixture(scope="session")

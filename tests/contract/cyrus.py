@@ -19,7 +19,8 @@ from failsafe.adapters.imap import ImapMailbox
 from failsafe.model import Endpoint
 from failsafe.secrets import Secret
 from tests.contract.dovecot import PASSWORD
-from tests.contract.mail_servers import answers, free_port, make_certificates
+from tests.contract.mail_servers import answers, make_certificates
+from tests.ports import free_port
 from tests.support import wait_until
 
 PROGRAMS = Path("/usr/lib/cyrus/bin")

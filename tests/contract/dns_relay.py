@@ -7,7 +7,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from tests.contract.dns_servers import NameServer, free_port
+from tests.contract.dns_servers import NameServer
+from tests.ports import free_port
 
 
 def has_ipv6() -> bool:

@@ -7,7 +7,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ import dns.flags
 import dns.message
 import dns.query
 
+from tests.ports import free_port
 from tests.support import wait_until
 
 ZONE = "example.org"
@@ -112,20 +112,6 @@ class NameServer:
     def go_on(self) -> None:
         if self.process.poll() is None:
             os.kill(self.process.pid, signal.SIGCONT)
-
-
-def free_port() -> int:
-    """A port that is free for both UDP and TCP."""
-    for _ in range(50):
-        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-            tcp.bind(("127.0.0.1", 0))
-            port = int(tcp.getsockname()[1])
-            try:
-                udp.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no free port")
 
 
 def missing(kind: str) -> str:

@@ -18,7 +18,8 @@ import pytest
 from failsafe.adapters.imap import ImapMailbox
 from failsafe.model import Endpoint
 from failsafe.secrets import Secret
-from tests.contract.mail_servers import answers, free_port, make_certificates
+from tests.contract.mail_servers import answers, make_certificates
+from tests.ports import free_port
 from tests.support import wait_until
 
 PASSWORD = "correct horse"

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from failsafe.adapters.ssh import SshHost
-from tests.contract.sshd import answers, free_port, make_key
+from tests.contract.sshd import answers, make_key
+from tests.ports import free_port
 from tests.support import wait_until
 
 # Everything that sshd can allow is allowed: what holds here holds by our line alone.

@@ -19,26 +19,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port, free_ports
 from tests.support import wait_until
 
 DOMAIN = "example.test"
 KNOWN_GOOD = f"failsafe-probe@{DOMAIN}"
 PASSWORD = "correct horse"
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
-def free_ports(count: int) -> list[int]:
-    """All different: none is given back before the last is taken."""
-    with contextlib.ExitStack() as stack:
-        taken = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in taken:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in taken]
 
 
 def answers(port: int) -> bool:

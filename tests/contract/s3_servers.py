@@ -25,7 +25,7 @@ import pytest
 
 from failsafe.adapters.s3 import BucketPlace, S3Bucket
 from failsafe.secrets import Secret
-from tests.contract.sshd import free_port
+from tests.ports import free_port
 from tests.support import wait_until
 
 CEPH = Path(__file__).parent.parent / "tools" / "ceph-gateway.sh"

@@ -37,9 +37,10 @@ from failsafe.mail.canary import Canary
 from failsafe.model import Endpoint, Evidence, ProbeClass
 from failsafe.secrets import Secret
 from tests.contract import fail2ban, sshd, syslog
-from tests.contract.mail_servers import KNOWN_GOOD, PASSWORD, free_port
+from tests.contract.mail_servers import KNOWN_GOOD, PASSWORD
 from tests.contract.sshd import Sshd
 from tests.contract.submission import PORTS, Submission, running
+from tests.ports import free_port
 
 LOOKS = 2000 if os.environ.get("FAILSAFE_ALL") else 100  # of each kind
 SSH_LOOKS = 2000 if os.environ.get("FAILSAFE_ALL") else 10  # each costs 0.2 s of a processor

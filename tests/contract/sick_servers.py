@@ -21,8 +21,9 @@ import pytest
 
 from tests.contract import fail2ban
 from tests.contract.bad_certificates import make_half_chain, make_self_signed
-from tests.contract.mail_servers import Postfix, _require, answers, free_port
+from tests.contract.mail_servers import Postfix, _require, answers
 from tests.contract.submission import Submission, running
+from tests.ports import free_port
 from tests.support import wait_until
 
 REFERENCES = ("127.0.53.1:443", "127.0.53.2:443", "127.0.53.3:443")  # where the captive portal answers for everybody

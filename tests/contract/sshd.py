@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from failsafe.adapters.ssh import SshHost
+from tests.ports import free_port
 from tests.support import AS_ON_A_SERVER, wait_until
 
 
@@ -113,12 +114,6 @@ def children(pid: int) -> list[int]:
 def _kill(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def answers(port: int) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from failsafe.model import Endpoint
 from tests.contract import dovecot
 from tests.contract.mail_servers import KNOWN_GOOD, Postfix, _require
+from tests.ports import free_port
 
 # The queue manager lets 100 messages in until it has looked around, which is when one comes; a probe brings none, so hundreds of them would be slowed down.
 LOGINS = """\
@@ -59,7 +60,7 @@ def running(
 ) -> Iterator[Submission]:
     """`prepare` is called with Postfix's folder before it starts; `more` are further settings of Dovecot."""
     _require("/usr/sbin/postfix")
-    auth = dovecot.free_port()
+    auth = free_port()
     with dovecot.running([KNOWN_GOOD], more=AUTH.format(port=auth) + more) as logins:
         folder = Path(tempfile.mkdtemp(prefix="failsafe-submission-"))
         folder.chmod(0o755)

@@ -22,7 +22,7 @@ from failsafe.model import DomainState, Evidence, ProbeClass, Side, Sign
 from failsafe.store.journal import Journal
 from tests.contract.canary_world import PROBE, SENDER, CanaryWorld, world
 from tests.contract.configs import MAIL_HERE, domain_table
-from tests.contract.mail_servers import free_port
+from tests.ports import free_port
 from tests.support import wait_until
 
 __all__ = ["world"]

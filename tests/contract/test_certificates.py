@@ -10,7 +10,8 @@ import pytest
 from failsafe.adapters.certificates import certificate_of, dkim_key_bits
 from failsafe.mail.tlsa import fitting, parse_tlsa, record_for
 from failsafe.model import ProbeClass
-from tests.contract.mail_servers import Postfix, free_port, postfix
+from tests.contract.mail_servers import Postfix, postfix
+from tests.ports import free_port
 from tests.support import wait_until
 
 __all__ = ["postfix"]

@@ -26,9 +26,10 @@ from failsafe.status.build import build_status
 from failsafe.status.roster import read_roster
 from failsafe.store.glance import glance_file
 from tests.contract.http_server import http_server
-from tests.contract.mail_servers import KNOWN_GOOD, Postfix, free_port, postfix
+from tests.contract.mail_servers import KNOWN_GOOD, Postfix, postfix
 from tests.contract.processes import command, done_lately
 from tests.contract.restics import put_empty_repository
+from tests.ports import free_port
 from tests.support import wait_until
 
 __all__ = ["postfix"]

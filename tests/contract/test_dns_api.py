@@ -9,7 +9,8 @@ import pytest
 
 from failsafe.errors import DnsError, OutcomeUnknown, SecretError, ZoneChanged
 from tests.contract.dns_providers import FAULTS, OUTAGE, PEACE, Api, change, previewed, provider_of
-from tests.contract.dns_servers import ZONE, free_port
+from tests.contract.dns_servers import ZONE
+from tests.ports import free_port
 
 
 @pytest.fixture(params=list(FAULTS))

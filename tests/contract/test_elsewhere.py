@@ -16,9 +16,10 @@ from failsafe.looks.every import looks_of
 from failsafe.looks.look import Look
 from failsafe.model import Axis, ProbeClass
 from tests.contract.configs import PROBED, domain_table
-from tests.contract.mail_servers import ScriptedServer, Talk, free_port
+from tests.contract.mail_servers import ScriptedServer, Talk
 from tests.contract.sshd import Sshd
 from tests.fakes.uptimerobot_server import KEY, MONITOR, UptimeRobotServer
+from tests.ports import free_port
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 KINDS = ["vps2", "robot", "kuma"]

@@ -31,7 +31,8 @@ from tests.contract.attacks import (
     start_it,
 )
 from tests.contract.machine import Machine
-from tests.contract.sshd import answers, free_port
+from tests.contract.sshd import answers
+from tests.ports import free_port
 from tests.support import wait_until
 
 

@@ -23,8 +23,9 @@ from failsafe.maintenance import forget_repository, prune_repository
 from tests.contract.processes import command
 from tests.contract.restics import programs, version_of
 from tests.contract.s3_servers import KINDS, FaultyProxy, S3Server, allow_all_but_delete, ceph_server, moto_server
-from tests.contract.sshd import answers, free_port
+from tests.contract.sshd import answers
 from tests.contract.test_forget import KEEP, World, world
+from tests.ports import free_port
 from tests.support import wait_until
 
 __all__ = ["world"]

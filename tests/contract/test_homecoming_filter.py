@@ -20,8 +20,8 @@ from failsafe.model import Endpoint, Finding, Severity
 from failsafe.secrets import Secret
 from tests.contract.dovecot import MASTER, PASSWORD, Dovecot, running
 from tests.contract.gathering import DOMAIN, Away
-from tests.contract.mail_servers import free_port
 from tests.contract.test_homecoming import World, _deliver, _run_and_kill, letter, now
+from tests.ports import free_port
 
 pytestmark = [
     pytest.mark.timeout(180),

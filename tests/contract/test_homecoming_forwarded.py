@@ -13,8 +13,9 @@ import pytest
 
 from tests.contract.dovecot import PASSWORD, Dovecot, look, running
 from tests.contract.gathering import DOMAIN, Away
-from tests.contract.mail_servers import Postfix, free_port
+from tests.contract.mail_servers import Postfix
 from tests.contract.test_homecoming import World, _deliver
+from tests.ports import free_port
 from tests.support import wait_until
 
 pytestmark = pytest.mark.timeout(240)

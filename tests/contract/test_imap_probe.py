@@ -12,7 +12,8 @@ from failsafe.adapters.imap_probe import ImapProbe
 from failsafe.failover.health import EvidenceRun
 from failsafe.failover.rounds import may_probe
 from failsafe.model import Axis, Endpoint, Evidence, ProbeClass, Sign
-from tests.contract.mail_servers import PASSWORD, Dovecot, ScriptedServer, Talk, dovecot, free_port
+from tests.contract.mail_servers import PASSWORD, Dovecot, ScriptedServer, Talk, dovecot
+from tests.ports import free_port
 from tests.support import wait_until
 
 __all__ = ["dovecot"]

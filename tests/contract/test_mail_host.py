@@ -13,7 +13,8 @@ from failsafe.adapters.local import LocalHost
 from failsafe.adapters.ssh import SshHost
 from failsafe.errors import FailsafeError, HostKeyError, ProcessError, SshError
 from failsafe.ports import Channel, MailHost
-from tests.contract.conftest import Sshd, free_port, make_key
+from tests.contract.conftest import Sshd, make_key
+from tests.ports import free_port
 from tests.support import wait_until
 
 Maker = Callable[..., MailHost]

@@ -16,9 +16,9 @@ from failsafe.adapters.http_vantage import HttpVantage
 from failsafe.adapters.uptimerobot import UptimeRobot, judge_monitor
 from failsafe.failover.up_when import parse_condition
 from failsafe.model import Axis, Evidence, ProbeClass
-from tests.contract.mail_servers import free_port
 from tests.fakes.listening import listening
 from tests.fakes.uptimerobot_server import KEY, MONITOR, UptimeRobotServer
+from tests.ports import free_port
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 SECONDS = 1.0

@@ -18,7 +18,8 @@ from failsafe.store.duties import DoctorRun
 from failsafe.store.journal import Journal
 from tests.contract.configs import PROBED, domain_table
 from tests.contract.dns_providers import OUTAGE, PEACE, change, client
-from tests.contract.dns_servers import free_port, missing, name_server
+from tests.contract.dns_servers import missing, name_server
+from tests.ports import free_port
 from tests.support import wait_until
 
 CONFIG = (

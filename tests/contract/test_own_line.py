@@ -19,7 +19,7 @@ from failsafe.adapters.own_line import OwnLineCheck, patience_within
 from failsafe.adapters.sockets import split_address
 from failsafe.model import OwnLine
 from tests.contract.bad_certificates import make_self_signed
-from tests.contract.mail_servers import free_port
+from tests.ports import free_port
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 

@@ -14,9 +14,9 @@ from failsafe.config.load import parse_config
 from failsafe.failover.facts import PrimaryCheck
 from failsafe.primary import _over_ssh, prove_primary
 from tests.contract.conftest import Sshd
-from tests.contract.mail_servers import free_port
 from tests.contract.mailstore import Silent
 from tests.contract.stacks import ANNA, BOB, DockerMailserver, Mailcow, Mailu
+from tests.ports import free_port
 
 LAYOUTS = {"docker-mailserver": DockerMailserver, "mailcow": Mailcow, "mailu": Mailu}
 OF_THIS_MACHINE = {"disk", "queue"}

@@ -25,8 +25,9 @@ from failsafe.ports import SnapshotRequest
 from failsafe.secrets import Secret
 from tests.contract.restics import PASSWORD, make_repository, programs, put_empty_repository, restic, version_of
 from tests.contract.s3_servers import KINDS, FaultyProxy, S3Server, allow_all_but_delete, ceph_server, moto_server
-from tests.contract.sshd import Sshd, answers, free_port, make_key
+from tests.contract.sshd import Sshd, answers, make_key
 from tests.fakes.progress import Heard
+from tests.ports import free_port
 from tests.support import wait_until
 
 pytestmark = pytest.mark.skipif(not programs(), reason="restic is not installed (Debian: restic)")

@@ -14,7 +14,8 @@ from failsafe.adapters.smtp import Patience, SmtpProbe, SmtpSight
 from failsafe.adapters.smtp_wire import SESSION_BYTES, TRANSCRIPT_CHARACTERS
 from failsafe.errors import ConfigError
 from failsafe.model import Axis, Evidence, ProbeClass, Sign
-from tests.contract.mail_servers import KNOWN_GOOD, Postfix, ScriptedServer, Talk, free_port, postfix
+from tests.contract.mail_servers import KNOWN_GOOD, Postfix, ScriptedServer, Talk, postfix
+from tests.ports import free_port
 from tests.support import wait_until
 
 __all__ = ["postfix"]

@@ -14,8 +14,9 @@ from failsafe.adapters.submission_probe import Login, SubmissionProbe
 from failsafe.failover.health import EvidenceRun
 from failsafe.failover.rounds import may_probe
 from failsafe.model import Axis, Endpoint, Evidence, ProbeClass, Sign
-from tests.contract.mail_servers import KNOWN_GOOD, PASSWORD, ScriptedServer, Talk, free_port
+from tests.contract.mail_servers import KNOWN_GOOD, PASSWORD, ScriptedServer, Talk
 from tests.contract.submission import Submission, running
+from tests.ports import free_port
 from tests.support import wait_until
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

@@ -12,7 +12,8 @@ from failsafe.adapters.smtp import Patience, SmtpProbe
 from failsafe.looks.exchanges import RememberedRefusals
 from failsafe.looks.surroundings import Door, InboundLook, Surroundings
 from failsafe.model import ProbeClass
-from tests.contract.mail_servers import ScriptedServer, Talk, free_port
+from tests.contract.mail_servers import ScriptedServer, Talk
+from tests.ports import free_port
 from tests.support import wait_until
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

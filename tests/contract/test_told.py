@@ -25,9 +25,10 @@ from failsafe.store.duties import DoctorRun
 from failsafe.store.journal import Journal
 from tests.contract.configs import OWN_DNS, PROBED, domain_table
 from tests.contract.dns_providers import OUTAGE, PEACE, client
-from tests.contract.dns_servers import NameServer, free_port, missing, name_server
+from tests.contract.dns_servers import NameServer, missing, name_server
 from tests.contract.processes import run, start
 from tests.contract.unbounds import ask, missing_unbound, resolver
+from tests.ports import free_port
 from tests.support import wait_until
 
 DOMAIN = "example.org"

@@ -19,8 +19,9 @@ from failsafe.adapters.ssh_way import SshWay, WayLost
 from failsafe.adapters.way import DIRECT, Way
 from failsafe.model import ProbeClass
 from tests.contract import sshd as private_sshd
-from tests.contract.mail_servers import KNOWN_GOOD, Postfix, ScriptedServer, Talk, free_port, postfix
+from tests.contract.mail_servers import KNOWN_GOOD, Postfix, ScriptedServer, Talk, postfix
 from tests.contract.sshd import Sshd
+from tests.ports import free_port
 from tests.support import wait_until
 
 __all__ = ["postfix"]

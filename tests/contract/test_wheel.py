@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 
 from failsafe import __version__
-from tests.contract.mail_servers import free_port
 from tests.contract.wheels import ROOT, real_wheel
+from tests.ports import free_port
 from tests.support import wait_until
 
 

@@ -14,7 +14,8 @@ import dns.message
 import dns.query
 import dns.rcode
 
-from tests.contract.dns_servers import ZONE, NameServer, free_port
+from tests.contract.dns_servers import ZONE, NameServer
+from tests.ports import free_port
 from tests.support import wait_until
 
 CONFIG = """

@@ -22,8 +22,8 @@ from failsafe.failover.runner import FlipRunner
 from failsafe.model import DomainState, FlipKind, Side
 from failsafe.store.duties import DoctorRun
 from failsafe.store.lease import Lease
-from tests.contract.mail_servers import free_port
 from tests.fakes.zone import FakeClock
+from tests.ports import free_port
 from tests.unit.daemon.test_watch import CONFIG, DOMAIN
 from tests.unit.failover.world import NOW, Scene
 

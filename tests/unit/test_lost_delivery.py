@@ -21,7 +21,7 @@ from failsafe.failover.evidence import judge_down
 from failsafe.looks.every import looks_of
 from failsafe.model import Axis, Evidence, ProbeClass
 from failsafe.store.vitals import VitalRow
-from tests.contract.mail_servers import free_port
+from tests.ports import free_port
 from tests.unit.daemon.test_watch import CONFIG, DOMAIN
 from tests.unit.failover.world import Scene
 

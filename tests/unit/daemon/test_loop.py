@@ -14,7 +14,7 @@ from failsafe.daemon.jobs import Jobs
 from failsafe.daemon.loop import Daemon
 from failsafe.daemon.shift import RETRY_LEASE, Shift
 from failsafe.web.server import WebServer
-from tests.contract.mail_servers import free_port
+from tests.ports import free_port
 
 PORT = free_port()
 CONFIG = """

@@ -18,7 +18,7 @@ from failsafe.domains import Domains
 from failsafe.failover.guards import judge_guards
 from failsafe.model import Axis, DomainState, Evidence, FlipKind, ProbeClass, Verdict
 from tests.contract.configs import MAIL_HERE
-from tests.contract.mail_servers import free_port
+from tests.ports import free_port
 from tests.support import wait_until
 
 CONFIG = (
