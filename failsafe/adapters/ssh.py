@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from failsafe.adapters.one_import import load_paramiko
 from failsafe.adapters.pace import Pace
+from failsafe.adapters.read_ahead import ReadAhead
 from failsafe.errors import HostKeyError, LoginRefused, ProcessError, SshError
 
 if TYPE_CHECKING:
@@ -235,10 +236,10 @@ class SshChannel:
         return ProcessError(f"{self._host.name}: the program there ended with status {status}{tail}")
 
 
-def _transport(*arguments: Any, **options: Any) -> paramiko.Transport:
+def _transport(sock: socket.socket, **options: Any) -> paramiko.Transport:
     import paramiko
 
-    transport = paramiko.Transport(*arguments, **options)
+    transport = paramiko.Transport(ReadAhead(sock), **options)  # type: ignore[arg-type]  # all that it asks of a socket
     security = transport.get_security_options()
     security.ciphers = sorted(security.ciphers, key=lambda name: name not in QUICK_CIPHERS)
     return transport

@@ -11,7 +11,7 @@ from failsafe.ports import Channel
 HEAD = struct.Struct(">cI")
 FRAME_LIMIT = 8 << 20  # bytes; the server sends 256 KiB at most, but for a survey of one mailbox
 UNPACKED_LIMIT = 128 << 20  # bytes a compressed frame may grow to
-RECEIVE = 1 << 18  # bytes asked for at a time
+RECEIVE = 4 << 20  # bytes asked for at a time: all that a channel holds, since Paramiko's moves what stays in it each time
 CHATTER = "log in there by hand: the shell's start files must print nothing when no terminal is attached"
 
 
@@ -20,7 +20,7 @@ class Frames:
 
     def __init__(self, channel: Channel, name: str) -> None:
         self._channel, self._name = channel, name
-        self._buffer, self._at = bytearray(), 0  # what came and was not taken yet, from `_at`
+        self._chunk, self._at = b"", 0  # what came and was not taken yet, from `_at`
         self.received = 0  # bytes that came
 
     def request(self, *fields: str) -> None:
@@ -47,14 +47,16 @@ class Frames:
         return data
 
     def _take(self, count: int) -> bytes:
-        while len(self._buffer) - self._at < count:
-            del self._buffer[: self._at]
-            self._at = 0
-            more = self._channel.receive(max(RECEIVE, count - len(self._buffer)))
-            if not more:
+        end = self._at + count
+        if end <= len(self._chunk):
+            taken, self._at = self._chunk[self._at : end], end
+            return taken
+        gathered = bytearray(self._chunk[self._at :])  # only of a frame that lies across two chunks
+        while lacking := count - len(gathered):
+            self._chunk = self._channel.receive(max(RECEIVE, lacking))
+            if not self._chunk:
                 raise ServerSideError(f"{self._name}: the program there ended in the middle of an answer")
-            self.received += len(more)
-            self._buffer += more
-        taken = bytes(memoryview(self._buffer)[self._at : self._at + count])
-        self._at += count
-        return taken
+            self.received += len(self._chunk)
+            self._at = min(lacking, len(self._chunk))
+            gathered += self._chunk[: self._at]
+        return bytes(gathered)
