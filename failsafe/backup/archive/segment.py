@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, NamedTuple
 
 from failsafe.backup.archive import durable
 from failsafe.backup.archive.layout import SEGMENT_LIMIT, index_path, path_of
@@ -22,13 +22,13 @@ BLOCK = tarfile.BLOCKSIZE  # 512 bytes: tar's headers, padding and end marks
 END = bytes(2 * BLOCK)  # two empty blocks end a tar file (POSIX ustar)
 ELSEWHERE = -1
 COPY = 1 << 20  # bytes moved at a time
+HELD = 1 << 18  # bytes of whole messages that are digested and written in one go: one by one that takes twice as long
 DIGESTED = 1 << 16  # bytes: most messages are one read, and no memory is asked of the system for it
 INDEX_HEAD = b"failsafe index 1\n"
 _INDEX_NAME = re.compile(rb"[0-9a-f]{64}\0")
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """A message taken by a writer. `known`: its bytes were in the archive already and were not kept twice."""
 
     id: str
@@ -37,8 +37,7 @@ class Stored:
     known: bool
 
 
-@dataclass(frozen=True, slots=True)
-class IndexLine:
+class IndexLine(NamedTuple):
     id: str
     canonical: str
     offset: int  # of the first byte of the message in the tar file
@@ -184,7 +183,7 @@ def read_range(file: IO[bytes], offset: int, size: int) -> Iterator[bytes]:
 
 
 class SegmentWriter:
-    """Takes messages one after the other into a tar file and seals it at `limit` bytes. Holds one piece in memory.
+    """Takes messages one after the other into a tar file and seals it at `limit` bytes. Holds one piece, or HELD bytes of small ones, in memory.
 
     `known(id)` is asked after a message has been read: True drops the bytes. `on_sealed` is told of each segment as soon as it
     is durable; with `keep_lines` False memory does not grow with the number of messages. A fault in the middle of a message takes that message back and leaves those before it in place.
@@ -206,7 +205,9 @@ class SegmentWriter:
         self._file: IO[bytes] | None = None
         self._lines: dict[str, IndexLine] = {}
         self._end = 0  # where the next header goes
-        self._whole = hashlib.sha256()  # of the file up to there
+        self._held: list[bytes] = []  # of the tar file, up to `_end`: what is not written yet
+        self._written = 0  # bytes of the tar file before it
+        self._whole = hashlib.sha256()  # of those
         self._place = 0  # where the file stands
         self.sealed: list[Sealed] = []  # all of them; `lines` is empty where `keep_lines` is False
 
@@ -238,29 +239,39 @@ class SegmentWriter:
         id_, canonical = named or digests(data)
         known = id_ in self._lines or (self._known is not None and self._known(id_))
         if not known:
-            with durable.disk_errors("write", self._temporary):
-                if self._lines and self._needs(len(data)) > self._limit:
+            if self._lines and self._needs(len(data)) > self._limit:
+                with durable.disk_errors("write", self._temporary):
                     self._seal()
-                block = b"".join((tar_header(id_, len(data)), data, bytes(-len(data) % BLOCK)))
-                file = self._opened()
-                if self._place != self._end:  # a seek is a write of its own
-                    file.seek(self._end)
-                self._place = ELSEWHERE
-                file.write(block)
-            self._whole.update(block)
+            self._held += (tar_header(id_, len(data)), data, bytes(-len(data) % BLOCK))
             self._note(id_, canonical, len(data))
-            self._place = self._end
+            if self._end - self._written >= HELD:
+                self._write_held()
         return Stored(id_, canonical, len(data), known)
+
+    def _write_held(self) -> None:
+        """What cannot be written stays held: the next try, at the latest the seal's, begins anew."""
+        if not self._held:
+            return
+        with durable.disk_errors("write", self._temporary):
+            file, block = self._opened(), b"".join(self._held)
+            if self._place != self._written:  # a seek is a write of its own
+                file.seek(self._written)
+            self._place = ELSEWHERE
+            file.write(block)
+        self._whole.update(block)
+        self._held.clear()
+        self._written = self._place = self._end
 
     def close(self) -> None:
         """Seals what is left. Safe to call twice."""
-        if self._file is not None and self._lines:
+        if self._lines:
             self._seal()
         elif self._file is not None:
             durable.discard(self._file)
             self._file = None
 
     def _write(self, done: int, chunk: bytes) -> None:
+        self._write_held()
         with durable.disk_errors("write", self._temporary):
             if self._lines and self._needs(done + len(chunk)) > self._limit:
                 self._roll(done)
@@ -297,6 +308,7 @@ class SegmentWriter:
                 self._file.truncate(self._end)
 
     def _finish(self, digester: Digester) -> None:
+        self._write_held()  # where the message was empty, nothing was written before
         with durable.disk_errors("write", self._temporary):
             if self._lines and self._needs(digester.size) > self._limit:
                 self._roll(digester.size)  # only the padding is too much, or the message is empty
@@ -310,6 +322,7 @@ class SegmentWriter:
                 whole.update(piece)
         self._whole = whole
         self._note(digester.id, digester.canonical, digester.size)
+        self._written = self._end
 
     def _note(self, id_: str, canonical: str, size: int) -> None:
         offset = self._end + BLOCK
@@ -318,6 +331,7 @@ class SegmentWriter:
 
     def _seal(self) -> None:
         """The index first, the tar file last: a segment exists when its tar file does."""
+        self._write_held()
         assert self._file is not None
         file, lines = self._file, tuple(self._lines.values())
         with durable.disk_errors("write", self._folder):
@@ -336,7 +350,7 @@ class SegmentWriter:
             durable.put_in_place(file, target)
             durable.sync_folder(target.parent)
         sealed = Sealed(name, self._end + len(END), lines)
-        self._file, self._lines, self._end, self._place, self._whole = None, {}, 0, 0, hashlib.sha256()
+        self._file, self._lines, self._end, self._written, self._place, self._whole = None, {}, 0, 0, 0, hashlib.sha256()
         self.sealed.append(sealed if self._keep_lines else replace(sealed, lines=()))
         if self._on_sealed is not None:
             self._on_sealed(sealed)

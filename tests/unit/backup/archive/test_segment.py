@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from failsafe.backup.archive import Sealed, Staging, segment
-from failsafe.backup.archive.segment import decode_index, encode_index, salvage_segment, scan_segment, tar_header
+from failsafe.backup.archive.segment import HELD, decode_index, encode_index, salvage_segment, scan_segment, tar_header
 from failsafe.errors import ArchiveError, SshError
 from failsafe.mail.identity import digests
 
@@ -182,3 +182,34 @@ def test_of_a_segment_with_a_hole_every_message_beside_it_is_found(staging: Stag
     whole = {line.id for line in sealed.lines if line.offset - 512 >= start + length or line.offset + line.size <= start}
     assert whole <= found
     assert found < set(bodies)
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.lists(st.tuples(st.binary(max_size=3000), st.booleans()), max_size=20, unique_by=lambda pair: pair[0]))
+def test_messages_given_whole_and_in_pieces_come_into_a_segment_in_their_order(messages: list[tuple[bytes, bool]]) -> None:
+    made = []
+    for mixed in (True, False):
+        with tempfile.TemporaryDirectory() as folder, Staging.open(Path(folder), "vps") as staging:
+            with staging.segment_writer("a@b", limit=600_000) as writer:
+                for message, whole in messages:
+                    data = message * 60  # some of them together are more than what is held, and than a segment
+                    _ = writer.add_whole(data) if mixed and whole else writer.add([data[:100], data[100:]])
+            made.append([sealed.name for sealed in writer.sealed])
+
+    assert made[0] == made[1]
+
+
+def test_whole_messages_that_a_disk_refused_are_written_when_it_takes_them_again(staging: Staging) -> None:
+    unfinished = staging.folder / ".failsafe-unfinished"
+    messages = [bytes([number]) * (HELD // 2) for number in range(3)]
+    unfinished.rmdir()  # as a disk that refuses every new file
+    with staging.segment_writer("a@b") as writer:
+        writer.add_whole(messages[0])
+        with pytest.raises(ArchiveError, match="cannot write"):
+            writer.add_whole(messages[1])
+        unfinished.mkdir()
+        writer.add_whole(messages[2])
+
+    (sealed,) = writer.sealed
+    assert [line.id for line in sealed.lines] == [digests(message)[0] for message in messages]
+    assert hashlib.sha256(tar_of(staging, sealed.name).read_bytes()).hexdigest() == sealed.name
