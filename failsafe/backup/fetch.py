@@ -5,8 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import IO
+from typing import IO, NamedTuple
 
 from failsafe.backup.archive.segment import Sealed, SegmentWriter, Stored
 from failsafe.backup.archive.staging import Staging
@@ -20,12 +19,12 @@ from failsafe.ports import Progress
 
 BATCH = 2_000  # messages judged at a time
 BATCH_BYTES = 64 << 20  # and asked for in one request: between two of them the disk is looked at, and parts are stored
+BEGINNING = (b"", -1, 0, 0)  # of a folder: what comes before any base, size, date and twin
 PIECE = 1 << 20  # bytes
 TOGETHER, HELD = 64, 1 << 18  # small messages, bytes of them (and one more): they are added at once, and lost by a kill
 
 KNOWN = (  # its content may be in the archive: that name or that file is known elsewhere
-    "EXISTS (SELECT 1 FROM entry e WHERE e.base = s.base AND e.size = s.size AND e.mtime = s.mtime) "
-    "OR (s.inode <> 0 AND EXISTS (SELECT 1 FROM entry e WHERE e.inode = s.inode AND e.size = s.size AND e.mtime = s.mtime))"
+    "EXISTS (SELECT 1 FROM entry e WHERE e.mtime = s.mtime AND e.size = s.size AND (e.base = s.base OR (s.inode <> 0 AND e.inode = s.inode)))"
 )
 CHANGED = (  # a file of that name was there with other facts
     "EXISTS (SELECT 1 FROM entry e WHERE e.folder = s.folder AND e.base = s.base "
@@ -37,6 +36,9 @@ NEW = (
     "AND NOT EXISTS (SELECT 1 FROM entry e WHERE e.folder = s.folder AND e.base = s.base AND e.size = s.size AND e.mtime = s.mtime "
     "AND e.twin = s.twin) ORDER BY s.base, s.size, s.mtime, s.twin LIMIT ?"
 )
+PUT = (  # with its UID where that was read already: given later it costs twice as much
+    "INSERT OR REPLACE INTO entry VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, (SELECT uid FROM uid WHERE folder = ?1 AND base = ?2), ?8, NULL)"
+)
 BEFORE = "SELECT content FROM entry WHERE folder = ? AND base = ? AND (size <> ? OR mtime <> ?) AND gone_at IS NULL"
 SAME_FILE = (  # where it is now, not where an earlier pull saw it
     "SELECT 1 FROM entry e JOIN folder f ON f.id = e.folder WHERE f.mailbox = (SELECT mailbox FROM folder WHERE id = ?) "
@@ -44,13 +46,14 @@ SAME_FILE = (  # where it is now, not where an earlier pull saw it
     "OR EXISTS (SELECT 1 FROM seen s WHERE s.folder = e.folder AND s.base = e.base AND s.size = e.size AND s.mtime = e.mtime)) LIMIT 1"
 )
 VANISHING = (
-    "SELECT EXISTS (SELECT 1 FROM entry e WHERE e.content = ? AND (e.base = ? OR e.inode = ?) AND e.folder IN (SELECT folder FROM touched) "
-    "AND NOT EXISTS (SELECT 1 FROM seen s WHERE s.folder = e.folder AND s.base = e.base AND s.size = e.size AND s.mtime = e.mtime))"
+    "SELECT EXISTS (SELECT 1 FROM entry e WHERE e.content = ?1 AND ((e.mtime = ?2 AND e.size = ?3 AND (e.base = ?4 OR e.inode = ?5)) "
+    "OR (e.folder = ?6 AND e.base = ?4)) AND e.folder IN (SELECT folder FROM touched) AND NOT EXISTS (SELECT 1 FROM seen s WHERE s.folder = e.folder AND s.base = e.base AND s.size = e.size AND s.mtime = e.mtime))"
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(
+    NamedTuple
+):  # as Answer and IndexLine are: a million of them are made, and a frozen dataclass takes four times as long
     """A file on the server that this folder's entries do not know."""
 
     base: bytes
@@ -105,7 +108,7 @@ class Fetcher:
 
     def run(self, mailbox: str, targets: Sequence[Target], part: Slice = EVERYTHING) -> None:
         """Everything that is new in these folders of one mailbox. What was read is kept, also when the connection breaks."""
-        waiting = [target for target in targets if any(True for _ in self._batches(target, part))]
+        waiting = [target for target in targets if self.inventory.rows(NEW, target.id, *BEGINNING, *part, 1)]
         if not waiting:
             return
         self._mailbox = mailbox
@@ -122,7 +125,7 @@ class Fetcher:
         self.inventory.commit()
 
     def _write(self, target: Target | None = None) -> None:
-        self.inventory.db.executemany("INSERT OR REPLACE INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, NULL, ?, NULL)", self._rows)
+        self.inventory.db.executemany(PUT, self._rows)
         self._rows.clear()
         if target is not None:
             self.inventory.db.execute("UPDATE folder SET dirty = 1 WHERE id = ?", (target.id,))
@@ -133,9 +136,9 @@ class Fetcher:
         self._pending.clear()
 
     def _batches(self, target: Target, part: Slice) -> Iterator[list[Wanted]]:
-        after: tuple[object, ...] = (b"", -1, 0, 0)
+        after: tuple[object, ...] = BEGINNING
         while rows := self.inventory.rows(NEW, target.id, *after, *part, BATCH):
-            batch = _within([Wanted(*row) for row in rows])
+            batch = _within([*map(Wanted._make, rows)])
             last = batch[-1]
             after = (last.base, last.size, last.mtime, last.twin)
             yield batch
@@ -151,7 +154,7 @@ class Fetcher:
             if not self._usable(target, wanted, answer):
                 continue
             if answer.id in self._pending or self.inventory.has_content(answer.id):
-                moved = self._is_vanishing(answer.id, wanted)
+                moved = self._is_vanishing(target, wanted, answer.id)
                 self.moved += moved
                 self.new += not moved
                 self._keep(target, wanted, answer.id)
@@ -171,6 +174,7 @@ class Fetcher:
                 assert answer.body is not None
                 if wanted.size > PIECE:
                     self._stored(target, wanted, writer.add(_pieces(answer.body)))
+                    self._advance(wanted.size)
                     continue
                 data = answer.body.read()
                 if self._leave_out(data):
@@ -190,15 +194,17 @@ class Fetcher:
         named = [digests(data) for _, data in batch]
         known = self.inventory.known_contents([names[0] for names in named])
         self._known = {names[0]: names[0] in known for names in named}
-        for (wanted, data), names in zip(batch, named, strict=True):
-            self._stored(target, wanted, writer.add_whole(data, names))
-            self._known[names[0]] = True  # the segment may be sealed before the next one
+        try:
+            for (wanted, data), names in zip(batch, named, strict=True):
+                self._stored(target, wanted, writer.add_whole(data, names))
+                self._known[names[0]] = True  # the segment may be sealed before the next one
+        finally:
+            self._advance(sum(wanted.size for wanted, _ in batch))
 
     def _stored(self, target: Target, wanted: Wanted, stored: Stored) -> None:
         self._pending.add(stored.id)
         self._keep(target, wanted, stored.id)
         self.new += 1
-        self._advance(wanted.size)
 
     def _is_known(self, id_: str) -> bool:
         known = self._known.get(id_)
@@ -242,8 +248,9 @@ class Fetcher:
                 f"{target.box.mailbox} {target.name}: {text(wanted.base)} has other content than before under the same name"
             )
 
-    def _is_vanishing(self, id_: str, wanted: Wanted) -> bool:
-        ((vanishing,),) = self.inventory.rows(VANISHING, bytes.fromhex(id_), wanted.base, wanted.inode)
+    def _is_vanishing(self, target: Target, wanted: Wanted, id_: str) -> bool:
+        facts = (wanted.mtime, wanted.size, wanted.base, wanted.inode)
+        ((vanishing,),) = self.inventory.rows(VANISHING, bytes.fromhex(id_), *facts, target.id)
         return bool(vanishing)
 
 

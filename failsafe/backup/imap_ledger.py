@@ -26,14 +26,13 @@ SCHEMA = (
     internal_date INTEGER NOT NULL, content BLOB NOT NULL, stored INTEGER NOT NULL, header BLOB, PRIMARY KEY (mailbox, identity)) WITHOUT ROWID""",
     """CREATE TABLE IF NOT EXISTS imap_left_out (folder INTEGER NOT NULL, uid INTEGER NOT NULL, internal_date INTEGER,
     PRIMARY KEY (folder, uid)) WITHOUT ROWID""",
-    "CREATE INDEX IF NOT EXISTS imap_entry_uid ON entry (folder, uid)",
     "CREATE INDEX IF NOT EXISTS imap_identity_content ON imap_identity (mailbox, content)",
     "CREATE TEMP TABLE IF NOT EXISTS told (uid INTEGER PRIMARY KEY, mtime INTEGER NOT NULL)",
     "CREATE TEMP TABLE IF NOT EXISTS departed (folder INTEGER, uid INTEGER, PRIMARY KEY (folder, uid)) WITHOUT ROWID",
     "CREATE TEMP TABLE IF NOT EXISTS renumbered (folder INTEGER PRIMARY KEY)",
     "CREATE TEMP TABLE IF NOT EXISTS arrived (folder INTEGER, uid INTEGER, content BLOB, PRIMARY KEY (folder, uid)) WITHOUT ROWID",
 )
-BY_UID = "INDEXED BY imap_entry_uid"  # said each time: the planner takes the folder alone for narrow enough, and reads all of it
+BY_UID = "INDEXED BY entry_uid"  # said each time: the planner takes the folder alone for narrow enough, and reads all of it
 SPECIAL = frozenset({"\\all", "\\archive", "\\drafts", "\\flagged", "\\important", "\\junk", "\\sent", "\\trash"})
 FEW = 200  # UIDs that are looked for one by one
 OF_SESSION = ("told", "departed", "renumbered", "arrived")

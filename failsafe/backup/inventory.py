@@ -27,6 +27,13 @@ from failsafe.mail.maildir import keyword_letter
 from failsafe.mail.manifest import Entry, FileRef, Generation
 
 GONE, UNNUMBERED = "gone_at IS NOT NULL", "uid IS NULL AND gone_at IS NULL"  # few entries are: each has an index of its own
+INDEXES = {
+    "entry_facts": "(mtime, size, inode)",  # with the date and the size first it tells the same name, too: it holds the key
+    "entry_uid": "(folder, uid)",
+    "entry_gone": f"(folder) WHERE {GONE}",
+    "entry_unnumbered": f"(folder) WHERE {UNNUMBERED}",
+}
+REPLACED = ("entry_base", "entry_inode", "imap_entry_uid")  # of earlier versions: each new entry was written into all of them
 DISK = "check space, modes and health of the disk with state_dir, and that no other failsafe is at work there; then try again"
 # of a vanished entry `e`: its name is still there, with other content
 CHANGED = "EXISTS (SELECT 1 FROM entry n WHERE n.folder = e.folder AND n.base = e.base AND n.gone_at IS NULL AND n.content <> e.content)"
@@ -363,8 +370,10 @@ def _connect(file: Path) -> sqlite3.Connection:
         db.execute(TOLD)
         if db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone() != (FORMAT,):
             raise sqlite3.DatabaseError("another format")  # noqa: TRY301 - one way out for all damage
-        for name, which in (("entry_gone", GONE), ("entry_unnumbered", UNNUMBERED)):
-            db.execute(f"CREATE INDEX IF NOT EXISTS {name} ON entry (folder) WHERE {which}")
+        for name, of in INDEXES.items():
+            db.execute(f"CREATE INDEX IF NOT EXISTS {name} ON entry {of}")
+        for name in REPLACED:
+            db.execute(f"DROP INDEX IF EXISTS {name}")
         db.execute("CREATE TABLE IF NOT EXISTS owned (segment INTEGER PRIMARY KEY, mailbox BLOB NOT NULL)")
         db.executescript(SEEN)
         settle(db)

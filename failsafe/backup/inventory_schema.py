@@ -15,8 +15,6 @@ CREATE TABLE folder (id INTEGER PRIMARY KEY, mailbox INTEGER NOT NULL, directory
 CREATE TABLE entry (folder INTEGER NOT NULL, base BLOB NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL, twin INTEGER NOT NULL,
   inode INTEGER NOT NULL, letters TEXT NOT NULL, uid INTEGER, content BLOB NOT NULL, gone_at TEXT,
   PRIMARY KEY (folder, base, size, mtime, twin)) WITHOUT ROWID;
-CREATE INDEX entry_base ON entry (base, size, mtime);
-CREATE INDEX entry_inode ON entry (inode, size, mtime);
 CREATE TABLE file (origin TEXT NOT NULL, path BLOB NOT NULL, stamp TEXT NOT NULL, ref TEXT NOT NULL, PRIMARY KEY (origin, path));
 CREATE TABLE guard (mailbox TEXT NOT NULL, code TEXT NOT NULL, text TEXT NOT NULL, raised_at TEXT NOT NULL, PRIMARY KEY (mailbox, code));
 """

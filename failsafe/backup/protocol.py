@@ -8,7 +8,7 @@ import struct
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Any, Self
+from typing import IO, Any, NamedTuple, Self
 
 from failsafe.backup.doctor_access import how_to_install
 from failsafe.backup.frames import CHATTER, Frames
@@ -30,8 +30,7 @@ FILES = 250  # asked for in one request
 AHEAD = 32 << 10  # bytes of a request that is sent ahead: a pipe takes 64 KiB while nobody reads, SSH's first window is larger
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """What names a file's state: bytes, mtime in ns since the epoch, inode."""
 
     size: int
@@ -97,8 +96,7 @@ class MailboxFacts:
         return "/".join(part for part in (self.base, directory) if part)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What became of one file that was asked for. `status`: ok, changed (while it was read), gone, failed (`why`)."""
 
     status: str
@@ -312,7 +310,7 @@ def _whole(data: bytes) -> Answer:
         raise ServerSideError(f"a damaged answer: {error}") from error
     end = WHOLE.size + length
     name = data[WHOLE.size : end].decode("utf-8", "surrogateescape")
-    return Answer("ok", facts=Facts(size, mtime_ns, inode), name=name, body=io.BytesIO(data[end:]))
+    return Answer("ok", "", Facts(size, mtime_ns, inode), name, "", io.BytesIO(data[end:]))
 
 
 def _answer(head: Mapping[str, Any], body: IO[bytes]) -> Answer:

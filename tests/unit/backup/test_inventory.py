@@ -1,0 +1,48 @@
+"""The inventory's file: what an earlier version made is brought up to date, and questions are answered by an index."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from failsafe.backup import fetch
+from failsafe.backup.inventory import INDEXES, REPLACED, Inventory
+
+OF_EARLIER = (
+    "DROP INDEX entry_facts",
+    "CREATE INDEX entry_base ON entry (base, size, mtime)",
+    "CREATE INDEX entry_inode ON entry (inode, size, mtime)",
+    "CREATE INDEX imap_entry_uid ON entry (folder, uid)",
+)
+
+
+def test_a_file_of_an_earlier_version_gets_the_indexes_of_this_one(tmp_path: Path) -> None:
+    file = tmp_path / "vps.sqlite"
+    with Inventory.open(file) as earlier:
+        for statement in OF_EARLIER:
+            earlier.db.execute(statement)
+        earlier.db.commit()
+    with Inventory.open(file) as opened:
+        there = {name for (name,) in opened.rows("SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = 'entry'")}
+
+    assert there.issuperset(INDEXES)
+    assert not there.intersection(REPLACED)
+
+
+@pytest.mark.parametrize(
+    ("query", "values"),
+    [
+        (fetch.NEW, (1, *fetch.BEGINNING, *fetch.EVERYTHING, 1)),
+        (fetch.SAME_FILE, (1, 2, 3, 4, b"m")),
+        (fetch.VANISHING, (b"", 1, 2, b"m", 3, 4)),
+    ],
+    ids=["new", "same file", "vanishing"],
+)
+def test_no_question_about_a_message_walks_over_all_entries(query: str, values: tuple[object, ...], tmp_path: Path) -> None:
+    with Inventory.open(tmp_path / "vps.sqlite") as inventory:
+        inventory.db.execute("CREATE TEMP TABLE touched (folder INTEGER PRIMARY KEY)")
+        plan = [row[3] for row in inventory.rows(f"EXPLAIN QUERY PLAN {query}", *values)]
+
+    assert any("entry_facts" in step for step in plan)
+    assert not [step for step in plan if step.startswith("SCAN e")]
