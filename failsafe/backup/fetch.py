@@ -36,8 +36,9 @@ NEW = (
     "AND NOT EXISTS (SELECT 1 FROM entry e WHERE e.folder = s.folder AND e.base = s.base AND e.size = s.size AND e.mtime = s.mtime "
     "AND e.twin = s.twin) ORDER BY s.base, s.size, s.mtime, s.twin LIMIT ?"
 )
-PUT = (  # with its UID where that was read already: given later it costs twice as much
-    "INSERT OR REPLACE INTO entry VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, (SELECT uid FROM uid WHERE folder = ?1 AND base = ?2), ?8, NULL)"
+PUT = (  # with its UID where that was read already: given later it costs twice as much. Two files of one name cannot have one UID
+    "INSERT OR REPLACE INTO entry VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, (SELECT uid FROM uid WHERE folder = ?1 AND base = ?2 AND NOT EXISTS "
+    "(SELECT 1 FROM entry WHERE folder = ?1 AND base = ?2 AND (size, mtime, twin) <> (?3, ?4, ?5) AND gone_at IS NULL)), ?8, NULL)"
 )
 BEFORE = "SELECT content FROM entry WHERE folder = ? AND base = ? AND (size <> ? OR mtime <> ?) AND gone_at IS NULL"
 SAME_FILE = (  # where it is now, not where an earlier pull saw it

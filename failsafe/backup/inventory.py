@@ -21,6 +21,7 @@ from failsafe.backup.archive.staging import Staging
 from failsafe.backup.guards import CONTENT, KINDS, TOLD, Standing
 from failsafe.backup.inventory_schema import FORMAT, SCHEMA, SEEN
 from failsafe.backup.losses import habit_of
+from failsafe.backup.perhaps import Perhaps
 from failsafe.backup.shard_book import ShardBook, settle
 from failsafe.errors import ArchiveError
 from failsafe.mail.maildir import keyword_letter
@@ -34,6 +35,7 @@ INDEXES = {
     "entry_unnumbered": f"(folder) WHERE {UNNUMBERED}",
 }
 REPLACED = ("entry_base", "entry_inode", "imap_entry_uid")  # of earlier versions: each new entry was written into all of them
+MANY = 5_000  # messages asked for, from which it pays to read once which contents there are
 DISK = "check space, modes and health of the disk with state_dir, and that no other failsafe is at work there; then try again"
 # of a vanished entry `e`: its name is still there, with other content
 CHANGED = "EXISTS (SELECT 1 FROM entry n WHERE n.folder = e.folder AND n.base = e.base AND n.gone_at IS NULL AND n.content <> e.content)"
@@ -57,6 +59,8 @@ class Inventory:
 
     def __init__(self, file: Path, db: sqlite3.Connection) -> None:
         self.place, self.db = file, db
+        self._asked = 0  # messages that `known_contents` was asked for
+        self._perhaps: Perhaps | None = None  # what it learned where they are many
         self.has_news = False  # files or guards changed in this pull: they are kept also where it fails
         self._is_clean = False  # what stands is what the newest generation says: so until the first commit
 
@@ -243,7 +247,15 @@ class Inventory:
         return self.db.execute("SELECT 1 FROM content WHERE id = ?", (bytes.fromhex(id_),)).fetchone() is not None
 
     def known_contents(self, ids: Sequence[str]) -> set[str]:
-        """Those of them that are in the archive: one question for a few dozen costs a tenth of one for each."""
+        """Those of them that are in the archive: one question for a few dozen costs a tenth of one for each, and none costs nothing."""
+        self._asked += len(ids)
+        if self._perhaps is None and self._asked > MANY:
+            self._perhaps = Perhaps()
+            self._perhaps.add(id_.hex() for (id_,) in self.db.execute("SELECT id FROM content"))
+        if self._perhaps is not None:
+            ids = self._perhaps.among(ids)
+        if not ids:
+            return set()
         marks = ",".join("?" * len(ids))
         rows = self.rows(f"SELECT id FROM content WHERE id IN ({marks})", *map(bytes.fromhex, ids))
         return {id_.hex() for (id_,) in rows}
@@ -252,10 +264,13 @@ class Inventory:
         """A durable segment and its messages (id, canonical); for a message that is in two, the newest counts."""
         self.db.execute("INSERT OR IGNORE INTO segment (name) VALUES (?)", (name,))
         number = self.db.execute("SELECT id FROM segment WHERE name = ?", (name,)).fetchone()[0]
+        pairs = [*lines]
         self.db.executemany(
             "INSERT OR REPLACE INTO content VALUES (?, ?, ?)",
-            ((bytes.fromhex(id_), bytes.fromhex(other), number) for id_, other in lines),
+            ((bytes.fromhex(id_), bytes.fromhex(other), number) for id_, other in pairs),
         )
+        if self._perhaps is not None:
+            self._perhaps.add(id_ for id_, _ in pairs)
 
     def sealed(self, segment: Sealed, mailbox: str) -> None:
         """Every row written so far speaks of durable bytes now. `mailbox`: whose messages they are."""

@@ -335,12 +335,6 @@ class _Pull(PullRun):
         for part in slices:
             for path, targets in by_mailbox(self.world).items():
                 self.fetcher.run(mailbox_name(path), targets, part)
-        if is_long:
-            self.keeper.note_uids(self.world)
-
-    def checkpoint(self) -> None:
-        self.keeper.note_uids(self.world)
-        super().checkpoint()
 
     def _judge(self) -> None:
         now = self.clock.now()

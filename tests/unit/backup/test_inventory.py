@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from failsafe.backup import fetch
-from failsafe.backup.inventory import INDEXES, REPLACED, Inventory
+from failsafe.backup.inventory import INDEXES, MANY, REPLACED, Inventory
 
 OF_EARLIER = (
     "DROP INDEX entry_facts",
@@ -46,3 +46,16 @@ def test_no_question_about_a_message_walks_over_all_entries(query: str, values: 
 
     assert any("entry_facts" in step for step in plan)
     assert not [step for step in plan if step.startswith("SCAN e")]
+
+
+def test_contents_are_known_before_and_after_it_is_asked_for_many(tmp_path: Path) -> None:
+    first, second, stranger = (f"{number:064x}" for number in (1 << 240, 2 << 240, 3 << 240))
+    many = [f"{number:064x}" for number in range(1, MANY + 1)]
+    with Inventory.open(tmp_path / "vps.sqlite") as inventory:
+        inventory.learn_segment("one", [(first, first)])
+        assert inventory.known_contents([first, stranger]) == {first}
+        for start in range(0, MANY, 500):
+            assert inventory.known_contents(many[start : start + 500]) == set()
+        inventory.learn_segment("two", [(second, second)])
+
+        assert inventory.known_contents([first, second, stranger]) == {first, second}
