@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from typing import IO, NamedTuple
 
 from failsafe.backup.archive.segment import Sealed, SegmentWriter, Stored
@@ -109,13 +110,14 @@ class Fetcher:
 
     def run(self, mailbox: str, targets: Sequence[Target], part: Slice = EVERYTHING) -> None:
         """Everything that is new in these folders of one mailbox. What was read is kept, also when the connection breaks."""
-        waiting = [target for target in targets if self.inventory.rows(NEW, target.id, *BEGINNING, *part, 1)]
-        if not waiting:
-            return
         self._mailbox = mailbox
-        with self.staging.segment_writer(mailbox, known=self._is_known, on_sealed=self._on_sealed) as writer:
-            for target in waiting:
+        with ExitStack() as stack:
+            writer: SegmentWriter | None = None  # made for the first that waits: to look for one beforehand is a walk of its own
+            for target in targets:
                 for batch in self._batches(target, part):
+                    if writer is None:
+                        made = self.staging.segment_writer(mailbox, known=self._is_known, on_sealed=self._on_sealed)
+                        writer = stack.enter_context(made)
                     if self._stretch.look():
                         writer.close()
                         self._checkpoint()
@@ -123,7 +125,8 @@ class Fetcher:
                         self._fetch(writer, target, self._digest(target, batch))
                     finally:  # what was read before a connection broke is kept
                         self._write(target)
-        self.inventory.commit()
+        if writer is not None:
+            self.inventory.commit()
 
     def _write(self, target: Target | None = None) -> None:
         self.inventory.db.executemany(PUT, self._rows)

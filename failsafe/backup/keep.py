@@ -19,7 +19,7 @@ from failsafe.backup.losses import WINDOW, Loss, Rebuilt
 from failsafe.backup.protocol import MailboxFacts, ServerSession
 from failsafe.backup.shard_book import ShardBook, place
 from failsafe.backup.stretch import DAY, Waiting
-from failsafe.backup.vanished import REPLACED, SAME, VANISHED, find_vanished
+from failsafe.backup.vanished import ABSENT, KEY, REPLACED, SAME, find_absent, find_vanished
 from failsafe.mail.maildir import folder_name, parse_keywords, parse_subscriptions
 from failsafe.mail.manifest import FileRef, FolderManifest, MailboxManifest, is_digest
 
@@ -94,6 +94,7 @@ class Keeper:
 
     def losses(self, world: World, now: datetime) -> tuple[Loss, ...]:
         """By mailbox: entries at the last pull (and at the begin of this day of counting), and how many are nowhere in it now."""
+        find_absent(self.inventory)
         find_vanished(self.inventory, world.excluded)
 
         def vanished(which: str) -> dict[int, int]:
@@ -101,7 +102,7 @@ class Keeper:
 
         changed = dict(
             self.inventory.rows(
-                f"SELECT f.mailbox, COUNT(*) FROM entry e JOIN folder f ON f.id = e.folder WHERE {VANISHED} AND e.twin = 0 AND {REPLACED} "
+                f"SELECT f.mailbox, COUNT(*) FROM {ABSENT} JOIN folder f ON f.id = e.folder WHERE e.twin = 0 AND {REPLACED} "
                 "GROUP BY f.mailbox"
             )
         )
@@ -175,15 +176,19 @@ class Keeper:
         return self.db.execute(update.format("letters = s.letters", "s.flags")).rowcount
 
     def let_go(self, world: World, at: str) -> int:
-        """What vanished leaves the manifests, or is marked in them where a guard stands. Gives how many vanished."""
-        self.db.execute(f"UPDATE folder SET dirty = 1 WHERE id IN (SELECT e.folder FROM entry e WHERE {VANISHED})")
+        """What vanished leaves the manifests, or is marked in them where a guard stands. Gives how many vanished. After `losses`."""
+        self.db.execute("UPDATE folder SET dirty = 1 WHERE id IN (SELECT folder FROM temp.absent)")
         excluded = ",".join(str(int(folder)) for folder in world.excluded) or "-1"
         self.db.execute(f"DELETE FROM entry WHERE folder IN ({excluded})")
         kept = ",".join(str(folder) for folder in self._guarded_folders()) or "-1"
-        marked = self.db.execute(f"UPDATE entry AS e SET gone_at = ? WHERE {VANISHED} AND e.folder IN ({kept})", (at,)).rowcount
-        let_go = self.db.execute(f"DELETE FROM entry AS e WHERE {VANISHED}").rowcount
+        # by key, one after the other: in a single statement SQLite would walk over all entries of these folders
+        which = "folder = ? AND base = ? AND size = ? AND mtime = ? AND twin = ?"
+        to_mark = self.db.execute(f"SELECT ?, {KEY} FROM temp.absent WHERE folder IN ({kept})", (at,))
+        marked = self.db.executemany(f"UPDATE entry SET gone_at = ? WHERE {which}", to_mark).rowcount
+        to_delete = self.db.execute(f"SELECT {KEY} FROM temp.absent WHERE folder NOT IN ({kept})")
+        let_go = self.db.executemany(f"DELETE FROM entry WHERE {which}", to_delete).rowcount
         self._tidy(world)
-        return marked + let_go
+        return max(marked, 0) + max(let_go, 0)  # where there was nothing, some versions of Python count -1
 
     def _guarded_folders(self) -> Iterator[int]:
         names = {mailbox for mailbox, code, _ in self.inventory.guards() if code in CONTENT}
@@ -353,7 +358,7 @@ class Keeper:
     def _segments(self, number: int, mailbox: str) -> tuple[str, ...]:
         """Those of the last generation in their order, then new ones: the newest come last, also after the inventory was rebuilt."""
         rows = self.inventory.rows(
-            "SELECT name FROM segment WHERE id IN (SELECT c.segment FROM folder f JOIN entry e ON e.folder = f.id "
+            "SELECT name FROM segment WHERE id IN (SELECT DISTINCT c.segment FROM folder f JOIN entry e ON e.folder = f.id "
             "JOIN content c ON c.id = e.content WHERE f.mailbox = ?) ORDER BY id",
             number,
         )

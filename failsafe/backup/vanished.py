@@ -10,6 +10,8 @@ from failsafe.backup.inventory import Inventory
 SAME = "s.folder = e.folder AND s.base = e.base AND s.size = e.size AND s.mtime = e.mtime AND s.twin = e.twin"
 TOUCHED = "e.folder IN (SELECT folder FROM touched)"
 VANISHED = f"{TOUCHED} AND e.gone_at IS NULL AND NOT EXISTS (SELECT 1 FROM seen s WHERE {SAME})"
+KEY = "folder, base, size, mtime, twin"
+ABSENT = f"temp.absent a CROSS JOIN entry e USING ({KEY})"  # once `find_absent` has been called: entries `e` that are VANISHED
 # of an entry `e` in folder `f`: a file of that name is there, and in its mailbox none with the content that it had
 REPLACED = (
     "EXISTS (SELECT 1 FROM seen s JOIN entry n USING (folder, base, size, mtime, twin) WHERE s.folder = e.folder AND s.base = e.base "
@@ -24,14 +26,22 @@ NOWHERE = (
 )
 
 
+def find_absent(inventory: Inventory) -> None:
+    """Table `absent`: the keys of entries that are no longer where they were. One walk over all of them, for all who ask afterwards."""
+    inventory.db.execute("DROP TABLE IF EXISTS temp.absent")
+    inventory.db.execute(f"CREATE TEMP TABLE absent AS SELECT {KEY} FROM entry e WHERE {VANISHED}")
+
+
 def find_vanished(inventory: Inventory, excluded: Collection[int]) -> None:
-    """Table `vanished`: entries whose name and content are nowhere in their mailbox. Clients without MOVE copy (to a new name) and expunge."""
+    """Table `vanished`, from `absent`: entries whose name and content are nowhere in their mailbox. Clients without MOVE copy (to a new name) and
+    expunge.
+    """
     marks = ",".join(str(int(folder)) for folder in excluded) or "-1"
     for table in ("vanished", "kept"):
         inventory.db.execute(f"DROP TABLE IF EXISTS temp.{table}")
     inventory.db.execute(
-        "CREATE TEMP TABLE vanished AS SELECT f.mailbox, e.content, c.segment FROM entry e JOIN folder f ON f.id = e.folder "
-        f"JOIN content c ON c.id = e.content WHERE {VANISHED} AND e.folder NOT IN ({marks}) AND {NOWHERE}"
+        f"CREATE TEMP TABLE vanished AS SELECT f.mailbox, e.content, c.segment FROM {ABSENT} JOIN folder f ON f.id = e.folder "
+        f"JOIN content c ON c.id = e.content WHERE e.folder NOT IN ({marks}) AND {NOWHERE}"
     )
     if not inventory.count("vanished"):
         return
