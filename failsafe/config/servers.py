@@ -31,7 +31,9 @@ MailboxName = Annotated[str, AfterValidator(_mailbox)]
 
 
 class Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, arbitrary_types_allowed=True, defer_build=True
+    )  # built once, in the whole
 
 
 class EndpointTable(Table):
