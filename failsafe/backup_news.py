@@ -26,10 +26,10 @@ class BackupNews:
     @classmethod
     def of(cls, app: App, server: str) -> BackupNews:
         """Call it before the run begins. Raises StoreError."""
-        row = app.duties.all().get(f"backup:{server}")
-        if row is None or row.ended_at is None or row.result not in (Result.FAILED, Result.INCOMPLETE):
+        row = app.glance().by("duty", "name").get(f"backup:{server}")
+        if row is None or row["ended_at"] is None or row["result"] not in (Result.FAILED, Result.INCOMPLETE):
             return cls(app, server, None)
-        return cls(app, server, row.ok_at or row.ended_at)
+        return cls(app, server, row["ok_at"] or row["ended_at"])
 
     def record(self, event: Event) -> None:
         """As `App.record`, but for what the newest event of a backup tells already, in the same words: a fault, or that nothing is new under a guard.

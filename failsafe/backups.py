@@ -37,14 +37,16 @@ from failsafe.errors import ArchiveError, ExternalError, FailsafeError, Refused
 from failsafe.homecoming.folders import views_in
 from failsafe.homecoming.gathered import GONE_FOR
 from failsafe.homecoming_begin import begin_of_homecoming
+from failsafe.loading import load_meanwhile
 from failsafe.model import Result, SnapshotInfo
 from failsafe.own_state import carry_own_files, own_files_or_less
 from failsafe.ports import Narrator, Progress
 from failsafe.pulling import care_for, keep_part, keep_space
 from failsafe.repositories import keep_guards, keep_holds, keep_mailboxes, keep_snapshots, settle_duties, target_of
-from failsafe.store.duties import BackupRun
 from failsafe.tombstones import Veil, keep_erased, stored_erased
 
+# What writes down how a backup went, and what goes along into the archive: not needed before the server has answered.
+LATER = ("failsafe.store.portable", "failsafe.store.duties", "failsafe.store.events", "failsafe.adapters.restic")
 HEAVY_LOCK = "heavy"  # one heavy job at a time on this machine: backup, check, drill
 WAIT_FOR_HEAVY = timedelta(hours=1).total_seconds()
 FULL_LISTING_EVERY = timedelta(days=1)  # folders are listed whatever their stamps say
@@ -81,8 +83,9 @@ def back_up(app: App, server: str, progress: Progress, narrate: Narrator, *, by_
     app.server(server)  # raises UsageError for a name that is not configured
     _demand_no_restore(app, server)
     began = app.clock.now()
+    app.begin_duty(f"backup:{server}", began)
     news = BackupNews.of(app, server)
-    app.duties.started(f"backup:{server}", began)
+    load_meanwhile(*LATER)
     checkpoints = Checkpoints()
     repositories = [app.repository(name) for name in sorted(app.config.repository)]
     ours = [one for one in repositories if by_hand or not app.is_far(one.name)]  # the others have jobs of their own
@@ -92,6 +95,8 @@ def back_up(app: App, server: str, progress: Progress, narrate: Narrator, *, by_
         care = care_for(app, server, checkpoints)
         pulled = _pull_or_tell(app, server, staging, shown, narrate, began, care, by_hand=by_hand)
         catalog.begin(pulled.new)
+        if not pulled.unchanged:
+            load_meanwhile("structlog")  # for the event at the end; restic works meanwhile
         return pulled
 
     job = ServerJob(
@@ -221,11 +226,11 @@ def _pull(
 
 def _is_full_listing_due(app: App, server: str, now: datetime) -> bool:
     """One of the future was written by a clock that has been set back since."""
-    last = app.duties.all().get(f"full-listing:{server}")
-    if last is None or last.ended_at is None:
+    last = app.glance().by("duty", "name").get(f"full-listing:{server}")
+    if last is None or last["ended_at"] is None:
         return True
-    is_good = last.ok_at is not None and last.ok_at >= last.ended_at
-    return not timedelta(0) <= now - last.ended_at < (FULL_LISTING_EVERY if is_good else FULL_LISTING_AGAIN)
+    is_good = last["ok_at"] is not None and last["ok_at"] >= last["ended_at"]
+    return not timedelta(0) <= now - last["ended_at"] < (FULL_LISTING_EVERY if is_good else FULL_LISTING_AGAIN)
 
 
 def _settle_erasures(app: App, server: str, staging: Staging, inventory: Inventory, narrate: Narrator) -> Erased:
@@ -289,6 +294,8 @@ def _keep(app: App, report: BackupReport, began: datetime, ids: dict[str, str]) 
 
 
 def _keep_all(app: App, report: BackupReport, began: datetime, ids: dict[str, str]) -> None:
+    from failsafe.store.duties import BackupRun
+
     now = app.clock.now()
     shown: dict[str, Any] = report.to_json()
     shown["missing"] = shown["missing"][:MISSING_KEPT]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from failsafe.app import App
 from failsafe.backup.archive.staging import Staging
@@ -16,8 +17,10 @@ from failsafe.config.servers import MailServer
 from failsafe.errors import ConfigError, FailsafeError, HostKeyError
 from failsafe.events import ROUTINE
 from failsafe.ports import Narrator
-from failsafe.store.portable import Row, read_holdings, read_pulse
 from failsafe.store.version import HEAD
+
+if TYPE_CHECKING:
+    from failsafe.store.portable import Row
 
 MAXIMUM_BYTES = 1 << 18  # of a known_hosts file
 JOURNAL, DRILLS, NEWEST = "journal.jsonl", "drills.jsonl", "evidence/newest.jsonl"
@@ -25,6 +28,8 @@ JOURNAL, DRILLS, NEWEST = "journal.jsonl", "drills.jsonl", "evidence/newest.json
 
 def own_files(app: App, narrate: Narrator) -> OwnFiles:
     """As things are now; the larger part is read only where a generation is made. Raises StoreError."""
+    from failsafe.store.portable import read_pulse
+
     beside = dict(_beside(app, narrate))
     pulse = read_pulse(app.store)
     digests = {path: hashlib.sha256(data).hexdigest() for path, data in beside.items()}
@@ -51,6 +56,8 @@ def carry_own_files(app: App, server: str, staging: Staging, narrate: Narrator) 
 
 
 def _state(app: App) -> dict[str, bytes]:
+    from failsafe.store.portable import read_holdings
+
     held = read_holdings(app.store)
     events, new_events = cut("events", held.events, TENS, held.last["event"], lasting=lambda row: row["name"] not in ROUTINE)
     runs, new_runs = cut("evidence", held.evidence, HUNDREDS, held.last["evidence"])

@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from failsafe.app import App
 from failsafe.backup.archive import Archive
-from failsafe.backup.catalog_search import Query, matches_mailbox
 from failsafe.backup.erased import Erased, Tombstone, erased_in, erased_of_rows
 from failsafe.backup.erasure_book import read_erased
 from failsafe.backup.recall import Source
 from failsafe.errors import ArchiveError, ExternalError, StoreError
 from failsafe.mail.manifest import Generation
 from failsafe.ports import Narrator
+
+if TYPE_CHECKING:
+    from failsafe.backup.catalog_search import Query
 
 DUTY = "erased"  # a row of the database for each server: its tombstones
 
@@ -103,4 +106,6 @@ class Veil:
 
 
 def _asks_for(pattern: str, tombstone: Tombstone) -> bool:
+    from failsafe.backup.catalog_search import matches_mailbox
+
     return matches_mailbox(pattern, tombstone.name) or Erased.of([tombstone]).covers(pattern)

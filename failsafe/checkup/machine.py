@@ -21,7 +21,7 @@ STAGING_FILES = 200_000  # counted at most; staging has a few thousand
 def look_at_machine(app: App, now: datetime) -> MachineCheckup:
     from failsafe.adapters.own_line import OwnLineCheck
     from failsafe.config.files import file_faults
-    from failsafe.store.engine import NETWORK_FILE_SYSTEMS, file_system_of
+    from failsafe.store.file_systems import NETWORK_FILE_SYSTEMS, file_system_of
 
     faults, warnings = file_faults(app.config)
     usage = shutil.disk_usage(app.state_dir)

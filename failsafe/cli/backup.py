@@ -76,8 +76,10 @@ def _logged_in_ahead(everything: App, server: str) -> Iterator[None]:
         yield
         return
     from failsafe.adapters.login_ahead import LoginAhead
+    from failsafe.adapters.one_import import load_paramiko
     from failsafe.backup.protocol import COMMAND
 
+    load_paramiko()  # before anything else is: of two threads that load at the same time each takes as long as both
     login = everything.ahead[server] = LoginAhead(everything.mail_host(server), COMMAND)
     try:
         yield

@@ -121,7 +121,7 @@ class World:
     # -- this machine ----------------------------------------------------------------------------------------------------
 
     def disk(self, path: str) -> Disk:
-        from failsafe.store.engine import NETWORK_FILE_SYSTEMS, file_system_of
+        from failsafe.store.file_systems import NETWORK_FILE_SYSTEMS, file_system_of
 
         there = _nearest(Path(path))
         usage = shutil.disk_usage(there)

@@ -21,12 +21,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from failsafe.errors import SchemaMismatch, StoreError
 from failsafe.secrets import Secret
+from failsafe.store.file_systems import NETWORK_FILE_SYSTEMS, file_system_of
 from failsafe.store.version import HEAD
 from failsafe.store.versions import copies_beside, known_revisions, migrate_to, way_out
 
 BUSY_SECONDS = 15  # how long a writer waits for another one
 COPIES_KEPT = 3
-NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs"})
 
 
 class Store:
@@ -174,24 +174,6 @@ def migrations_folder() -> Path:
     package = Path(__file__).resolve().parent.parent
     inside = package / "_migrations"
     return inside if inside.is_dir() else package.parent / "migrations"
-
-
-def file_system_of(folder: Path, *, ask: bool = True) -> str:
-    """The kind of file system that holds `folder` ("ext4", "nfs4", …); "" where the system does not say.
-
-    With `ask=False` the folder itself is not touched, and links in it are not followed: a dead network share would keep us for ever.
-    """
-    try:
-        mounts = Path("/proc/self/mounts").read_text(errors="replace").splitlines()
-    except OSError:
-        return ""
-    place, best, kind = folder.resolve() if ask else folder, "", ""
-    for line in mounts:
-        fields = line.split(" ")
-        mount = fields[1].replace("\\040", " ")
-        if len(mount) >= len(best) and place.is_relative_to(mount):
-            best, kind = mount, fields[2]
-    return kind
 
 
 def _engine(url: str, password: Callable[[], Secret] | None) -> Engine:
