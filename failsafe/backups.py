@@ -46,7 +46,7 @@ from failsafe.repositories import keep_guards, keep_holds, keep_mailboxes, keep_
 from failsafe.tombstones import Veil, keep_erased, stored_erased
 
 # What writes down how a backup went, and what goes along into the archive: not needed before the server has answered.
-LATER = ("failsafe.store.portable", "failsafe.store.duties", "failsafe.store.events", "failsafe.adapters.restic")
+LATER = ("failsafe.store.portable", "failsafe.store.duties", "failsafe.store.events")
 HEAVY_LOCK = "heavy"  # one heavy job at a time on this machine: backup, check, drill
 WAIT_FOR_HEAVY = timedelta(hours=1).total_seconds()
 FULL_LISTING_EVERY = timedelta(days=1)  # folders are listed whatever their stamps say
@@ -85,7 +85,6 @@ def back_up(app: App, server: str, progress: Progress, narrate: Narrator, *, by_
     began = app.clock.now()
     app.begin_duty(f"backup:{server}", began)
     news = BackupNews.of(app, server)
-    load_meanwhile(*LATER)
     checkpoints = Checkpoints()
     repositories = [app.repository(name) for name in sorted(app.config.repository)]
     ours = [one for one in repositories if by_hand or not app.is_far(one.name)]  # the others have jobs of their own
@@ -209,6 +208,7 @@ def _pull(
         controller=lambda: own_files_or_less(app, narrate),
         erase_after=app.config.controller.erase_after,
         leave_out=canary_filter(app.state_dir),
+        meanwhile=lambda: load_meanwhile(*LATER),
     )
     if isinstance(table, SecondaryServer):
         options = replace(options, keep_gone=GONE_FOR, views_in=views_in, since=begin_of_homecoming(app, table.domain))

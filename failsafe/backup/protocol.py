@@ -107,17 +107,22 @@ class Answer(NamedTuple):
     body: IO[bytes] | None = None  # rewound; closed when the next answer is asked for
 
 
+def opening() -> bytes:
+    """What a session sends first: the program, which the server's side takes where none is installed there."""
+    program = packed_program()
+    return b"%d\n" % len(program) + program
+
+
 class ServerSession(Questions):
     """One conversation with the server's side. Raises ServerSideError, and what the channel raises."""
 
     def __init__(self, host: MailHost, reach: Reach) -> None:
         self.host = host
         self._asked = 0  # requests whose answers have not been read to their ends
-        program = packed_program()
         self._channel: Channel = host.open(COMMAND)
         self._frames = Frames(self._channel, host.name)
         try:
-            self._channel.send(b"%d\n" % len(program) + program)
+            self._channel.send(opening())
             self.hello = self._hello()
             if self.hello["mode"] == "sent":
                 self._frames.request(json.dumps(reach.settings()))

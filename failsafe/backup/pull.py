@@ -60,6 +60,7 @@ class PullOptions:
     total_limit: int = 1 << 30  # bytes of one extra path or command
     erased: Erased = field(default_factory=Erased)  # mailboxes that are on the server and are not to be archived
     leave_out: Callable[[bytes], bool] = lambda _: False  # of small messages: whether it is nobody's mail (a canary)
+    meanwhile: Callable[[], object] = lambda: None  # called when the server is at work, and we are about to wait for its answers
     since: datetime | None = None  # over IMAP: what has an older internal date is not archived
     keep_gone: timedelta | None = None  # over IMAP: what left stays in the archive for so long, marked, and is no loss
     erase_after: timedelta = ERASE_AFTER  # a message that nothing names any more leaves its segment within this time
@@ -110,6 +111,7 @@ def pull(
     inventory.put("way", "files")
     work = Work(staging, inventory, options, clock, progress, narrate)
     with open_source(host, options.wanted()) as (session, source):
+        options.meanwhile()
         run = _Pull(work, session, source)
         try:
             run.messages(full=full)

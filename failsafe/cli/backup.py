@@ -77,10 +77,10 @@ def _logged_in_ahead(everything: App, server: str) -> Iterator[None]:
         return
     from failsafe.adapters.login_ahead import LoginAhead
     from failsafe.adapters.one_import import load_paramiko
-    from failsafe.backup.protocol import COMMAND
+    from failsafe.backup.protocol import COMMAND, opening
 
     load_paramiko()  # before anything else is: of two threads that load at the same time each takes as long as both
-    login = everything.ahead[server] = LoginAhead(everything.mail_host(server), COMMAND)
+    login = everything.ahead[server] = LoginAhead(everything.mail_host(server), COMMAND, opening())
     try:
         yield
     finally:

@@ -83,3 +83,35 @@ def test_one_that_nobody_took_is_closed_also_where_it_succeeds_only_later(host: 
     login.drop()
     host.gate.set()
     wait_until(lambda: host.opened and is_closed(host.opened[0]), 10, "it is closed")
+
+
+def test_the_first_words_are_sent_with_the_login_and_never_twice(host: Host) -> None:
+    login = LoginAhead(host, ECHO, b"hello")
+    wait_until(lambda: bool(host.opened), 10, "the login is begun")
+    assert host.opened[0].receive(5) == b"hello"  # although nobody has opened it
+    taken = login.open(list(ECHO))
+    taken.send(b"hello")
+    taken.send(b"world")
+    assert taken.receive(5) == b"world"
+    taken.send(b"hello")  # what is said later goes, whatever it is
+    assert taken.receive(5) == b"hello"
+    taken.close()
+    assert is_closed(host.opened[0])
+
+
+def test_a_login_that_breaks_at_its_first_words_says_so_to_whoever_opens_it(host: Host) -> None:
+    class Broken(LocalChannel):
+        def send(self, data: bytes) -> None:  # noqa: ARG002 - the signature of a channel
+            raise ProcessError("the line was cut")
+
+    class Cut(Host):
+        def open(self, command: Sequence[str]) -> LocalChannel:
+            channel = super().open(command)
+            channel.__class__ = Broken
+            return channel
+
+    cut = Cut()
+    login = LoginAhead(cut, ECHO, b"hello")
+    with pytest.raises(ProcessError, match="the line was cut"):
+        login.open(list(ECHO))
+    assert is_closed(cut.opened[0])
