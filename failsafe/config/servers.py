@@ -31,9 +31,8 @@ MailboxName = Annotated[str, AfterValidator(_mailbox)]
 
 
 class Table(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, arbitrary_types_allowed=True, defer_build=True
-    )  # built once, in the whole
+    # `defer_build`: validators are made once, in the whole configuration, and not for each table as well
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, defer_build=True)
 
 
 class EndpointTable(Table):
