@@ -11,7 +11,8 @@ from typing import IO, NamedTuple
 from failsafe.backup.archive.segment import Sealed, SegmentWriter, Stored
 from failsafe.backup.archive.staging import Staging
 from failsafe.backup.gather import Target
-from failsafe.backup.inventory import Inventory, text, tidy_letters
+from failsafe.backup.inventory import Inventory, text
+from failsafe.backup.inventory_schema import tidy_letters
 from failsafe.backup.protocol import Answer, ServerSession
 from failsafe.backup.stretch import EVERYTHING, Slice, Stretch
 from failsafe.mail.identity import digests

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from failsafe.backup.erased import Erased
-from failsafe.backup.inventory import UNNUMBERED, Inventory, raw
+from failsafe.backup.inventory import Inventory, raw
+from failsafe.backup.inventory_schema import UNNUMBERED
 from failsafe.backup.listing import PATIENT, ROUNDS, is_exact, is_unchanged
 from failsafe.backup.protocol import Facts, FolderFacts, FolderPass, Listed, MailboxFacts, ServerSession
 from failsafe.backup.restless import Restless

@@ -18,23 +18,15 @@ from typing import Any, Self
 from failsafe.backup.archive.durable import disk_errors
 from failsafe.backup.archive.segment import Sealed
 from failsafe.backup.archive.staging import Staging
-from failsafe.backup.guards import CONTENT, KINDS, TOLD, Standing
-from failsafe.backup.inventory_schema import FORMAT, SCHEMA, SEEN
+from failsafe.backup.guards import CONTENT, KINDS, Standing
+from failsafe.backup.inventory_schema import GONE, connect
 from failsafe.backup.losses import habit_of
 from failsafe.backup.perhaps import Perhaps
-from failsafe.backup.shard_book import ShardBook, settle
+from failsafe.backup.shard_book import ShardBook
 from failsafe.errors import ArchiveError
 from failsafe.mail.maildir import keyword_letter
 from failsafe.mail.manifest import Entry, FileRef, Generation
 
-GONE, UNNUMBERED = "gone_at IS NOT NULL", "uid IS NULL AND gone_at IS NULL"  # few entries are: each has an index of its own
-INDEXES = {
-    "entry_facts": "(mtime, size, inode)",  # with the date and the size first it tells the same name, too: it holds the key
-    "entry_uid": "(folder, uid)",
-    "entry_gone": f"(folder) WHERE {GONE}",
-    "entry_unnumbered": f"(folder) WHERE {UNNUMBERED}",
-}
-REPLACED = ("entry_base", "entry_inode", "imap_entry_uid")  # of earlier versions: each new entry was written into all of them
 MANY = 5_000  # messages asked for, from which it pays to read once which contents there are
 DISK = "check space, modes and health of the disk with state_dir, and that no other failsafe is at work there; then try again"
 # of a vanished entry `e`: its name is still there, with other content
@@ -47,11 +39,6 @@ def raw(name: str) -> bytes:
 
 def text(name: bytes) -> str:
     return name.decode("utf-8", "surrogateescape")
-
-
-def tidy_letters(letters: str) -> str:
-    """In one order, so that the same flags in another order are no change."""
-    return "".join(sorted(set(letters)))
 
 
 class Inventory:
@@ -73,7 +60,7 @@ class Inventory:
         with disk_errors("open", file):
             file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
-            return cls(file, _connect(file))
+            return cls(file, connect(file))
         except sqlite3.OperationalError as error:
             raise ArchiveError(f"{file}: the inventory cannot be opened: {error}", mend=DISK) from error
         except sqlite3.DatabaseError:
@@ -81,7 +68,7 @@ class Inventory:
                 with contextlib.suppress(FileNotFoundError):
                     file.with_name(file.name + ending).replace(file.with_name(file.name + ".damaged" + ending))
         try:
-            return cls(file, _connect(file))
+            return cls(file, connect(file))
         except sqlite3.Error as error:
             raise ArchiveError(f"{file}: the inventory cannot be created: {error}", mend=DISK) from error
 
@@ -367,38 +354,6 @@ def mailbox_name(path: str) -> str:
     """DOMAIN/USER -> USER@DOMAIN."""
     domain, _, user = path.partition("/")
     return f"{user}@{domain}" if user else domain
-
-
-def _connect(file: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(file, timeout=30, isolation_level="DEFERRED")
-    try:
-        file.chmod(0o600)
-        db.create_function("tidy", 1, tidy_letters, deterministic=True)
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        db.execute("PRAGMA cache_size = -32000")  # 32 MB, of a file of 450 MB where there are a million messages
-        db.execute("PRAGMA temp.cache_size = -48000")  # a listing of 500,000 messages is twice as large
-        if db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0] == 0:
-            db.executescript(SCHEMA)
-            db.execute("INSERT INTO meta VALUES ('format', ?)", (FORMAT,))
-            db.commit()
-        db.execute(TOLD)
-        if db.execute("SELECT value FROM meta WHERE key = 'format'").fetchone() != (FORMAT,):
-            raise sqlite3.DatabaseError("another format")  # noqa: TRY301 - one way out for all damage
-        for name, of in INDEXES.items():
-            db.execute(f"CREATE INDEX IF NOT EXISTS {name} ON entry {of}")
-        for name in REPLACED:
-            db.execute(f"DROP INDEX IF EXISTS {name}")
-        db.execute("CREATE TABLE IF NOT EXISTS owned (segment INTEGER PRIMARY KEY, mailbox BLOB NOT NULL)")
-        db.executescript(SEEN)
-        settle(db)
-        was_clean = db.execute("SELECT 1 FROM meta WHERE key = 'clean'").fetchone() is not None
-        if not was_clean and db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
-            raise sqlite3.DatabaseError("damaged")  # noqa: TRY301
-    except BaseException:
-        db.close()
-        raise
-    return db
 
 
 def _with_twins(entries: Iterable[Entry]) -> Iterator[tuple[Entry, int]]:

@@ -14,7 +14,8 @@ from failsafe.backup.entry_lines import EntryLines
 from failsafe.backup.extras import control_origin
 from failsafe.backup.gather import Target, World, read_control
 from failsafe.backup.guards import CONTENT
-from failsafe.backup.inventory import UNNUMBERED, Inventory, mailbox_name, raw, shown, text
+from failsafe.backup.inventory import Inventory, mailbox_name, raw, shown, text
+from failsafe.backup.inventory_schema import UNNUMBERED
 from failsafe.backup.losses import WINDOW, Loss, Rebuilt
 from failsafe.backup.protocol import MailboxFacts, ServerSession
 from failsafe.backup.shard_book import ShardBook, place

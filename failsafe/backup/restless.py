@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from failsafe.backup.inventory import text
+from failsafe.backup.inventory_schema import index_seen
 from failsafe.backup.listing import CALM, PASSES, Passes, Step, next_step
 
 if TYPE_CHECKING:
@@ -132,6 +133,7 @@ class Restless:
         Ends when every name turned up, when nothing has changed any more, or when listings no longer find a missing one: it was deleted.
         """
         whys: dict[int, str] = {}
+        index_seen(self.db)
         calm, lost = 0, self._nowhere()
         for _ in range(PASSES):
             changed = self.gatherer.survey() if lost and calm < CALM else []

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from failsafe.backup.inventory import Inventory
+from failsafe.backup.inventory_schema import index_seen
 
 SAME = "s.folder = e.folder AND s.base = e.base AND s.size = e.size AND s.mtime = e.mtime AND s.twin = e.twin"
 TOUCHED = "e.folder IN (SELECT folder FROM touched)"
@@ -30,6 +31,8 @@ def find_absent(inventory: Inventory) -> None:
     """Table `absent`: the keys of entries that are no longer where they were. One walk over all of them, for all who ask afterwards."""
     inventory.db.execute("DROP TABLE IF EXISTS temp.absent")
     inventory.db.execute(f"CREATE TEMP TABLE absent AS SELECT {KEY} FROM entry e WHERE {VANISHED}")
+    if inventory.count("absent"):
+        index_seen(inventory.db)  # they are looked for elsewhere
 
 
 def find_vanished(inventory: Inventory, excluded: Collection[int]) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from failsafe.backup import fetch
-from failsafe.backup.inventory import INDEXES, MANY, REPLACED, Inventory
+from failsafe.backup.inventory import MANY, Inventory
+from failsafe.backup.inventory_schema import INDEXES, REPLACED
 
 OF_EARLIER = (
     "DROP INDEX entry_facts",
