@@ -22,7 +22,7 @@ from failsafe.backup.guards import CONTENT, KINDS, Standing
 from failsafe.backup.inventory_schema import GONE, connect
 from failsafe.backup.losses import habit_of
 from failsafe.backup.perhaps import Perhaps
-from failsafe.backup.shard_book import ShardBook
+from failsafe.backup.shard_book import CURRENT, ShardBook
 from failsafe.errors import ArchiveError
 from failsafe.mail.maildir import keyword_letter
 from failsafe.mail.manifest import Entry, FileRef, Generation
@@ -200,14 +200,15 @@ class Inventory:
         return int(self.db.execute(f"SELECT COUNT(*) FROM {source}", values).fetchone()[0])
 
     def living(self) -> dict[int, int]:
-        """Entries that are not gone, by mailbox. By folder and by narrow indexes: a walk over a million whole entries takes half a second."""
-        every = "SELECT folder, COUNT(*) FROM entry INDEXED BY entry_uid GROUP BY folder"
+        """Entries that are not gone, by mailbox. A folder whose shards are up to date was counted when they were written: a walk over the
+        entries of 100,000 messages reads 7 MB.
+        """
         gone = dict(self.rows(f"SELECT folder, COUNT(*) FROM entry WHERE {GONE} GROUP BY folder"))
-        mailboxes: dict[int, int] = dict(self.rows("SELECT id, mailbox FROM folder"))
         found: dict[int, int] = {}
-        for folder, count in self.rows(every):
-            if count > gone.get(folder, 0) and folder in mailboxes:
-                found[mailboxes[folder]] = found.get(mailboxes[folder], 0) + count - gone.get(folder, 0)
+        for folder, mailbox, messages, is_current in self.rows(f"SELECT id, mailbox, messages, {CURRENT} FROM folder"):
+            entries = messages if is_current else self.count("entry WHERE folder = ?", folder)
+            if entries > gone.get(folder, 0):
+                found[mailbox] = found.get(mailbox, 0) + entries - gone.get(folder, 0)
         return found
 
     def rows(self, query: str, *values: object) -> list[Any]:

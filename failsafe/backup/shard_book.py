@@ -29,6 +29,8 @@ CREATE TRIGGER stale_letters AFTER UPDATE OF letters ON folder WHEN NEW.letters 
 CREATE TRIGGER stale_folder AFTER DELETE ON folder BEGIN
   DELETE FROM shard WHERE folder = OLD.id; DELETE FROM stale WHERE folder = OLD.id; END;
 """
+# of a folder: all of its entries are in shards, and `messages` is their number; the triggers tell of every entry that came or went since
+CURRENT = "(NOT dirty AND NOT EXISTS (SELECT 1 FROM stale WHERE stale.folder = folder.id))"
 TRIGGERS = ("stale_new", "stale_old", "stale_changed", "stale_letters", "stale_folder")
 
 

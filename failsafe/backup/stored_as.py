@@ -17,7 +17,7 @@ TABLE = "CREATE TABLE IF NOT EXISTS stored_as (segment TEXT PRIMARY KEY, encrypt
 def count_stored(inventory: Inventory, staging: Staging) -> dict[str, int]:
     """How many messages on the disk are encrypted, how many compressed; kinds of which there are none are left out."""
     inventory.db.execute(TABLE)
-    there = set(staging.segments())
+    there = {str(row[0]) for row in inventory.rows("SELECT name FROM segment")}
     known = {str(row[0]) for row in inventory.rows("SELECT segment FROM stored_as")}
     inventory.db.executemany("DELETE FROM stored_as WHERE segment = ?", ((name,) for name in known - there))
     for name in sorted(there - known):

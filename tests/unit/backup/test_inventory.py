@@ -9,6 +9,7 @@ import pytest
 from failsafe.backup import fetch
 from failsafe.backup.inventory import MANY, Inventory
 from failsafe.backup.inventory_schema import INDEXES, REPLACED
+from failsafe.backup.shard_book import ShardBook
 
 OF_EARLIER = (
     "DROP INDEX entry_facts",
@@ -60,3 +61,23 @@ def test_contents_are_known_before_and_after_it_is_asked_for_many(tmp_path: Path
         inventory.learn_segment("two", [(second, second)])
 
         assert inventory.known_contents([first, second, stranger]) == {first, second}
+
+
+def test_living_entries_are_counted_rightly_whether_their_shards_are_current_or_not(tmp_path: Path) -> None:
+    put = "INSERT INTO entry VALUES (?, ?, 1, 1, 0, 0, '', ?, x'00', NULL)"
+    with Inventory.open(tmp_path / "vps.sqlite") as inventory:
+        mailbox = inventory.mailbox_id("example.org/anna", "maildir++")
+        folders = [inventory.folder_id(mailbox, name) for name in ("", ".Sent")]
+        inventory.db.executemany(put, [(folder, b"m%d" % number, number) for folder in folders for number in (1, 2, 3)])
+        assert inventory.living() == {mailbox: 6}
+        for folder in folders:  # as the keeper leaves them when it has written their shards
+            list(ShardBook(inventory.db).names(folder))
+            inventory.db.execute("UPDATE folder SET messages = 3, dirty = 0 WHERE id = ?", (folder,))
+        assert inventory.living() == {mailbox: 6}
+
+        inventory.db.execute(put, (folders[0], b"m4", 4))
+        assert inventory.living() == {mailbox: 7}
+        inventory.db.execute("DELETE FROM entry WHERE folder = ? AND base IN (x'6d31', x'6d32')", (folders[1],))
+        assert inventory.living() == {mailbox: 5}
+        inventory.db.execute("UPDATE entry SET gone_at = '2026-01-01' WHERE folder = ?", (folders[1],))
+        assert inventory.living() == {mailbox: 4}
