@@ -15,14 +15,10 @@ from failsafe.adapters.process import interrupt_all
 from failsafe.app import App
 from failsafe.backup.archive.reader import Archive
 from failsafe.backup.archive.staging import Staging
-from failsafe.backup.catalog import Catalog
-from failsafe.backup.catalog_erase import erase_mailboxes
 from failsafe.backup.erased import Erased
 from failsafe.backup.erasing import settle_erasures
-from failsafe.backup.freeze import pinned_by_guards
 from failsafe.backup.guardbook import GuardBook
 from failsafe.backup.guards import Standing
-from failsafe.backup.imap_pull import pull_over_imap
 from failsafe.backup.inventory import Inventory
 from failsafe.backup.job import ServerJob, run_backup
 from failsafe.backup.parts import Checkpoints
@@ -154,6 +150,8 @@ def stored_snapshots(
     app: App, server: str | None, repository: str | None
 ) -> tuple[list[StoredSnapshot], list[tuple[str, ExternalError]]]:
     """What is stored where, oldest first, and which repositories could not be asked and why. Raises UsageError."""
+    from failsafe.backup.freeze import pinned_by_guards
+
     servers = [server] if server is not None else sorted(app.config.archived)
     found: list[StoredSnapshot] = []
     silent: list[tuple[str, ExternalError]] = []
@@ -218,6 +216,8 @@ def _pull(
         if source is None:
             report = pull(app.mail_host(server), staging, inventory, options, app.clock, progress, narrate)
         else:
+            from failsafe.backup.imap_pull import pull_over_imap
+
             report = pull_over_imap(source, app.mail_host(server), staging, inventory, options, app.clock, progress, narrate)
     if full:
         app.duties.ended(f"full-listing:{server}", app.clock.now(), ok=report.result is Result.OK)
@@ -240,6 +240,9 @@ def _settle_erasures(app: App, server: str, staging: Staging, inventory: Invento
         keep_erased(app, server, erased)
     if cleared is not None:
         if app.catalog_file.exists():
+            from failsafe.backup.catalog import Catalog
+            from failsafe.backup.catalog_erase import erase_mailboxes
+
             with Catalog.open(app.catalog_file) as catalog:
                 erase_mailboxes(catalog, server, erased.covers)
         narrate(f"{', '.join(cleared.mailboxes)}: erased, and taken out of staging")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import bz2
-import lzma
 import zlib
 from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import bz2
+    import lzma
 
 CRYPTED = b"CRYPTED\x03\x07"  # Dovecot's mail_crypt
 GZIP, BZIP2, XZ, ZSTD = b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"
@@ -22,6 +25,9 @@ class Unreadable(Exception):
 
 def unpack(data: bytes, *, zstd: Callable[[bytes, int], bytes] | None = None) -> bytes:
     """A compressed message as it was. `zstd(data, limit)` is given where a library for it is at hand. Raises Unreadable."""
+    import bz2  # both take long to load, and few messages are stored so
+    import lzma
+
     try:
         if data.startswith(GZIP):
             return _gzip(data)
