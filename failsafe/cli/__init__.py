@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
@@ -70,6 +71,7 @@ def main() -> None:
     from failsafe.cli.quick import run_quick
 
     gc.set_threshold(*SHORT_LIFE)
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # else it reads what every installed package says of itself
     code = run_quick(sys.argv[1:])
     if code is None:
         from failsafe.cli.common import run_cli
