@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
-from datetime import datetime, tzinfo
+from datetime import tzinfo
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,8 +20,6 @@ from failsafe.events import Event
 from failsafe.secrets import Secret, read_environment, read_secret
 
 if TYPE_CHECKING:
-    import sqlite3
-
     from failsafe.adapters.imap_login import Login
     from failsafe.adapters.restic import ResticRepository
     from failsafe.backup.archive.staging import Staging
@@ -49,7 +47,6 @@ class App:
         self.config_file = config_file
         self.clock = SystemClock()
         self.ahead: dict[str, MailHost] = {}  # where a login was begun already
-        self._beginning: sqlite3.Connection | None = None
 
     # -- places ----------------------------------------------------------------------------------------------------------
 
@@ -139,15 +136,6 @@ class App:
         from failsafe.store.duties import DutyStore
 
         return DutyStore(self.store)
-
-    def begin_duty(self, name: str, at: datetime) -> None:
-        """As `duties.started`; an SQLite database of this version is written to without SQLAlchemy, which takes long to load."""
-        from failsafe.store.beginnings import note_started
-
-        if self.config.controller.database == "sqlite":
-            self._beginning = note_started(self.state_dir / "failsafe.sqlite", name, at)
-        if self._beginning is None:
-            self.duties.started(name, at)
 
     @cached_property
     def leases(self) -> LeaseStore:

@@ -39,6 +39,7 @@ from failsafe.own_state import carry_own_files, own_files_or_less
 from failsafe.ports import Narrator, Progress
 from failsafe.pulling import care_for, keep_part, keep_space
 from failsafe.repositories import keep_guards, keep_holds, keep_mailboxes, keep_snapshots, settle_duties, target_of
+from failsafe.store.beginnings import note_started
 from failsafe.tombstones import Veil, keep_erased, stored_erased
 
 # What writes down how a backup went, and what goes along into the archive: not needed before the server has answered.
@@ -79,7 +80,7 @@ def back_up(app: App, server: str, progress: Progress, narrate: Narrator, *, by_
     app.server(server)  # raises UsageError for a name that is not configured
     _demand_no_restore(app, server)
     began = app.clock.now()
-    app.begin_duty(f"backup:{server}", began)
+    _noted = _begin(app, f"backup:{server}", began)  # a connection, kept until the store has one
     news = BackupNews.of(app, server)
     checkpoints = Checkpoints()
     repositories = [app.repository(name) for name in sorted(app.config.repository)]
@@ -144,6 +145,14 @@ def _demand_no_restore(app: App, server: str) -> None:
             f"a restore of {server} was cut off, and half of it is there",
             mend=f"run the same restore again: it goes on, and backups begin again; if you gave it up: rm {unfinished}",
         )
+
+
+def _begin(app: App, duty: str, at: datetime) -> sqlite3.Connection | None:
+    """As `duties.started`; an SQLite database of this version is written to without SQLAlchemy, which takes long to load."""
+    noted = note_started(app.state_dir / "failsafe.sqlite", duty, at) if app.config.controller.database == "sqlite" else None
+    if noted is None:
+        app.duties.started(duty, at)
+    return noted
 
 
 def stored_snapshots(

@@ -54,9 +54,8 @@ VANISHING = (
 )
 
 
-class Wanted(
-    NamedTuple
-):  # as Answer and IndexLine are: a million of them are made, and a frozen dataclass takes four times as long
+# A tuple, as Answer and IndexLine are: a million of them are made, and a frozen dataclass takes four times as long.
+class Wanted(NamedTuple):
     """A file on the server that this folder's entries do not know."""
 
     base: bytes

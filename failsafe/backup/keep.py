@@ -34,9 +34,7 @@ class Keeper:
         self.inventory, self.staging, self.db = inventory, staging, inventory.db
         self.hidden: set[int] = set()
         self.db.execute("CREATE TEMP TABLE IF NOT EXISTS touched (folder INTEGER PRIMARY KEY)")
-        self.known = inventory.rows("SELECT COALESCE(MAX(id), 0) FROM segment")[0][
-            0
-        ]  # what later segments hold came in this pull
+        ((self.known,),) = inventory.rows("SELECT COALESCE(MAX(id), 0) FROM segment")  # what later ones hold came in this pull
         self.before = inventory.living()  # entries by mailbox, as the last pull left them
 
     def touch(self, world: World) -> None:
@@ -101,12 +99,8 @@ class Keeper:
         def vanished(which: str) -> dict[int, int]:
             return dict(self.inventory.rows(f"SELECT mailbox, COUNT(*) FROM vanished WHERE {which} GROUP BY mailbox"))
 
-        changed = dict(
-            self.inventory.rows(
-                f"SELECT f.mailbox, COUNT(*) FROM {ABSENT} JOIN folder f ON f.id = e.folder WHERE e.twin = 0 AND {REPLACED} "
-                "GROUP BY f.mailbox"
-            )
-        )
+        replaced = f"{ABSENT} JOIN folder f ON f.id = e.folder WHERE e.twin = 0 AND {REPLACED}"
+        changed = dict(self.inventory.rows(f"SELECT f.mailbox, COUNT(*) FROM {replaced} GROUP BY f.mailbox"))
         return self._losses(vanished, changed, world.boxes, now)
 
     def _losses(

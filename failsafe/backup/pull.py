@@ -338,10 +338,13 @@ class _Pull(PullRun):
             for path, targets in by_mailbox(self.world).items():
                 self.fetcher.run(mailbox_name(path), targets, part)
 
+    def checkpoint(self) -> None:
+        self.keeper.note_uids(self.world)  # of a folder that was numbered anew the old entries, too
+        super().checkpoint()
+
     def _judge(self) -> None:
         now = self.clock.now()
-        losses = self.keeper.losses(self.world, now)
-        self._raise_guards(losses, self.keeper.rebuilt(self.world), now)
+        self._raise_guards(self.keeper.losses(self.world, now), self.keeper.rebuilt(self.world), now)
 
     def files(self) -> None:
         """Control files, extra paths, commands."""

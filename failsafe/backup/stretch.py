@@ -20,11 +20,8 @@ LONG = 2 << 30  # bytes still to come from which a pull goes by age: less is min
 DAY = 86_400  # seconds
 AGES = (timedelta(days=30), timedelta(days=365))  # the newest of every mailbox first, then the last year, then the rest
 EARLY = 256 << 20  # bytes still to come from which repositories are given work while the rest comes
-SHARES = (
-    0.1,
-    0.4,
-    0.75,
-)  # of these bytes: a part each time so much is in. The first soon, so that restic is at work, the last late, so that little is left
+# Of these bytes: a part each time so much is in. The first soon, so that restic is at work, the last late, so that little is left.
+SHARES = (0.1, 0.4, 0.75)
 EVERY = timedelta(minutes=45)  # between two checkpoints: with the time that a snapshot takes, one an hour
 RESERVE = 256 << 20  # bytes of the disk that stay free: the database, restic's caches and the rest of the NAS live there too
 RESERVE_SHARE = 50  # but never more than one in so many bytes of the disk

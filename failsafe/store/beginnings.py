@@ -7,6 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from failsafe.store.file_systems import NETWORK_FILE_SYSTEMS, file_system_of
 from failsafe.store.version import HEAD
 
 INSTANT_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"  # as schema.py has it; a test compares the two
@@ -19,7 +20,7 @@ def note_started(file: Path, name: str, at: datetime) -> sqlite3.Connection | No
     Gives the connection, to be kept until the store has one: closing the last one of a WAL database rewrites its files. None where nothing was
     written, whatever the reason: the store then does it, or says why not.
     """
-    if not file.exists():
+    if not file.exists() or file_system_of(file.parent) in NETWORK_FILE_SYSTEMS:
         return None
     with suppress(sqlite3.Error):
         connection = sqlite3.connect(f"{file.absolute().as_uri()}?mode=rw", uri=True, timeout=BUSY_SECONDS, isolation_level=None)

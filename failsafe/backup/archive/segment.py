@@ -186,7 +186,8 @@ class SegmentWriter:
     """Takes messages one after the other into a tar file and seals it at `limit` bytes. Holds one piece, or HELD bytes of small ones, in memory.
 
     `known(id)` is asked after a message has been read: True drops the bytes. `on_sealed` is told of each segment as soon as it
-    is durable; with `keep_lines` False memory does not grow with the number of messages. A fault in the middle of a message takes that message back and leaves those before it in place.
+    is durable; with `keep_lines` False memory does not grow with the number of messages. A fault in the middle of a message given in pieces takes that
+    message back and leaves those before it in place.
     """
 
     def __init__(
@@ -261,6 +262,16 @@ class SegmentWriter:
         self._whole.update(block)
         self._held.clear()
         self._written = self._place = self._end
+
+    @staticmethod
+    def _put_in_place(file: IO[bytes], target: Path) -> None:
+        """Once only: after an fsync that failed, the next one may succeed although pages are lost (fsync(2), errors are told once)."""
+        try:
+            durable.put_in_place(file, target)
+            durable.sync_folder(target.parent)
+        except BaseException:
+            durable.discard(file)
+            raise
 
     def close(self) -> None:
         """Seals what is left. Safe to call twice."""
@@ -343,14 +354,14 @@ class SegmentWriter:
                 raise ArchiveError(
                     f"{file.name} has another size than what was written", mend="look at the disk that holds state_dir"
                 )
-            self._whole.update(END)
-            name = self._whole.hexdigest()
-            target = self._folder / path_of("segments", name)
+            whole = self._whole.copy()  # after a fault it is sealed anew
+            whole.update(END)
+            name = whole.hexdigest()
             durable.replace_file(self._temporary, self._folder / index_path(name), [encode_index(lines)])
-            durable.put_in_place(file, target)
-            durable.sync_folder(target.parent)
-        sealed = Sealed(name, self._end + len(END), lines)
-        self._file, self._lines, self._end, self._written, self._place, self._whole = None, {}, 0, 0, 0, hashlib.sha256()
+            size = self._end + len(END)
+            self._file, self._lines, self._end, self._written, self._place, self._whole = None, {}, 0, 0, 0, hashlib.sha256()
+            self._put_in_place(file, self._folder / path_of("segments", name))
+        sealed = Sealed(name, size, lines)
         self.sealed.append(sealed if self._keep_lines else replace(sealed, lines=()))
         if self._on_sealed is not None:
             self._on_sealed(sealed)

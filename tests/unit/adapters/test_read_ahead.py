@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from failsafe.adapters.read_ahead import ROOM, ReadAhead
+from failsafe.adapters import read_ahead
+from failsafe.adapters.read_ahead import ReadAhead
 
 
 @pytest.fixture
@@ -37,11 +38,16 @@ def test_no_piece_is_longer_than_asked_for(line: tuple[socket.socket, socket.soc
     assert [reader.recv(4), reader.recv(4)] == [b"abcd", b"ef"]
 
 
-def test_more_than_it_has_room_for_waits_in_the_socket(line: tuple[socket.socket, socket.socket]) -> None:
+def test_more_than_it_has_room_for_waits_in_the_socket(
+    line: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read_ahead, "ROOM", 100)
     near, far = line
-    far.sendall(b"x" * 1_000)
+    sent = bytes(range(250))
+    far.sendall(sent)
+    reader = ReadAhead(near)
 
-    assert ReadAhead(near).recv(2 * ROOM) == b"x" * 1_000
+    assert [reader.recv(1_000) for _ in range(3)] == [sent[:100], sent[100:200], sent[200:]]
 
 
 def test_a_read_that_times_out_loses_nothing(line: tuple[socket.socket, socket.socket]) -> None:

@@ -213,3 +213,42 @@ def test_whole_messages_that_a_disk_refused_are_written_when_it_takes_them_again
     (sealed,) = writer.sealed
     assert [line.id for line in sealed.lines] == [digests(message)[0] for message in messages]
     assert hashlib.sha256(tar_of(staging, sealed.name).read_bytes()).hexdigest() == sealed.name
+
+
+def test_a_seal_that_failed_before_its_segment_was_there_is_made_anew(staging: Staging) -> None:
+    places = [staging.folder / f"segments/{number:02x}" for number in range(256)]
+    for path in places:  # a file where the segment's folder is to be
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    with pytest.raises(ArchiveError), staging.segment_writer("a@b", limit=20_000) as writer:
+        first = writer.add_whole(b"x" * 15_000)
+        try:
+            writer.add_whole(b"y" * 15_000)
+        finally:
+            for path in places:
+                path.unlink()
+
+    (sealed,) = writer.sealed
+    assert [line.id for line in sealed.lines] == [first.id]
+    assert hashlib.sha256(tar_of(staging, sealed.name).read_bytes()).hexdigest() == sealed.name
+
+
+def test_a_segment_that_could_not_be_put_in_place_is_not_tried_again(staging: Staging) -> None:
+    """After an fsync that failed, the next one may succeed although pages are lost."""
+    with tempfile.TemporaryDirectory() as folder, Staging.open(Path(folder), "vps") as other:
+        with other.segment_writer("a@b") as writer:
+            writer.add_whole(b"x")
+        (there,) = writer.sealed
+    tar_of(staging, there.name).mkdir(parents=True)
+    with pytest.raises(ArchiveError), staging.segment_writer("a@b") as writer:
+        writer.add_whole(b"x")
+        try:
+            writer.close()
+        finally:
+            tar_of(staging, there.name).rmdir()
+
+    assert writer.sealed == []
+    assert staging.segments() == ()
+    with staging.segment_writer("a@b") as writer:
+        writer.add_whole(b"x")
+    assert staging.segments() == (there.name,)
