@@ -39,7 +39,7 @@ INDEXES = {
     "entry_gone": f"(folder) WHERE {GONE}",
     "entry_unnumbered": f"(folder) WHERE {UNNUMBERED}",
 }
-REPLACED = ("entry_base", "entry_inode", "imap_entry_uid")  # of earlier versions: each new entry was written into all of them
+OUTDATED = ("entry_base", "entry_inode", "imap_entry_uid")  # of earlier versions: each new entry was written into all of them
 
 
 def tidy_letters(letters: str) -> str:
@@ -66,7 +66,7 @@ def connect(file: Path) -> sqlite3.Connection:
             raise sqlite3.DatabaseError("another format")  # noqa: TRY301 - one way out for all damage
         for name, of in INDEXES.items():
             db.execute(f"CREATE INDEX IF NOT EXISTS {name} ON entry {of}")
-        for name in REPLACED:
+        for name in OUTDATED:
             db.execute(f"DROP INDEX IF EXISTS {name}")
         db.execute("CREATE TABLE IF NOT EXISTS owned (segment INTEGER PRIMARY KEY, mailbox BLOB NOT NULL)")
         db.executescript(SEEN)

@@ -8,7 +8,7 @@ import pytest
 
 from failsafe.backup import fetch
 from failsafe.backup.inventory import MANY, Inventory
-from failsafe.backup.inventory_schema import INDEXES, REPLACED
+from failsafe.backup.inventory_schema import INDEXES, OUTDATED
 from failsafe.backup.shard_book import ShardBook
 
 OF_EARLIER = (
@@ -29,7 +29,7 @@ def test_a_file_of_an_earlier_version_gets_the_indexes_of_this_one(tmp_path: Pat
         there = {name for (name,) in opened.rows("SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = 'entry'")}
 
     assert there.issuperset(INDEXES)
-    assert not there.intersection(REPLACED)
+    assert not there.intersection(OUTDATED)
 
 
 @pytest.mark.parametrize(
