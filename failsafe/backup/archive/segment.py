@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -203,6 +204,10 @@ class SegmentWriter:
         self._keep_lines = keep_lines
         self._folder, self._temporary, self._limit = folder, temporary, limit
         self._known, self._on_sealed = known, on_sealed
+        self._begin()
+        self.sealed: list[Sealed] = []  # all of them; `lines` is empty where `keep_lines` is False
+
+    def _begin(self) -> None:
         self._file: IO[bytes] | None = None
         self._lines: dict[str, IndexLine] = {}
         self._end = 0  # where the next header goes
@@ -210,7 +215,7 @@ class SegmentWriter:
         self._written = 0  # bytes of the tar file before it
         self._whole = hashlib.sha256()  # of those
         self._place = 0  # where the file stands
-        self.sealed: list[Sealed] = []  # all of them; `lines` is empty where `keep_lines` is False
+        self._is_doubted = False  # the disk refused something of it once
 
     def __enter__(self) -> SegmentWriter:
         return self
@@ -241,7 +246,7 @@ class SegmentWriter:
         known = id_ in self._lines or (self._known is not None and self._known(id_))
         if not known:
             if self._lines and self._needs(len(data)) > self._limit:
-                with durable.disk_errors("write", self._temporary):
+                with self._on_disk():
                     self._seal()
             self._held += (tar_header(id_, len(data)), data, bytes(-len(data) % BLOCK))
             self._note(id_, canonical, len(data))
@@ -253,7 +258,7 @@ class SegmentWriter:
         """What cannot be written stays held: the next try, at the latest the seal's, begins anew."""
         if not self._held:
             return
-        with durable.disk_errors("write", self._temporary):
+        with self._on_disk():
             file, block = self._opened(), b"".join(self._held)
             if self._place != self._written:  # a seek is a write of its own
                 file.seek(self._written)
@@ -278,12 +283,26 @@ class SegmentWriter:
         if self._lines:
             self._seal()
         elif self._file is not None:
+            self._discard()
+
+    def _discard(self) -> None:
+        if self._file is not None:
             durable.discard(self._file)
-            self._file = None
+        self._begin()
+
+    @contextlib.contextmanager
+    def _on_disk(self) -> Iterator[None]:
+        """What a disk refused once is not believed afterwards: the segment is read back before it gets its name."""
+        try:
+            with durable.disk_errors("write", self._temporary):
+                yield
+        except ArchiveError:
+            self._is_doubted = True
+            raise
 
     def _write(self, done: int, chunk: bytes) -> None:
         self._write_held()
-        with durable.disk_errors("write", self._temporary):
+        with self._on_disk():
             if self._lines and self._needs(done + len(chunk)) > self._limit:
                 self._roll(done)
             file, self._place = self._opened(), ELSEWHERE
@@ -315,12 +334,12 @@ class SegmentWriter:
     def _take_back(self) -> None:
         self._place = ELSEWHERE
         if self._file is not None:
-            with durable.disk_errors("write", self._temporary):
+            with self._on_disk():
                 self._file.truncate(self._end)
 
     def _finish(self, digester: Digester) -> None:
         self._write_held()  # where the message was empty, nothing was written before
-        with durable.disk_errors("write", self._temporary):
+        with self._on_disk():
             if self._lines and self._needs(digester.size) > self._limit:
                 self._roll(digester.size)  # only the padding is too much, or the message is empty
             file, self._place = self._opened(), ELSEWHERE
@@ -345,7 +364,7 @@ class SegmentWriter:
         self._write_held()
         assert self._file is not None
         file, lines = self._file, tuple(self._lines.values())
-        with durable.disk_errors("write", self._folder):
+        with self._on_disk(), durable.disk_errors("write", self._folder):
             file.truncate(self._end)
             file.seek(self._end)
             file.write(END)
@@ -357,9 +376,14 @@ class SegmentWriter:
             whole = self._whole.copy()  # after a fault it is sealed anew
             whole.update(END)
             name = whole.hexdigest()
+            if self._is_doubted and digest_of(file.name) != name:
+                self._discard()
+                raise ArchiveError(
+                    f"{self._folder}: what the disk took is not what was written", mend="look at the disk that holds state_dir"
+                )
             durable.replace_file(self._temporary, self._folder / index_path(name), [encode_index(lines)])
             size = self._end + len(END)
-            self._file, self._lines, self._end, self._written, self._place, self._whole = None, {}, 0, 0, 0, hashlib.sha256()
+            self._begin()
             self._put_in_place(file, self._folder / path_of("segments", name))
         sealed = Sealed(name, size, lines)
         self.sealed.append(sealed if self._keep_lines else replace(sealed, lines=()))

@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import tracemalloc
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -215,18 +216,23 @@ def test_whole_messages_that_a_disk_refused_are_written_when_it_takes_them_again
     assert hashlib.sha256(tar_of(staging, sealed.name).read_bytes()).hexdigest() == sealed.name
 
 
-def test_a_seal_that_failed_before_its_segment_was_there_is_made_anew(staging: Staging) -> None:
+@contextmanager
+def no_place_for_segments(staging: Staging) -> Iterator[None]:
+    """A file where each segment's folder is to be."""
     places = [staging.folder / f"segments/{number:02x}" for number in range(256)]
-    for path in places:  # a file where the segment's folder is to be
+    for path in places:
         path.parent.mkdir(exist_ok=True)
         path.touch()
-    with pytest.raises(ArchiveError), staging.segment_writer("a@b", limit=20_000) as writer:
+    yield
+    for path in places:
+        path.unlink()
+
+
+def test_a_seal_that_failed_before_its_segment_was_there_is_made_anew(staging: Staging) -> None:
+    with staging.segment_writer("a@b", limit=20_000) as writer:
         first = writer.add_whole(b"x" * 15_000)
-        try:
+        with no_place_for_segments(staging), pytest.raises(ArchiveError):
             writer.add_whole(b"y" * 15_000)
-        finally:
-            for path in places:
-                path.unlink()
 
     (sealed,) = writer.sealed
     assert [line.id for line in sealed.lines] == [first.id]
@@ -252,3 +258,16 @@ def test_a_segment_that_could_not_be_put_in_place_is_not_tried_again(staging: St
     with staging.segment_writer("a@b") as writer:
         writer.add_whole(b"x")
     assert staging.segments() == (there.name,)
+
+
+def test_what_the_disk_did_not_keep_gets_no_name_after_a_fault(staging: Staging) -> None:
+    with pytest.raises(ArchiveError, match="not what was written"), staging.segment_writer("a@b", limit=20_000) as writer:
+        writer.add_whole(b"x" * 15_000)
+        with no_place_for_segments(staging), pytest.raises(ArchiveError):
+            writer.add_whole(b"y" * 15_000)
+        (written,) = (staging.folder / ".failsafe-unfinished").iterdir()
+        with written.open("r+b") as file:
+            file.seek(1_000)
+            file.write(b"z")
+
+    assert staging.segments() == ()
