@@ -23,7 +23,7 @@ BATCH = 2_000  # messages judged at a time
 BATCH_BYTES = 64 << 20  # and asked for in one request: between two of them the disk is looked at, and parts are stored
 BEGINNING = (b"", -1, 0, 0)  # of a folder: what comes before any base, size, date and twin
 PIECE = 1 << 20  # bytes
-TOGETHER, HELD = 64, 1 << 18  # small messages, bytes of them (and one more): they are added at once, and lost by a kill
+TOGETHER, TOGETHER_BYTES = 64, 1 << 18  # small messages, bytes of them (and one more): they are added at once, and lost by a kill
 
 KNOWN = (  # its content may be in the archive: that name or that file is known elsewhere
     "EXISTS (SELECT 1 FROM entry e WHERE e.mtime = s.mtime AND e.size = s.size AND (e.base = s.base OR (s.inode <> 0 AND e.inode = s.inode)))"
@@ -50,7 +50,8 @@ SAME_FILE = (  # where it is now, not where an earlier pull saw it
 )
 VANISHING = (
     "SELECT EXISTS (SELECT 1 FROM entry e WHERE e.content = ?1 AND ((e.mtime = ?2 AND e.size = ?3 AND (e.base = ?4 OR e.inode = ?5)) "
-    "OR (e.folder = ?6 AND e.base = ?4)) AND e.folder IN (SELECT folder FROM touched) AND NOT EXISTS (SELECT 1 FROM seen s WHERE s.folder = e.folder AND s.base = e.base AND s.size = e.size AND s.mtime = e.mtime))"
+    "OR (e.folder = ?6 AND e.base = ?4)) AND e.folder IN (SELECT folder FROM touched) "
+    "AND NOT EXISTS (SELECT 1 FROM seen s WHERE s.folder = e.folder AND s.base = e.base AND s.size = e.size AND s.mtime = e.mtime))"
 )
 
 
@@ -170,7 +171,7 @@ class Fetcher:
     def _fetch(self, writer: SegmentWriter, target: Target, to_read: Sequence[Wanted]) -> None:
         answers = self.session.read_messages(target.box.path, target.path, [wanted.item for wanted in to_read])
         held: list[tuple[Wanted, bytes]] = []
-        room = HELD
+        room = TOGETHER_BYTES
         try:
             for wanted, answer in zip(to_read, answers, strict=True):
                 if not self._usable(target, wanted, answer):
@@ -188,7 +189,7 @@ class Fetcher:
                 room -= wanted.size
                 if room <= 0 or len(held) == TOGETHER:
                     self._add(writer, target, held)
-                    room = HELD
+                    room = TOGETHER_BYTES
         finally:  # what was read before a connection broke is kept
             self._add(writer, target, held)
 

@@ -194,7 +194,7 @@ def test_a_cut_costs_nothing_that_had_arrived(store: Store) -> None:
 def test_a_kill_costs_at_most_the_segment_that_was_open(store: Store, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """And the small messages that were about to be added. Segments of 100 kB and 10 kB of them here, 16 MB and 256 KiB in life."""
     limit, held = 100_000, 10_000
-    monkeypatch.setattr(fetch, "HELD", held)
+    monkeypatch.setattr(fetch, "TOGETHER_BYTES", held)
     monkeypatch.setattr(staging, "SEGMENT_LIMIT", limit)
     monkeypatch.setattr(staging.Staging.segment_writer, "__kwdefaults__", {"known": None, "on_sealed": None, "limit": limit})
     store.fill(ANNA, "", 60, size=10_000)

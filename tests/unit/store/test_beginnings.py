@@ -4,10 +4,13 @@ import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from failsafe.store import beginnings, schema
 from failsafe.store.beginnings import note_started
 from failsafe.store.duties import DutyRecord, DutyStore
 from failsafe.store.engine import Store
+from failsafe.store.file_systems import file_system_of
 
 NOW = datetime(2026, 3, 1, 12, 30, 15, 250, tzinfo=UTC)
 
@@ -42,6 +45,13 @@ def test_nothing_is_written_where_there_is_no_database_or_one_of_another_version
     assert duties.all() == {}
     (tmp_path / "damaged.sqlite").write_bytes(b"no database at all" * 100)
     assert note_started(tmp_path / "damaged.sqlite", "backup:vps", NOW) is None
+
+
+def test_nothing_is_written_on_a_network_share_which_the_store_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    duties = _database(tmp_path / "failsafe.sqlite")
+    monkeypatch.setattr(beginnings, "NETWORK_FILE_SYSTEMS", {file_system_of(tmp_path)})
+    assert note_started(tmp_path / "failsafe.sqlite", "backup:vps", NOW) is None
+    assert duties.all() == {}
 
 
 def test_instants_are_written_in_the_format_of_the_schema() -> None:
